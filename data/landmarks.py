@@ -7,32 +7,15 @@ that of `smplx.joint_names.JOINT_NAMES`, which is also the order of the `joints`
 
 import itertools
 
-_BODY_JOINTS = tuple(
-    [
-        "pelvis",
-        "left_hip",
-        "right_hip",
-        "spine1",
-        "left_knee",
-        "right_knee",
-        "spine2",
-        "left_ankle",
-        "right_ankle",
-        "spine3",
-        "left_foot",
-        "right_foot",
-        "neck",
-        "left_collar",
-        "right_collar",
-        "head",
-        "left_shoulder",
-        "right_shoulder",
-        "left_elbow",
-        "right_elbow",
-        "left_wrist",
-        "right_wrist",
-    ]
-)
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+_BODY_JOINTS = _words("""
+    pelvis left_hip right_hip spine1 left_knee right_knee spine2 left_ankle right_ankle spine3 left_foot right_foot
+    neck left_collar right_collar head left_shoulder right_shoulder left_elbow right_elbow left_wrist right_wrist
+""")
 _HEAD_JOINTS = ("jaw", "left_eye_smplhf", "right_eye_smplhf")  # the two eyeballs, in smplx's words
 
 _FINGERS = ("thumb", "index", "middle", "ring", "pinky")
@@ -46,97 +29,29 @@ def _finger_tips(side: str) -> tuple[str, ...]:
     return tuple(f"{side}_{finger}" for finger in _FINGERS)
 
 
-_HEAD_AND_FEET = tuple(
-    [
-        "nose",
-        "right_eye",
-        "left_eye",
-        "right_ear",
-        "left_ear",
-        "left_big_toe",
-        "left_small_toe",
-        "left_heel",
-        "right_big_toe",
-        "right_small_toe",
-        "right_heel",
-    ]
-)
-_FACE_POINTS = tuple(  # points 17 to 67 of the iBUG 68-point scheme
-    [
-        "right_eye_brow1",
-        "right_eye_brow2",
-        "right_eye_brow3",
-        "right_eye_brow4",
-        "right_eye_brow5",
-        "left_eye_brow5",
-        "left_eye_brow4",
-        "left_eye_brow3",
-        "left_eye_brow2",
-        "left_eye_brow1",
-        "nose1",
-        "nose2",
-        "nose3",
-        "nose4",
-        "right_nose_2",
-        "right_nose_1",
-        "nose_middle",
-        "left_nose_1",
-        "left_nose_2",
-        "right_eye1",
-        "right_eye2",
-        "right_eye3",
-        "right_eye4",
-        "right_eye5",
-        "right_eye6",
-        "left_eye4",
-        "left_eye3",
-        "left_eye2",
-        "left_eye1",
-        "left_eye6",
-        "left_eye5",
-        "right_mouth_1",
-        "right_mouth_2",
-        "right_mouth_3",
-        "mouth_top",
-        "left_mouth_3",
-        "left_mouth_2",
-        "left_mouth_1",
-        "left_mouth_5",
-        "left_mouth_4",
-        "mouth_bottom",
-        "right_mouth_4",
-        "right_mouth_5",
-        "right_lip_1",
-        "right_lip_2",
-        "lip_top",
-        "left_lip_2",
-        "left_lip_1",
-        "left_lip_3",
-        "lip_bottom",
-        "right_lip_3",
-    ]
-)
-_CONTOUR_POINTS = tuple(  # points 0 to 16 of the iBUG scheme, from the right ear around the chin to the left ear
-    [
-        "right_contour_1",
-        "right_contour_2",
-        "right_contour_3",
-        "right_contour_4",
-        "right_contour_5",
-        "right_contour_6",
-        "right_contour_7",
-        "right_contour_8",
-        "contour_middle",
-        "left_contour_8",
-        "left_contour_7",
-        "left_contour_6",
-        "left_contour_5",
-        "left_contour_4",
-        "left_contour_3",
-        "left_contour_2",
-        "left_contour_1",
-    ]
-)
+_HEAD_AND_FEET = _words("""
+    nose right_eye left_eye right_ear left_ear
+    left_big_toe left_small_toe left_heel right_big_toe right_small_toe right_heel
+""")
+
+# Points 17 to 67 of the iBUG 68-point scheme.
+_FACE_POINTS = _words("""
+    right_eye_brow1 right_eye_brow2 right_eye_brow3 right_eye_brow4 right_eye_brow5
+    left_eye_brow5 left_eye_brow4 left_eye_brow3 left_eye_brow2 left_eye_brow1
+    nose1 nose2 nose3 nose4 right_nose_2 right_nose_1 nose_middle left_nose_1 left_nose_2
+    right_eye1 right_eye2 right_eye3 right_eye4 right_eye5 right_eye6
+    left_eye4 left_eye3 left_eye2 left_eye1 left_eye6 left_eye5
+    right_mouth_1 right_mouth_2 right_mouth_3 mouth_top left_mouth_3 left_mouth_2 left_mouth_1
+    left_mouth_5 left_mouth_4 mouth_bottom right_mouth_4 right_mouth_5
+    right_lip_1 right_lip_2 lip_top left_lip_2 left_lip_1 left_lip_3 lip_bottom right_lip_3
+""")
+
+# Points 0 to 16 of the iBUG scheme, from the right ear around the chin to the left ear.
+_CONTOUR_POINTS = _words("""
+    right_contour_1 right_contour_2 right_contour_3 right_contour_4 right_contour_5 right_contour_6 right_contour_7
+    right_contour_8 contour_middle left_contour_8 left_contour_7 left_contour_6 left_contour_5 left_contour_4
+    left_contour_3 left_contour_2 left_contour_1
+""")
 
 JOINT_NAMES: tuple[str, ...] = _BODY_JOINTS + _HEAD_JOINTS + _finger_joints("left") + _finger_joints("right")
 """The 55 joints of SMPL-X; `parents`, `weights` and `joint_regressor` of a body model are in this order."""
