@@ -69,6 +69,9 @@ def render_overlay(
     image = np.asarray(image)
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise ValueError(f"image must be (H, W, 3) uint8, got {image.shape} {image.dtype}")
+    _choose(backend)
+    if len(meshes) == 0:
+        return image.copy()
     camera, meshes = _in_one_camera(meshes, focal_px, center_px, image.shape[:2])
     colours = _colours_for(meshes, colours)
     picture = image
@@ -223,8 +226,8 @@ def _in_one_camera(meshes, focal_px, center_px, image_size) -> tuple[Camera, lis
     height, width = image_size
     if center_px is None:
         center_px = ((width - 1) / 2, (height - 1) / 2)
-    focals = np.broadcast_to(np.asarray(focal_px, dtype=float).reshape(-1), (max(len(meshes), 1),))
-    centers = np.broadcast_to(np.asarray(center_px, dtype=float), (max(len(meshes), 1), 2))
+    focals = np.broadcast_to(np.asarray(focal_px, dtype=float).reshape(-1), (len(meshes),))
+    centers = np.broadcast_to(np.asarray(center_px, dtype=float), (len(meshes), 2))
     camera = Camera(float(focals[0]), tuple(float(c) for c in centers[0]), (height, width))
     moved = []
     for (vertices, faces), focal, center in zip(meshes, focals, centers, strict=True):
