@@ -1,0 +1,230 @@
+"""Batched Levenberg-Marquardt: many small, independent, robust least-squares problems at once.
+
+The solver knows nothing of bodies. For a batch of unknowns it is given residuals r, their Jacobian J, a Geman-McClure
+scale and a weight for each residual (infinite scale: plain squares), and residuals that each touch one unknown only
+(priors), whose Jacobian is a diagonal. For each item it lowers
+
+    C(x) = sum_m w_m rho(r_m) + sum_d e_d^2,      rho(r) = c^2 r^2 / (c^2 + r^2)
+
+with steps from (H + damping * diag(H)) step = -g, where g is half the exact gradient and H the Gauss-Newton matrix with
+robust weights: rho' / (2r) in g, and rho''/2 in H where that is positive (Triggs' correction for scalar residuals), kept
+above a share of the former where the loss is concave.
+
+Each item has its own damping and its own acceptance, a failed factorisation rejects that item's step only, and items that
+are done leave the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+CONVERGED, MAX_ITERATIONS, FAILED = 1, 2, 3
+
+
+@dataclass(frozen=True)
+class Linearization:
+    """Residuals and their derivatives at one point, for the items asked for."""
+
+    residuals: Float[Tensor, "B M"]
+    jacobian: Float[Tensor, "B M D"] | None
+    weights: Float[Tensor, "B M"]
+    """How much each residual's loss counts."""
+    robust_scale: Float[Tensor, "#B M"]
+    """Geman-McClure scale of each residual, in its own unit; infinity for plain squares."""
+    diagonal: Float[Tensor, "B D"]
+    """Residuals of single unknowns."""
+    diagonal_slope: Float[Tensor, "B D"]
+    """Their derivatives."""
+
+
+@dataclass(frozen=True)
+class SolverOptions:
+    """When to stop and how to damp."""
+
+    max_iterations: int = 40
+    """Steps tried at most."""
+    tolerance: float = 1e-4
+    """An item is done when two steps in a row lower (or can lower) its cost by less than this share of it."""
+    damping: float = 1e-2
+    """At the start, relative to the diagonal of H."""
+    damping_down: float = 0.3
+    """Factor on the damping after an accepted step."""
+    damping_up: float = 4.0
+    """Factor on the damping after a rejected step."""
+    damping_min: float = 1e-6
+    """The damping never falls below this."""
+    damping_max: float = 1e6
+    """An item whose damping exceeds this cannot be improved: it is done."""
+    curvature_floor: float = 0.1
+    """Least robust weight in H, as a share of the weight in g."""
+    chunk: int = 64
+    """Items solved at a time: bounds the memory."""
+
+
+@dataclass
+class Solution:
+    """What came out, an entry an item."""
+
+    x: Float[Tensor, "B X"]
+    cost: Float[Tensor, " B"]
+    status: Int[Tensor, " B"]
+    iterations: Int[Tensor, " B"]
+    trace: list[Float[Tensor, " B"]] = field(default_factory=list)
+    """Cost after each iteration, where asked for."""
+
+
+Evaluate = Callable[[Tensor, Tensor], Linearization]
+Retract = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass
+class _Quadratic:
+    """The local model of the cost: C + 2 g.s + s.H s."""
+
+    cost: Tensor
+    gradient: Tensor
+    hessian: Tensor
+
+    def keep(self, mask: Tensor, other: _Quadratic) -> None:
+        """Take over the other's entries where the mask says so."""
+        self.cost = torch.where(mask, other.cost, self.cost)
+        self.gradient = torch.where(mask[:, None], other.gradient, self.gradient)
+        self.hessian = torch.where(mask[:, None, None], other.hessian, self.hessian)
+
+    def select(self, index: Tensor) -> None:
+        self.cost, self.gradient, self.hessian = self.cost[index], self.gradient[index], self.hessian[index]
+
+
+def geman_mcclure(
+    residuals: Float[Tensor, "B M"], scale: Float[Tensor, "#B M"]
+) -> tuple[Float[Tensor, "B M"], Float[Tensor, "B M"], Float[Tensor, "B M"]]:
+    """Loss rho, gradient weight rho'/(2r) and curvature rho''/2 of each residual.
+
+    rho = r^2 s with s = c^2 / (c^2 + r^2); rho'/(2r) = s^2; rho''/2 = s^2 (4 s - 3).
+    """
+    square = residuals * residuals
+    shrink = 1 / (1 + square / (scale * scale))
+    weight = shrink * shrink
+    return square * shrink, weight, weight * (4 * shrink - 3)
+
+
+def total_cost(lin: Linearization) -> Float[Tensor, " B"]:
+    """The cost of each item; infinite where a residual is not a number."""
+    loss, _, _ = geman_mcclure(lin.residuals, lin.robust_scale)
+    return _finite((lin.weights * loss).sum(1) + (lin.diagonal * lin.diagonal).sum(1))
+
+
+def _finite(cost: Tensor) -> Tensor:
+    return torch.where(torch.isfinite(cost), cost, torch.full_like(cost, torch.inf))
+
+
+def _quadratic(lin: Linearization, free: Tensor | None, floor: float) -> _Quadratic:
+    loss, weight, curvature = geman_mcclure(lin.residuals, lin.robust_scale)
+    jacobian, diagonal, slope = lin.jacobian, lin.diagonal, lin.diagonal_slope
+    weight, curvature = lin.weights * weight, lin.weights * curvature
+    cost = _finite((lin.weights * loss).sum(1) + (diagonal * diagonal).sum(1))
+    if free is not None:
+        jacobian, diagonal, slope = jacobian[:, :, free], diagonal[:, free], slope[:, free]
+    gradient = (jacobian.transpose(1, 2) @ (weight * lin.residuals)[..., None])[..., 0] + slope * diagonal
+    scaled = jacobian * torch.maximum(curvature, floor * weight).sqrt()[..., None]
+    hessian = scaled.transpose(1, 2) @ scaled
+    hessian.diagonal(dim1=1, dim2=2).add_(slope * slope)
+    return _Quadratic(cost, gradient, hessian)
+
+
+def _solve(model: _Quadratic, damping: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Steps (zero where the factorisation failed), the decrease they promise, and where they are good.
+
+    Jacobi scaling first: with unit diagonals one damping suits metres, radians and latent numbers alike.
+    """
+    diagonal = model.hessian.diagonal(dim1=1, dim2=2)
+    floor = 1e-8 * diagonal.amax(1, keepdim=True) + torch.finfo(diagonal.dtype).tiny
+    scale = torch.maximum(diagonal, floor).rsqrt()
+    matrix = model.hessian * scale[:, :, None] * scale[:, None, :]
+    matrix.diagonal(dim1=1, dim2=2).add_(damping[:, None])
+    factor, info = torch.linalg.cholesky_ex(matrix)
+    right = -(model.gradient * scale)[..., None]
+    step = torch.cholesky_solve(right, factor)[..., 0] * scale
+    good = (info == 0) & torch.isfinite(step).all(1)
+    step = torch.where(good[:, None], step, torch.zeros_like(step))
+    curved = (step[:, None] @ model.hessian @ step[..., None])[:, 0, 0]
+    return step, -(2 * (model.gradient * step).sum(1) + curved), good
+
+
+def minimise(
+    evaluate: Evaluate,
+    retract: Retract,
+    start: Float[Tensor, "B X"],
+    options: SolverOptions | None = None,
+    *,
+    free: Bool[Tensor, " D"] | None = None,
+    trace: bool = False,
+) -> Solution:
+    """Lower each item's cost from its start.
+
+    Args:
+        evaluate: maps unknowns (b, X) and the items (b,) they belong to, to a Linearization.
+        retract: applies a step (b, D) to unknowns (b, X); plain addition where unknowns are numbers.
+        start: where each item starts.
+        free: which of the D step directions may move; all by default.
+        trace: record every item's cost after every iteration.
+
+    Returns:
+        a Solution; status is CONVERGED, MAX_ITERATIONS, or FAILED where the cost at the start is not finite.
+    """
+    options = options or SolverOptions()
+    chunks = torch.arange(start.shape[0], device=start.device).split(options.chunk)
+    parts = [_minimise_chunk(evaluate, retract, start, items, options, free, trace) for items in chunks]
+    joined = [torch.cat([getattr(p, name) for p in parts]) for name in ("x", "cost", "status", "iterations")]
+    return Solution(*joined, _join_traces([p.trace for p in parts]))
+
+
+def _join_traces(traces: list[list[Tensor]]) -> list[Tensor]:
+    length = max(map(len, traces))
+    padded = [t + [t[-1]] * (length - len(t)) if t else t for t in traces]
+    return [torch.cat(costs) for costs in zip(*padded, strict=True)]
+
+
+def _minimise_chunk(evaluate, retract, start, items, options, free, trace) -> Solution:
+    x = start[items].clone()
+    index = None if free is None else free.nonzero()[:, 0]
+    model = _quadratic(evaluate(x, items), index, options.curvature_floor)
+    width = len(index) if index is not None else model.gradient.shape[1]
+    full_width = free.shape[0] if free is not None else width
+    best = Solution(x, model.cost, torch.full_like(items, MAX_ITERATIONS), torch.zeros_like(items))
+    best.status[~torch.isfinite(model.cost)] = FAILED
+    active = torch.isfinite(model.cost).nonzero()[:, 0]
+    model.select(active)
+    damping = torch.full_like(model.cost, options.damping)
+    quiet = torch.zeros_like(active)
+    for _ in range(options.max_iterations):
+        if len(active) == 0:
+            break
+        reduced, promised, good = _solve(model, damping)
+        step = reduced if index is None else reduced.new_zeros(len(active), full_width).index_copy(1, index, reduced)
+        trial = retract(best.x[active], step)
+        there = _quadratic(evaluate(trial, items[active]), index, options.curvature_floor)
+        accepted = good & (there.cost < model.cost)
+        gain = torch.where(accepted, model.cost - there.cost, promised.clamp_min(0))
+        small = good & (gain < options.tolerance * model.cost)
+        quiet = torch.where(small, quiet + 1, torch.zeros_like(quiet))
+        best.x[active] = torch.where(accepted[:, None], trial, best.x[active])
+        best.iterations[active] += 1
+        model.keep(accepted, there)
+        best.cost[active] = model.cost
+        damping = damping * torch.where(accepted, options.damping_down, options.damping_up)
+        damping.clamp_(min=options.damping_min)
+        if trace:
+            best.trace.append(best.cost.clone())
+        done = (quiet >= 2) | (damping > options.damping_max) | (model.cost == 0)
+        if done.any():
+            best.status[active[done]] = CONVERGED
+            left = (~done).nonzero()[:, 0]
+            active, damping, quiet = active[left], damping[left], quiet[left]
+            model.select(left)
+    return best
