@@ -1,8 +1,9 @@
 """From turning single joints to turning blocks of parameters: the chain rule over the joints above each landmark.
 
 A block of parameters (the latent, one hand, the jaw) turns some joints. A landmark feels only those of them that lie on
-its way to the root, so landmarks are grouped by that way (two legs, two arms and the head for the latent), and each group
-is one small batched matrix product: rows (landmarks x joints of the way) times tangent (joints of the way x parameters).
+its way to the root, so landmarks are grouped by that way (two legs, two arms and the head for the latent), and each
+group is one small batched matrix product: rows (landmarks x joints of the way) times tangent (joints of the way x
+parameters).
 """
 
 from __future__ import annotations

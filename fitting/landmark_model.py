@@ -1,7 +1,7 @@
 """The reduced landmark model: the few body points that residuals see, posed exactly, without the mesh.
 
-A landmark is a fixed linear combination of vertices, p_k = sum_v m_kv v. Under linear blend skinning, with joint i's world
-rotation R_i, its position o_i and its rest position J_i,
+A landmark is a fixed linear combination of vertices, p_k = sum_v m_kv v. Under linear blend skinning, with joint i's
+world rotation R_i, its position o_i and its rest position J_i,
 
     p_k = sum_i ( R_i q_ki + w_ki o_i ),   q_ki = sum_v m_kv W_vi (v_v - J_i),   w_ki = sum_v m_kv W_vi,
 
@@ -13,8 +13,8 @@ Turning joint j by a small world-frame rotation omega turns all that hangs below
     d p_k / d omega_j = -[ l_kj ]_x,   l_kj = sum_{i below or at j} ( R_i q_ki + w_ki o_i ) - (sum_i w_ki) o_j.
 
 The *levers* l_kj are all that a solver needs to chain with any parameterisation of the rotations.
-Inside, joints are numbered level by level down the tree and tensors carry joints or pairs first and the batch second, so
-that kinematics are a few batched products and sums over pairs are contiguous.
+Inside, joints are numbered level by level down the tree and tensors carry joints or pairs first and the batch second,
+so that kinematics are a few batched products and sums over pairs are contiguous.
 """
 
 from __future__ import annotations

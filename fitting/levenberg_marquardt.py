@@ -7,11 +7,11 @@ scale and a weight for each residual (infinite scale: plain squares), and residu
     C(x) = sum_m w_m rho(r_m) + sum_d e_d^2,      rho(r) = c^2 r^2 / (c^2 + r^2)
 
 with steps from (H + damping * diag(H)) step = -g, where g is half the exact gradient and H the Gauss-Newton matrix with
-robust weights: rho' / (2r) in g, and rho''/2 in H where that is positive (Triggs' correction for scalar residuals), kept
-above a share of the former where the loss is concave.
+robust weights: rho' / (2r) in g, and rho''/2 in H where that is positive (Triggs' correction for scalar residuals),
+kept above a share of the former where the loss is concave.
 
-Each item has its own damping and its own acceptance, a failed factorisation rejects that item's step only, and items that
-are done leave the batch.
+Each item has its own damping and its own acceptance, a failed factorisation rejects that item's step only, and items
+that are done leave the batch.
 """
 
 from __future__ import annotations

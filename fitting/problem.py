@@ -1,8 +1,8 @@
 """Fitting people as a least-squares problem: unknowns, residuals of all terms, and their analytic Jacobian.
 
 The unknowns of a person are a chart of SMPL-X's parameters: the body's pose is a latent number vector that the prior's
-decoder turns into rotations, hands are a few principal components each. Stages of a fit are weights and masks on this one
-problem.
+decoder turns into rotations, hands are a few principal components each. Stages of a fit are weights and masks on this
+one problem.
 """
 
 from __future__ import annotations
@@ -11,6 +11,9 @@ from dataclasses import dataclass
 
 import roma
 import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
 from bodyfit.data.body_model import BodyModel
 from bodyfit.data.landmarks import BODY, LANDMARK_NAMES, LEFT_HAND, RIGHT_HAND
 from bodyfit.fitting import residuals as terms
@@ -21,8 +24,6 @@ from bodyfit.fitting.levenberg_marquardt import Linearization
 from bodyfit.fitting.rotations import left_jacobian
 from bodyfit.prior.decoder_tangent import decode, decode_with_tangent
 from bodyfit.prior.vposer import VPoser
-from jaxtyping import Bool, Float, Int
-from torch import Tensor
 
 NUM_BODY_JOINTS = 21
 
@@ -319,9 +320,10 @@ class BodyProblem:
             moved[..., layout["latent"]] = self.whitener
             stacks.append((distance, moved, torch.ones_like(distance), torch.inf))
         scale = torch.cat([x.new_full((r.shape[1],), s) for r, _, _, s in stacks])[None]
-        residual, slope, weight = (torch.cat(p, dim=1) if len(stacks) > 1 else p[0] for p in list(zip(*stacks))[:3])
+        residual, slope, weight, _ = zip(*stacks, strict=True)
         diagonal = x * self.prior_slope
-        return Linearization(residual, slope, weight, scale, diagonal, self.prior_slope.expand_as(diagonal))
+        together = (torch.cat(p, dim=1) if len(p) > 1 else p[0] for p in (residual, slope, weight))
+        return Linearization(*together, scale, diagonal, self.prior_slope.expand_as(diagonal))
 
 
 def _part_weights(model: LandmarkModel, energy: EnergyConfig) -> Float[Tensor, " K"]:

@@ -34,14 +34,14 @@ def relative(residuals: Float[Tensor, "B K 2"], anchor: int, members: Tensor) ->
 def gaussian(
     values: Float[Tensor, "B D"], mean: Float[Tensor, " D"] | float, sigma: Float[Tensor, " D"] | float
 ) -> Float[Tensor, "B D"]:
-    """How many standard deviations each value lies from its mean: shape, expression, jaw, hands, the unit pose prior."""
+    """Standard deviations of each value from its mean: shape, expression, jaw, hands, the unit pose prior."""
     return (values - mean) / sigma
 
 
 def mahalanobis(
     latent: Float[Tensor, "B Z"], mean: Float[Tensor, " Z"], whitener: Float[Tensor, "Z Z"]
 ) -> Float[Tensor, "B Z"]:
-    """The pose prior under the aggregate posterior: L^-1 (z - mean), covariance L L^T. Its derivative is the whitener."""
+    """The pose prior under the aggregate posterior: L^-1 (z - mean), covariance L L^T; its derivative is L^-1."""
     return (latent - mean) @ whitener.T
 
 

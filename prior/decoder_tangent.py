@@ -1,8 +1,8 @@
 """A VPoser decoder's rotations together with their exact derivative in the latent: three matrix products and a tangent.
 
-The decoder is a chain of linear layers with LeakyReLU between them. Its Jacobian is carried forward from the latent: each
-layer multiplies it by its weights, each activation by the slopes that the forward pass chose. The final 6D outputs become
-rotations by Gram-Schmidt, whose derivative is taken as a small rotation omega, dR = [omega]_x R.
+The decoder is a chain of linear layers with LeakyReLU between them. Its Jacobian is carried forward from the latent:
+each layer multiplies it by its weights, each activation by the slopes that the forward pass chose. The final 6D outputs
+become rotations by Gram-Schmidt, whose derivative is taken as a small rotation omega, dR = [omega]_x R.
 """
 
 from __future__ import annotations
