@@ -1,0 +1,62 @@
+"""The 21 body joints of SMPL, SMPL-H and SMPL-X: order, tree, mirror pairs and named parts of the body."""
+
+BODY_JOINT_NAMES: tuple[str, ...] = (
+    "left_hip",
+    "right_hip",
+    "spine1",
+    "left_knee",
+    "right_knee",
+    "spine2",
+    "left_ankle",
+    "right_ankle",
+    "spine3",
+    "left_foot",
+    "right_foot",
+    "neck",
+    "left_collar",
+    "right_collar",
+    "head",
+    "left_shoulder",
+    "right_shoulder",
+    "left_elbow",
+    "right_elbow",
+    "left_wrist",
+    "right_wrist",
+)
+NUM_BODY_JOINTS = len(BODY_JOINT_NAMES)
+BODY_JOINT_INDEX: dict[str, int] = {name: index for index, name in enumerate(BODY_JOINT_NAMES)}
+
+# Parent of each of the 22 joints (pelvis first), as in the kintree_table of every SMPL-family model file.
+PARENTS: tuple[int, ...] = (-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19)
+
+
+def _mirror_name(name: str) -> str:
+    if name.startswith("left_"):
+        return "right_" + name[len("left_") :]
+    if name.startswith("right_"):
+        return "left_" + name[len("right_") :]
+    return name
+
+
+# MIRROR[j] is the body joint on the other side of the body.
+MIRROR: tuple[int, ...] = tuple(BODY_JOINT_INDEX[_mirror_name(name)] for name in BODY_JOINT_NAMES)
+
+
+def joint_indices(*names: str) -> tuple[int, ...]:
+    """Indices of body joints by name."""
+    return tuple(BODY_JOINT_INDEX[name] for name in names)
+
+
+LEFT_LEG = joint_indices("left_hip", "left_knee", "left_ankle", "left_foot")
+RIGHT_LEG = joint_indices("right_hip", "right_knee", "right_ankle", "right_foot")
+LEFT_ARM = joint_indices("left_collar", "left_shoulder", "left_elbow", "left_wrist")
+RIGHT_ARM = joint_indices("right_collar", "right_shoulder", "right_elbow", "right_wrist")
+TORSO = joint_indices("spine1", "spine2", "spine3", "neck", "head")
+
+# What completion is asked to fill in, as in DPoser-X (arXiv 2508.00599).
+COMPLETION_PARTS: dict[str, tuple[int, ...]] = {
+    "left_leg": LEFT_LEG,
+    "legs": LEFT_LEG + RIGHT_LEG,
+    "arms": LEFT_ARM + RIGHT_ARM,
+    "torso": TORSO,
+}

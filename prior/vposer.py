@@ -1,0 +1,141 @@
+"""VPoser: a variational autoencoder over body poses (Pavlakos et al., CVPR 2019, section 3.3), ready to be used.
+
+    prior = load_prior()
+    latent = prior.encode(body_pose).mean            # (..., 63) axis-angle -> (..., 32)
+    rotations = prior.decode(latent)                 # (..., 32) -> (..., 21, 3, 3)
+    poses = prior.decode_axis_angle(prior.sample(8)) # eight new people
+
+Everything works on any batch shape, in float32 and float64, on any device, and is differentiable.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from bodyfit.prior import rotations as rot
+from bodyfit.prior.encoders import ENCODERS
+from bodyfit.prior.mixture import GaussianMixture
+from bodyfit.prior.parts import NUM_BODY_JOINTS
+
+
+@dataclass(frozen=True)
+class VPoserConfig:
+    """What must be known to build the network before its weights are read."""
+
+    encoder: str = "residual"
+    """Which encoder: `residual` (ours), `vposer-v2` or `vposer-v1`."""
+    latent_dim: int = 32
+    """Width of the latent space."""
+    encoder_hidden: int = 512
+    """Width of the encoder's hidden layers."""
+    decoder_hidden: int = 512
+    """Width of the decoder's two hidden layers. The fitting's cost grows with its square."""
+    negative_slope: float = 0.01
+    """LeakyReLU slope of the decoder: 0.01 in VPoser v2 and ours, 0.2 in v1."""
+    decoder_dropout: float = 0.0
+    """Dropout after the decoder's first layer while training: 0.1 in VPoser, 0 in ours."""
+    mixture_components: int = 1
+    """Gaussians that describe where in the latent space real poses lie."""
+
+
+class VPoser(nn.Module):
+    """Encoder, decoder and the density of the latent space. Make one with `load_prior`."""
+
+    def __init__(self, config: VPoserConfig | None = None, *, name: str = "untrained"):
+        super().__init__()
+        config = config or VPoserConfig()
+        if config.encoder not in ENCODERS:
+            raise ValueError(f"encoder must be one of {', '.join(ENCODERS)}, got {config.encoder!r}")
+        self.config, self.name, self.latent_dim = config, name, config.latent_dim
+        self.encoder = ENCODERS[config.encoder](config.latent_dim, config.encoder_hidden)
+        self.decoder = nn.Sequential(
+            nn.Linear(config.latent_dim, config.decoder_hidden),
+            nn.LeakyReLU(config.negative_slope),
+            nn.Dropout(config.decoder_dropout),
+            nn.Linear(config.decoder_hidden, config.decoder_hidden),
+            nn.LeakyReLU(config.negative_slope),
+            nn.Linear(config.decoder_hidden, NUM_BODY_JOINTS * 6),
+        )
+        z, k = config.latent_dim, config.mixture_components
+        # The aggregate posterior: where the encoder puts real poses. A unit Gaussian until measured.
+        self.register_buffer("latent_mean", torch.zeros(z))
+        self.register_buffer("latent_covariance", torch.eye(z))
+        self.register_buffer("mixture_weights", torch.full((k,), 1 / k))
+        self.register_buffer("mixture_means", torch.zeros(k, z))
+        self.register_buffer("mixture_covariances", torch.eye(z).repeat(k, 1, 1))
+        # Spread (radians, per axis) of what the decoder misses, per joint: the likelihood's scale.
+        self.register_buffer("residual_scale", torch.full((NUM_BODY_JOINTS,), 0.1))
+
+    def decoder_layers(self) -> list[tuple[Tensor, Tensor, float | None]]:
+        """The decoder as a chain of (weight (out, in), bias (out,), slope of the LeakyReLU that follows or None).
+
+        Its output of 126 numbers is laid out (21, 3, 2): two columns a joint, to be orthonormalised by Gram-Schmidt.
+        """
+        modules = [m for m in self.decoder if not isinstance(m, nn.Dropout)]
+        following = [*modules[1:], None]
+        return [
+            (m.weight, m.bias, after.negative_slope if isinstance(after, nn.LeakyReLU) else None)
+            for m, after in zip(modules, following, strict=True)
+            if isinstance(m, nn.Linear)
+        ]
+
+    @property
+    def mixture(self) -> GaussianMixture:
+        """The density of the latent space that `sample` and `log_prob` use."""
+        return GaussianMixture(self.mixture_weights, self.mixture_means, self.mixture_covariances)
+
+    def encode(self, body_pose: Float[Tensor, "*batch width"]) -> torch.distributions.Normal:
+        """Posterior over latents (..., 32) of axis-angle poses: 63 numbers (SMPL-X, SMPL-H) or 69 (SMPL)."""
+        pose = rot.body_joints_of(body_pose)
+        mean, spread = self.encoder(pose.reshape(-1, pose.shape[-1]))
+        shape = (*pose.shape[:-1], self.latent_dim)
+        return torch.distributions.Normal(mean.reshape(shape), spread.reshape(shape), validate_args=False)
+
+    def decode_6d(self, latent: Float[Tensor, "*batch Z"]) -> Float[Tensor, "*batch 21 3 2"]:
+        """The decoder's own output, two columns a joint, not yet orthonormal."""
+        return self.decoder(latent).unflatten(-1, (NUM_BODY_JOINTS, 3, 2))
+
+    def decode(self, latent: Float[Tensor, "*batch Z"]) -> Float[Tensor, "*batch 21 3 3"]:
+        """Rotation matrices of the 21 body joints."""
+        return rot.matrices_from_6d(self.decode_6d(latent))
+
+    def decode_axis_angle(
+        self, latent: Float[Tensor, "*batch Z"], *, joints: int = 21
+    ) -> Float[Tensor, "*batch width"]:
+        """Axis-angle body pose in radians: 63 numbers, or 69 with joints=23 for SMPL (its two hand joints at rest)."""
+        if joints not in rot.AXIS_ANGLE_WIDTHS:
+            raise ValueError(f"joints must be 21 (SMPL-X, SMPL-H) or 23 (SMPL), got {joints}")
+        pose = rot.axis_angle_from_matrices(self.decode(latent))
+        return nn.functional.pad(pose, (0, rot.AXIS_ANGLE_WIDTHS[joints] - pose.shape[-1]))
+
+    def sample(self, count: int, generator: torch.Generator | None = None) -> Float[Tensor, "count Z"]:
+        """Latents of new poses, drawn from the mixture (a unit Gaussian for official weights)."""
+        return self.mixture.sample(count, generator)
+
+    def latent_log_prob(self, latent: Float[Tensor, "*batch Z"]) -> Float[Tensor, "*batch"]:
+        """Log density of latents under the mixture, nats."""
+        return self.mixture.log_prob(latent)
+
+    def log_prob(self, body_pose: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch"]:
+        """Score of poses in nats, higher is more human: log p(z) + log p(pose | z) at the posterior's mean z.
+
+        The second part is a Gaussian in each joint's angle between the pose and its reconstruction, with the spread
+        seen on held-out poses. It is a bound's largest term, not a normalised density: compare scores, not models.
+        """
+        pose = rot.body_joints_of(body_pose)
+        latent = self.encode(pose).mean
+        angles = rot.rotation_angles(self.decode(latent), rot.matrices_from_axis_angle(pose))
+        normaliser = 3 * (self.residual_scale.log() + 0.5 * math.log(2 * math.pi))
+        likelihood = (-0.5 * (angles / self.residual_scale).square() - normaliser).sum(-1)
+        return self.latent_log_prob(latent) + likelihood
+
+    def interpolate(
+        self, start: Float[Tensor, "*batch width"], end: Float[Tensor, "*batch width"], steps: int
+    ) -> Float[Tensor, "steps *batch 63"]:
+        """Poses from start to end along the straight line between their latents; the first and last are decoded too."""
+        a, b = self.encode(start).mean, self.encode(end).mean
+        share = torch.linspace(0, 1, steps, dtype=a.dtype, device=a.device).reshape(-1, *[1] * a.dim())
+        return self.decode_axis_angle(a + share * (b - a))
