@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
+from jaxtyping import Float, UInt8
+
 from bodyfit.data.landmarks import FACE, LANDMARK_NAMES, LEFT_HAND, RIGHT_HAND, SKELETON
 from bodyfit.fitting.colours import LEFT, MIDDLE, RIGHT, VERMILION, rgb8
-from jaxtyping import Float, UInt8
 
 _FINE = frozenset(FACE + LEFT_HAND + RIGHT_HAND)  # points that stand close together get thinner lines
 _SUBPIXEL_BITS = 4

@@ -6,6 +6,7 @@ import os
 import sys
 
 import numpy as np
+
 from bodyfit.fitting.rasteriser import Camera, Layer, Surface
 
 logger = logging.getLogger(__name__)

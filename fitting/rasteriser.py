@@ -23,6 +23,11 @@ class Camera:
     image_size: tuple[int, int]
     """(height, width) in pixels."""
 
+    def project(self, points: Float[np.ndarray, "N 3"]) -> Float[np.ndarray, "N 2"]:
+        """Pixels of points in the camera frame; NaN for those that are not in front of it."""
+        depth = np.where(points[:, 2:] > 0, points[:, 2:], np.nan)
+        return self.focal_px * points[:, :2] / depth + np.array(self.center_px)
+
 
 @dataclass(frozen=True)
 class Surface:

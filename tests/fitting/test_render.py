@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 import trimesh
-from bodyfit.fitting import gl_renderer, render
+
+from bodyfit.fitting import gl_renderer, layers, render
 from bodyfit.fitting.colours import person_colour
 from bodyfit.fitting.rasteriser import Camera
 from bodyfit.fitting.render import draw_meshes, render_mesh_sheet, render_overlay, render_view
@@ -199,7 +200,7 @@ def test_software_draws_the_picture_on_which_opengl_fails(monkeypatch, caplog):
         def render(self, *_):
             raise MemoryError("out of GPU memory")
 
-    monkeypatch.setattr(render, "gl_renderer", Failing)
+    monkeypatch.setattr(layers, "gl_renderer", Failing)
     assert mask([sphere((0.0, 0.0, 2.0))], "auto").any()
     assert "out of GPU memory" in caplog.text
 

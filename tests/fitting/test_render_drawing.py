@@ -1,6 +1,7 @@
 """Points and skeletons drawn over photos."""
 
 import numpy as np
+
 from bodyfit.data.landmarks import LANDMARK_INDEX
 from bodyfit.fitting.colours import LEFT, PEOPLE, RIGHT, person_hex, rgb, rgb8
 from bodyfit.fitting.drawing import draw_keypoints, draw_residuals

@@ -1,0 +1,241 @@
+"""One HTML file that shows a whole run: figures, distributions, a contact sheet, each body to turn with the mouse.
+
+The file holds everything that it shows (pictures, meshes, scripts) and asks no network for anything, which its own
+Content-Security-Policy enforces. Its style, scripts and frame lie in `data/assets/pages/`.
+"""
+
+import base64
+import io
+import json
+import logging
+from collections import Counter
+from html import escape
+from importlib import resources
+from pathlib import Path
+from string import Template
+
+import numpy as np
+from PIL import Image
+
+from bodyfit.data.errors import BodyfitError
+from bodyfit.data.files import write_atomically
+from bodyfit.fitting.charts import bars_svg, histogram_svg
+from bodyfit.fitting.colours import STATUS, person_hex
+from bodyfit.fitting.gallery import Gallery, GalleryPerson
+from bodyfit.fitting.mesh_code import Topology, encode_vertices
+
+logger = logging.getLogger(__name__)
+
+_PICTURE_SIDES = ((40, 1280), (100, 960), (200, 640))  # up to so many photos, so many pixels along the longer side
+_SMALLEST_SIDE = 400
+
+
+def write_report(
+    gallery: Gallery, path: Path | str, *, title: str = "bodyfit report", max_people: int = 200, meshes: bool = True
+) -> Path:
+    """Writes the report of a results folder.
+
+    Args:
+        gallery: The results (`open_gallery`).
+        path: The HTML file to write.
+        title: Its heading.
+        max_people: How many people get a card, worst first; figures and plots count all of them.
+        meshes: Whether bodies can be turned in the page (about 50 kB each).
+
+    Raises:
+        BodyfitError: If the run has no people to show, or the file cannot be written.
+    """
+    if not gallery.people:
+        raise BodyfitError(f"{gallery.folder / 'summary.json'}: lists no people, so there is nothing to report.")
+    people = gallery.sorted()[:max_people]
+    page = Template(_asset("report.html")).substitute(
+        title=escape(title),
+        subtitle=escape(_subtitle(gallery)),
+        css=_asset("report.css"),
+        tiles=_tiles(gallery),
+        plots=_plots(gallery),
+        notes=_notes(gallery, len(people)),
+        data=_script_safe(_page_data(gallery, people, meshes)),
+        viewer_js=_asset("viewer.js"),
+        report_js=_asset("report.js"),
+    )
+    return write_atomically(path, lambda temporary: temporary.write_text(page, encoding="utf-8"))
+
+
+def _page_data(gallery: Gallery, people: tuple[GalleryPerson, ...], meshes: bool) -> dict:
+    images, image_index = _pictures(people)
+    topologies: dict[bytes, tuple[int, Topology]] = {}
+    places = {id(person): place for place, person in enumerate(gallery.people)}
+    rows = []
+    for person in people:
+        result = person.result()
+        rows.append(
+            {
+                "name": person.name,
+                "place": places[id(person)],
+                "image": image_index.get(person.overlay_path),
+                "status": person.status,
+                "reason": person.reason,
+                "ambiguous": bool(person.row.get("ambiguous", False)),
+                "error_px": person.error_px,
+                "error_share": person.error_share,
+                "box": _box(result),
+                "colour": person_hex(_number_in_photo(person)),
+                "figures": _figures(person, result),
+                "mesh": _mesh(person, topologies) if meshes else None,
+            }
+        )
+    return {
+        "status_colours": STATUS,
+        "images": images,
+        "topologies": [topology.encoded() for _, topology in topologies.values()],
+        "people": rows,
+    }
+
+
+def _mesh(person: GalleryPerson, topologies: dict[bytes, tuple[int, Topology]]) -> dict | None:
+    """A body's vertices as text, and the number of its topology, which is added to the table where it is new."""
+    try:
+        mesh = person.mesh()
+    except BodyfitError as error:
+        logger.warning("report: %s", error)
+        return None
+    if mesh is None or len(mesh[0]) == 0 or not np.isfinite(mesh[0]).all():
+        return None
+    vertices, faces = mesh
+    key = len(vertices).to_bytes(8, "little") + faces.tobytes()
+    index, topology = topologies.setdefault(key, (len(topologies), Topology.of(faces, len(vertices))))
+    return {"topology": index, **encode_vertices(vertices, topology)}
+
+
+def _pictures(people: tuple[GalleryPerson, ...]) -> tuple[list[dict], dict[Path, int]]:
+    """Each photo's overlay once, as a JPEG small enough for all of them together."""
+    counts = Counter(person.overlay_path for person in people if person.overlay_path)
+    side = next((side for most, side in _PICTURE_SIDES if len(counts) <= most), _SMALLEST_SIDE)
+    pictures, index = [], {}
+    for path, number in counts.items():
+        try:
+            with Image.open(path) as opened:
+                image = opened.convert("RGB")
+        except (OSError, Image.DecompressionBombError) as error:
+            logger.warning("report: %s: not a picture that can be read (%s)", path, error)
+            continue
+        image.thumbnail((side, side), Image.Resampling.LANCZOS)
+        file = io.BytesIO()
+        image.save(file, "JPEG", quality=80, optimize=True)
+        source = "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
+        index[path] = len(pictures)
+        pictures.append({"src": source, "width": image.width, "height": image.height, "people": number})
+    return pictures, index
+
+
+def _box(result) -> list[float] | None:
+    """The person's place in the photo as shares of its size: x, y, width, height."""
+    if result is None:
+        return None
+    seen = np.asarray(result.keypoint_confidence) > 0
+    if seen.sum() < 2:
+        return None
+    height, width = (float(side) for side in result.image_size)
+    points = np.asarray(result.keypoints_px)[seen] / [width, height]
+    low, high = np.clip(points.min(axis=0), 0, 1), np.clip(points.max(axis=0), 0, 1)
+    return [round(float(c), 4) for c in (*low, *np.maximum(high - low, 0.01))]
+
+
+def _figures(person: GalleryPerson, result) -> dict[str, str]:
+    """What the page says of one person, as label and words."""
+    figures = {"photo": person.image, "person": person.person}
+    if person.reason:
+        figures["reason"] = person.reason
+    for label, value, form in (
+        ("error", person.error_px, "{:.2f} px"),
+        ("error, share of size", person.error_share and 100 * person.error_share, "{:.2f} %"),
+        ("cost", person.cost, "{:.4g}"),
+        ("time", person.seconds, "{:.3g} s"),
+    ):
+        if value is not None:
+            figures[label] = form.format(value)
+    if result is not None:
+        figures |= _result_figures(result)
+    return figures
+
+
+def _result_figures(result) -> dict[str, str]:
+    figures = {
+        "focal length": f"{float(result.focal_px):.0f} px",
+        "distance": f"{float(np.asarray(result.transl)[2]):.2f} m",
+        "betas": " ".join(f"{beta:+.1f}" for beta in np.asarray(result.betas)[:4]) + " …",
+    }
+    if result.body_model:
+        figures["body"] = str(result.body_model)
+    if result.prior:
+        figures["prior"] = str(result.prior)
+    return figures
+
+
+def _number_in_photo(person: GalleryPerson) -> int:
+    return int(person.person) if person.person.isdigit() else 0
+
+
+def _subtitle(gallery: Gallery) -> str:
+    run = [str(gallery.run[key]) for key in ("body_model", "prior", "device") if gallery.run.get(key)]
+    return " · ".join([str(gallery.folder.resolve().name), *run])
+
+
+def _tiles(gallery: Gallery) -> str:
+    people = gallery.people
+    converged = sum(person.status == "converged" for person in people)
+    tiles = {
+        "people": f"{len(people)}",
+        "photos": f"{len({person.image for person in people})}",
+        "converged": f"{100 * converged / len(people):.0f} %",
+    }
+    for label, values, form in (
+        ("median error, of person size", [p.error_share for p in people], "{:.2%}"),
+        ("median error", [p.error_px for p in people], "{:.1f} px"),
+        ("median time a person", [p.seconds for p in people], "{:.2g} s"),
+    ):
+        known = [value for value in values if value is not None]
+        if known:
+            tiles[label] = form.format(float(np.median(known)))
+    return "".join(
+        f'<div class="tile"><b>{escape(b)}</b><span class="dim">{escape(a)}</span></div>' for a, b in tiles.items()
+    )
+
+
+def _plots(gallery: Gallery) -> str:
+    statuses = gallery.statuses()
+
+    def groups(value) -> dict[str, list[float]]:
+        return {s: [value(p) for p in gallery.people if p.status == s and value(p) is not None] for s in statuses}
+
+    counts = Counter(person.status for person in gallery.people)
+    return "".join(
+        (
+            bars_svg({status: counts[status] for status in statuses}, colours=STATUS, title="Status"),
+            histogram_svg(
+                groups(lambda p: None if p.error_share is None else 100 * p.error_share),
+                colours=STATUS,
+                title="Reprojection error, share of person size",
+                unit="%",
+            ),
+            histogram_svg(groups(lambda p: p.error_px), colours=STATUS, title="Reprojection error", unit="px"),
+        )
+    )
+
+
+def _notes(gallery: Gallery, cards: int) -> str:
+    """What the run could not use, and what this page leaves out."""
+    notes = [str(note) for key in ("problems", "warnings") for note in gallery.run.get(key) or []]
+    if cards < len(gallery.people):
+        notes.insert(0, f"Cards for the {cards} worst of {len(gallery.people)} people; figures and plots count all.")
+    return f'<ul class="notes">{"".join(f"<li>{escape(note)}</li>" for note in notes)}</ul>' if notes else ""
+
+
+def _script_safe(data: dict) -> str:
+    """JSON that cannot end the script element it stands in, whatever a file is called."""
+    return json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+
+
+def _asset(name: str) -> str:
+    return resources.files("bodyfit.data").joinpath("assets", "pages", name).read_text(encoding="utf-8")
