@@ -101,6 +101,7 @@ def _body_edges(side: str) -> tuple[tuple[str, str], ...]:
         *_chain("pelvis", f"{side}_hip", f"{side}_knee", f"{side}_ankle", f"{side}_heel"),
         *_chain(f"{side}_ankle", f"{side}_big_toe", f"{side}_small_toe"),
         *_chain("nose", f"{side}_eye", f"{side}_ear"),
+        (f"{side}_shoulder", f"{side}_hip"),
     )
 
 
@@ -125,6 +126,8 @@ SKELETON: tuple[tuple[int, int], ...] = tuple(
     for a, b in (
         ("pelvis", "neck"),
         ("neck", "nose"),
+        ("left_shoulder", "right_shoulder"),
+        ("left_hip", "right_hip"),
         *_body_edges("left"),
         *_body_edges("right"),
         *_hand_edges("left"),

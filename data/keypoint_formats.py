@@ -1,0 +1,158 @@
+"""What the points of each keypoint detector are, as tables from their order to landmark names.
+
+A name that is not in `LANDMARK_NAMES` (head_top, left_pupil, ...) is a point that SMPL-X does not have; it is not used.
+Because left and right are said in the names, `landmarks.mirrored_name` mirrors every one of these formats.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bodyfit.data.landmarks import LANDMARK_INDEX, LANDMARK_NAMES
+
+
+@dataclass(frozen=True)
+class KeypointFormat:
+    """The points of one detector (or of one part: a hand, a face) in its own order."""
+
+    name: str
+    points: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    @property
+    def known(self) -> tuple[np.ndarray, np.ndarray]:
+        """Places of the points that are landmarks: in this format, and in `LANDMARK_NAMES`."""
+        pairs = [(i, LANDMARK_INDEX[name]) for i, name in enumerate(self.points) if name in LANDMARK_INDEX]
+        return tuple(np.array(column) for column in zip(*pairs, strict=True))
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+_COCO_17 = _words("""
+    nose left_eye right_eye left_ear right_ear
+    left_shoulder right_shoulder left_elbow right_elbow left_wrist right_wrist
+    left_hip right_hip left_knee right_knee left_ankle right_ankle
+""")
+_FEET_6 = _words("left_big_toe left_small_toe left_heel right_big_toe right_small_toe right_heel")
+
+# OpenPose's neck is the middle of the shoulders and its mid-hip the middle of the hips: near SMPL-X's neck and pelvis,
+# not on them, which is why the fitting trusts these two less.
+OPENPOSE_BODY_25 = KeypointFormat(
+    "openpose_body25",
+    _words("""
+    nose neck right_shoulder right_elbow right_wrist left_shoulder left_elbow left_wrist
+    pelvis right_hip right_knee right_ankle left_hip left_knee left_ankle right_eye left_eye right_ear left_ear
+""")
+    + _FEET_6,
+)
+OPENPOSE_BODY_25B = KeypointFormat("openpose_body25b", (*_COCO_17, "upper_neck", "head_top", *_FEET_6))
+OPENPOSE_COCO_18 = KeypointFormat(
+    "openpose_coco18",
+    _words("""
+    nose neck right_shoulder right_elbow right_wrist left_shoulder left_elbow left_wrist
+    right_hip right_knee right_ankle left_hip left_knee left_ankle right_eye left_eye right_ear left_ear
+"""),
+)
+COCO_17 = KeypointFormat("coco17", _COCO_17)
+HALPE_26 = KeypointFormat(
+    "halpe26",
+    _COCO_17
+    + _words("""
+    head_top neck pelvis left_big_toe right_big_toe left_small_toe right_small_toe left_heel right_heel
+"""),
+)
+
+# BlazePose's corners of eyes and mouth are iBUG points; its hand points are knuckles; "foot index" is the big toe.
+MEDIAPIPE_33 = KeypointFormat(
+    "mediapipe33",
+    _words("""
+    nose left_eye4 left_eye left_eye1 right_eye4 right_eye right_eye1 left_ear right_ear left_mouth_1 right_mouth_1
+    left_shoulder right_shoulder left_elbow right_elbow left_wrist right_wrist
+    left_pinky1 right_pinky1 left_index1 right_index1 left_thumb_knuckle right_thumb_knuckle
+    left_hip right_hip left_knee right_knee left_ankle right_ankle left_heel right_heel left_big_toe right_big_toe
+"""),
+)
+
+
+def _hand(side: str) -> KeypointFormat:
+    fingers = [
+        f"{side}_{finger}{part}"
+        for finger in ("thumb", "index", "middle", "ring", "pinky")
+        for part in ("1", "2", "3", "")  # three joints, then the tip
+    ]
+    return KeypointFormat(f"{side}_hand21", (f"{side}_wrist", *fingers))
+
+
+LEFT_HAND_21, RIGHT_HAND_21 = _hand("left"), _hand("right")
+FACE_68 = KeypointFormat("face68", LANDMARK_NAMES[127:144] + LANDMARK_NAMES[76:127])
+FACE_70 = KeypointFormat("face70", (*FACE_68.points, "right_pupil", "left_pupil"))
+
+COCO_WHOLEBODY_133 = KeypointFormat(
+    "coco_wholebody133", _COCO_17 + _FEET_6 + FACE_68.points + LEFT_HAND_21.points + RIGHT_HAND_21.points
+)
+HALPE_136 = KeypointFormat("halpe136", HALPE_26.points + FACE_68.points + LEFT_HAND_21.points + RIGHT_HAND_21.points)
+
+# Vertices of MediaPipe's 468-point face mesh that lie on the 68 iBUG points, in iBUG order.
+MEDIAPIPE_FACE_68 = (
+    *(127, 234, 93, 132, 58, 136, 150, 148, 152, 377, 379, 365, 288, 361, 323, 454, 356),  # contour
+    *(70, 63, 105, 66, 107, 336, 296, 334, 293, 300),  # brows
+    *(168, 197, 5, 4, 98, 97, 2, 326, 327),  # nose
+    *(33, 160, 158, 133, 153, 144, 362, 385, 387, 263, 373, 380),  # eyes
+    *(61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181),  # outer lips
+    *(78, 82, 13, 312, 308, 317, 14, 87),  # inner lips
+)
+
+BODY_FORMATS: dict[str, KeypointFormat] = {
+    table.name: table
+    for table in (
+        OPENPOSE_BODY_25,
+        OPENPOSE_BODY_25B,
+        OPENPOSE_COCO_18,
+        COCO_17,
+        COCO_WHOLEBODY_133,
+        HALPE_26,
+        HALPE_136,
+        MEDIAPIPE_33,
+    )
+}
+"""Formats that `read_keypoints(format=...)` takes; each has a length of its own but the two of 25 points."""
+
+# Bones of about a body part's length, to tell orders of the same length apart.
+_TELLING_BONES = tuple(
+    (a.replace("S_", f"{side}_"), b.replace("S_", f"{side}_"))
+    for side in ("left", "right")
+    for a, b in (
+        *(("nose", "S_eye"), ("S_eye", "S_ear"), ("S_shoulder", "S_elbow"), ("S_elbow", "S_wrist")),
+        *(("S_shoulder", "S_hip"), ("S_hip", "S_knee"), ("S_knee", "S_ankle")),
+        *(("S_ankle", "S_heel"), ("S_ankle", "S_big_toe")),
+    )
+)
+
+
+def mean_bone_length(points: np.ndarray, table: KeypointFormat) -> float:
+    """Mean length of the bones that are seen when `points` (n, 3: x, y, confidence) are read by `table`; NaN if none.
+
+    The right reading joins neighbours; a wrong one jumps across the body and back, so its bones are longer.
+    """
+    place = {name: i for i, name in enumerate(table.points)}
+    ends = np.array([(place[a], place[b]) for a, b in _TELLING_BONES])
+    seen = (points[ends, 2] > 0.05).all(axis=1)
+    lengths = np.linalg.norm(points[ends[:, 0], :2] - points[ends[:, 1], :2], axis=1)
+    return float(lengths[seen].mean()) if seen.any() else float("nan")
+
+
+def tell_body_25(people: list[np.ndarray]) -> KeypointFormat:
+    """BODY_25 or BODY_25B, for all people of a file together: both have 25 points, and no file says which it is.
+
+    BODY_25B is chosen only where its reading is clearly the more coherent one (bones a fifth shorter in the mean over
+    people); with nothing to go by it is BODY_25, which is what OpenPose writes unless told otherwise.
+    """
+    readings = [(mean_bone_length(p, OPENPOSE_BODY_25), mean_bone_length(p, OPENPOSE_BODY_25B)) for p in people]
+    usable = np.array([r for r in readings if np.isfinite(r).all() and min(r) > 0])
+    if len(usable) and np.log(usable[:, 1] / usable[:, 0]).mean() < np.log(0.8):
+        return OPENPOSE_BODY_25B
+    return OPENPOSE_BODY_25
