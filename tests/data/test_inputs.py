@@ -44,7 +44,6 @@ def test_images_and_keypoints_folders(tmp_path):
         "x.jpg.predictions.json",
         "x.predictions.json",
         "x.jpg.json",
-        "x.JPG_keypoints.json",
     ],
 )
 def test_pairs_side_by_side(tmp_path, keypoints):

@@ -222,7 +222,7 @@ def test_mediapipe(tmp_path):
     assert sized.confidence[0, IDS["left_knee"]] == 0.9 and sized.confidence[0, IDS["left_index1"]] == 1
     alone = _write(tmp_path, person)
     np.testing.assert_allclose(read_keypoints(alone, image_size=(1000, 800)).xy, sized.xy)
-    with pytest.raises(KeypointError, match='its size is not known. Add "image_size"'):
+    with pytest.raises(KeypointError, match=r"its size is not known\. Add .image_size"):
         read_keypoints(alone)
     with pytest.raises(KeypointError, match=r"'face_landmarks' holds 5 points. Expected 468 or 478"):
         read_keypoints(_write(tmp_path, {**person, "face_landmarks": face[:5], "image_size": [10, 10]}))
