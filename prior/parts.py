@@ -1,45 +1,13 @@
 """The 21 body joints of SMPL, SMPL-H and SMPL-X: order, tree, mirror pairs and named parts of the body."""
 
-BODY_JOINT_NAMES: tuple[str, ...] = (
-    "left_hip",
-    "right_hip",
-    "spine1",
-    "left_knee",
-    "right_knee",
-    "spine2",
-    "left_ankle",
-    "right_ankle",
-    "spine3",
-    "left_foot",
-    "right_foot",
-    "neck",
-    "left_collar",
-    "right_collar",
-    "head",
-    "left_shoulder",
-    "right_shoulder",
-    "left_elbow",
-    "right_elbow",
-    "left_wrist",
-    "right_wrist",
-)
+from bodyfit.data.landmarks import JOINT_NAMES, mirrored_name
+
+BODY_JOINT_NAMES: tuple[str, ...] = JOINT_NAMES[1:22]
 NUM_BODY_JOINTS = len(BODY_JOINT_NAMES)
 BODY_JOINT_INDEX: dict[str, int] = {name: index for index, name in enumerate(BODY_JOINT_NAMES)}
 
-# Parent of each of the 22 joints (pelvis first), as in the kintree_table of every SMPL-family model file.
-PARENTS: tuple[int, ...] = (-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19)
-
-
-def _mirror_name(name: str) -> str:
-    if name.startswith("left_"):
-        return "right_" + name[len("left_") :]
-    if name.startswith("right_"):
-        return "left_" + name[len("right_") :]
-    return name
-
-
 # MIRROR[j] is the body joint on the other side of the body.
-MIRROR: tuple[int, ...] = tuple(BODY_JOINT_INDEX[_mirror_name(name)] for name in BODY_JOINT_NAMES)
+MIRROR: tuple[int, ...] = tuple(BODY_JOINT_INDEX[mirrored_name(name)] for name in BODY_JOINT_NAMES)
 
 
 def joint_indices(*names: str) -> tuple[int, ...]:

@@ -10,33 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from bodyfit.prior.parts import PARENTS
-
-# Offset of each joint from its parent in the rest pose (arms out, y up, x to the body's left), metres.
-REST_OFFSETS: tuple[tuple[float, float, float], ...] = (
-    (0.000, 0.000, 0.000),  # pelvis
-    (0.060, -0.090, 0.000),  # left_hip
-    (-0.060, -0.090, 0.000),  # right_hip
-    (0.000, 0.110, -0.020),  # spine1
-    (0.045, -0.385, -0.005),  # left_knee
-    (-0.045, -0.385, -0.005),  # right_knee
-    (0.000, 0.130, 0.000),  # spine2
-    (-0.015, -0.400, -0.035),  # left_ankle
-    (0.015, -0.400, -0.035),  # right_ankle
-    (0.000, 0.055, 0.025),  # spine3
-    (0.040, -0.060, 0.125),  # left_foot
-    (-0.040, -0.060, 0.125),  # right_foot
-    (0.000, 0.170, -0.045),  # neck
-    (0.045, 0.085, -0.030),  # left_collar
-    (-0.045, 0.085, -0.030),  # right_collar
-    (0.000, 0.160, 0.035),  # head
-    (0.120, 0.050, -0.010),  # left_shoulder
-    (-0.120, 0.050, -0.010),  # right_shoulder
-    (0.255, -0.010, -0.025),  # left_elbow
-    (-0.255, -0.010, -0.025),  # right_elbow
-    (0.250, 0.000, 0.000),  # left_wrist
-    (-0.250, 0.000, 0.000),  # right_wrist
-)
+from bodyfit.data.skeleton import PARENTS, REST_OFFSETS
 
 
 @lru_cache(maxsize=8)

@@ -1,0 +1,82 @@
+"""`bodyfit prior train-start`: train the network that proposes how a fit starts."""
+
+from __future__ import annotations
+
+import json as json_module
+import logging
+import sys
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from bodyfit.data.body_model import load_body_model
+from bodyfit.data.files import write_atomically
+from bodyfit.fitting.start_network import FILE_NAME, StartNetworkConfig, save_start_network
+from bodyfit.fitting.synthetic import mocap_poses
+from bodyfit.fitting.train_start import StartTrainingConfig, evaluate_start, train_start
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class PriorTrainStart:
+    """Train the start network: from a person's 2D landmarks to a first guess of orientation, pose and shape.
+
+    Writes start.safetensors and start.json (configuration and figures) into the output folder. Put the folder's
+    start.safetensors beside a prior's weights and fits with that prior begin from it. Ten to thirty minutes on a CPU.
+    """
+
+    data: Path
+    """Folder of motion files (.npz in AMASS's layout), with a splits.json where a split is named."""
+    out: Path
+    """Folder to write to."""
+    split: str | None = "train"
+    """Which list of splits.json to learn from; None for every clip of the folder."""
+    held_out: tuple[str, ...] = ("validation", "test")
+    """Lists of splits.json to report figures on; those that are missing are passed over."""
+    body: Path | None = None
+    """SMPL-X file whose proportions and shape numbers are learned; default: the open body."""
+    training: StartTrainingConfig = field(default_factory=StartTrainingConfig)
+    """How to train."""
+    network: StartNetworkConfig = field(default_factory=StartNetworkConfig)
+    """How large a network."""
+    json: bool = False
+    """Print the figures as one JSON document on stdout."""
+
+    def run(self) -> int:
+        """Train, write, report. Returns 0."""
+        body = load_body_model(self.body)
+        poses, roots = mocap_poses(self.data, self.training.poses, seed=self.training.seed, split=self.split)
+        begin = time.perf_counter()
+        network = train_start(body, poses, roots, self.training, self.network, progress=self._report)
+        seconds = time.perf_counter() - begin
+        path = save_start_network(network, self.out / FILE_NAME)
+        figures = {split: self._figures(network, body, split) for split in self._held_out()}
+        record = {
+            "network": asdict(network.config),
+            "training": asdict(self.training),
+            "split": self.split,
+            "seconds": round(seconds, 1),
+            "figures": figures,
+        }
+        text = json_module.dumps(record, indent=2)
+        write_atomically(path.with_suffix(".json"), lambda temporary: Path(temporary).write_text(text + "\n"))
+        if self.json:
+            print(text)
+        else:
+            log.info("%s, %.0f s\n%s", path, seconds, json_module.dumps(figures, indent=2))
+        return 0
+
+    def _report(self, step: int, running: dict[str, float]) -> None:
+        words = ", ".join(f"{name} {value:.3g}" for name, value in running.items())
+        print(f"step {step}/{self.training.steps}: {words}", file=sys.stderr, flush=True)
+
+    def _held_out(self) -> list[str]:
+        path = self.data / "splits.json"
+        known = json_module.loads(path.read_text()) if path.is_file() else {}
+        return [split for split in self.held_out if split in known]
+
+    def _figures(self, network, body, split: str) -> dict[str, float]:
+        poses, roots = mocap_poses(self.data, 5000, seed=self.training.seed + 1, split=split)
+        figures = evaluate_start(network, body, poses, roots, seed=self.training.seed + 2)
+        return {name: round(value, 4) for name, value in figures.items()}

@@ -1,0 +1,56 @@
+"""The decoder's rotations and their derivative, against the prior itself and against automatic differentiation."""
+
+import pytest
+import roma
+import torch
+
+from bodyfit.prior import VPoser, VPoserConfig
+from bodyfit.prior.decoder_tangent import decode, decode_with_tangent, gram_schmidt
+
+
+@pytest.fixture(scope="module")
+def prior() -> VPoser:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return VPoser(VPoserConfig(decoder_hidden=48, negative_slope=0.2)).eval()
+
+
+def _layers(prior: VPoser, dtype: torch.dtype):
+    return [(w.detach().to(dtype), b.detach().to(dtype), s) for w, b, s in prior.decoder_layers()]
+
+
+def _latent(dtype: torch.dtype, batch: int = 5):
+    return torch.randn(batch, 32, generator=torch.Generator().manual_seed(1), dtype=torch.float64).to(dtype)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_rotations_are_the_priors_own(prior, dtype):
+    latent = _latent(dtype)
+    with torch.no_grad():
+        expected = prior.to(dtype).decode(latent)
+    prior.float()
+    layers = _layers(prior, dtype)
+    tolerance = 1e-5 if dtype == torch.float32 else 1e-7  # the layers were rounded to float32 before
+    torch.testing.assert_close(decode(layers, latent), expected, rtol=0, atol=tolerance)
+    torch.testing.assert_close(decode_with_tangent(layers, latent)[0], expected, rtol=0, atol=tolerance)
+
+
+def test_tangent_against_autograd(prior):
+    """dR = [omega]_x R with omega = tangent dz."""
+    latent, layers = _latent(torch.float64, batch=3), _layers(prior, torch.float64)
+    rotation, tangent = decode_with_tangent(layers, latent)
+    exact = torch.autograd.functional.jacobian(lambda z: decode(layers, z).sum(0), latent, vectorize=True)
+    exact = exact.permute(3, 0, 1, 2, 4)  # (B, 21, 3, 3, Z)
+    cross = torch.zeros(3, 3, 3, dtype=torch.float64)  # cross[a] = [e_a]_x
+    for a, b, c in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
+        cross[a, c, b], cross[a, b, c] = 1, -1
+    turned = torch.einsum("axy,njyw,njaz->njxwz", cross, rotation, tangent)
+    torch.testing.assert_close(turned, exact, rtol=0, atol=1e-10)
+
+
+def test_gram_schmidt_makes_rotations_and_keeps_them():
+    rotation = roma.random_rotmat(7, dtype=torch.float64)
+    torch.testing.assert_close(gram_schmidt(rotation[..., :2])[0], rotation, rtol=0, atol=1e-12)
+    made, _ = gram_schmidt(torch.randn(9, 3, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64))
+    torch.testing.assert_close(made.transpose(1, 2) @ made, torch.eye(3, dtype=torch.float64).expand(9, 3, 3))
+    torch.testing.assert_close(torch.linalg.det(made), torch.ones(9, dtype=torch.float64))
