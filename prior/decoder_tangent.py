@@ -60,7 +60,7 @@ def decode_with_tangent(
         else:
             carried = (carried.reshape(batch * latent_dim, -1) @ weight.T).unflatten(0, (batch, latent_dim))
         if slope is not None:
-            steepness = torch.where(hidden > 0, 1.0, slope).to(hidden.dtype)
+            steepness = torch.where(hidden > 0, hidden.new_tensor(1.0), hidden.new_tensor(slope))
             hidden, carried = hidden * steepness, carried * steepness[:, None]
     rotation, tangent = gram_schmidt(hidden.unflatten(1, (-1, 3, 2)))
     # (B, Z, 21, 3, 2) -> columns a1 then a2 for each joint
