@@ -1,0 +1,202 @@
+"""Training the start network, with a loss that lets its heads specialise.
+
+Every step sees people nobody saw before (`start_lessons`). The network proposes several readings of each; the nearest
+to the truth is pulled nearer ("winner takes all", Guzman-Rivera et al. 2012) and a score learns to name it. So readings
+spread over what the picture leaves open instead of averaging it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import roma
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from bodyfit.data.body_model import BodyModel
+from bodyfit.fitting.camera import project, solve_translation
+from bodyfit.fitting.start_lessons import Lesson, Lessons
+from bodyfit.fitting.start_network import StartNetwork, StartNetworkConfig
+from bodyfit.prior.rotations import matrices_from_axis_angle
+
+PELVIS = 0
+
+
+@dataclass(frozen=True)
+class StartTrainingConfig:
+    """How the start network is trained."""
+
+    steps: int = 6000
+    """Optimiser steps."""
+    batch: int = 256
+    """People a step."""
+    learning_rate: float = 1e-3
+    """Of AdamW, at its highest; warmed up over the first 2 % and let down to zero along a cosine."""
+    weight_decay: float = 1e-4
+    """Of AdamW."""
+    average: float = 0.998
+    """Memory of the running average of the weights, which is what is kept."""
+    poses: int = 200_000
+    """Frames drawn from the motion files, every clip as often as any other."""
+    exchange: float = 0.1
+    """Probability that legs, an arm or the head come from another pose."""
+    losers: float = 0.02
+    """Weight of all heads' rotation errors beside the winner's whole loss, so that none starves."""
+    seed: int = 0
+    """The same seed gives the same weights on the same machine."""
+
+
+@dataclass(frozen=True)
+class ReadingErrors:
+    """How far each reading is from the truth."""
+
+    loss: Float[Tensor, "B H"]
+    joints_m: Float[Tensor, "B H"]
+    """Mean distance of the joints and landmarks, relative to the pelvis, not turned."""
+    root_rad: Float[Tensor, "B H"]
+
+
+def rotation_chords(lesson: Lesson, rotations: Float[Tensor, "B H 22 3 3"]) -> Float[Tensor, "B H 22"]:
+    """8 sin^2(angle / 2) between the readings' rotations and the true ones."""
+    return (rotations - lesson.rotations[:, None]).square().sum((-1, -2))
+
+
+def reading_errors(
+    lesson: Lesson, rotations: Float[Tensor, "B H 22 3 3"], betas: Float[Tensor, "B H 10"], lessons: Lessons
+) -> ReadingErrors:
+    """Readings against the truth: angles, joints and landmarks in 3D, landmarks in 2D, shape."""
+    batch, heads = rotations.shape[:2]
+    chord = rotation_chords(lesson, rotations)
+    hands = torch.eye(3).expand(batch, heads, 2, 3, 3)
+    turns = torch.cat([rotations, hands], dim=2).flatten(0, 1)
+    points = lessons.model(turns, betas.flatten(0, 1), betas.new_zeros(1, 3), derivatives=False).points
+    points = (points - points[:, :1]).unflatten(0, (batch, heads))
+    joints = (points - lesson.points[:, None]).norm(dim=-1).mean(-1)
+    misfit = _misfit(lesson, points[:, :, lessons.inputs])
+    root = 2 * torch.asin((chord[..., PELVIS] / 8).sqrt().clamp(max=1))
+    shape = (betas - lesson.betas[:, None]).square().mean(-1)
+    loss = 10 * joints + chord[..., 1:].mean(-1) + 0.3 * chord[..., PELVIS] + 2 * misfit + 0.05 * shape
+    return ReadingErrors(loss, joints.detach(), root.detach())
+
+
+def _misfit(lesson: Lesson, points: Float[Tensor, "B H K 3"]) -> Float[Tensor, "B H"]:
+    """Mean 2D distance of the landmarks seen, in units of the person's size, from the best place before the camera."""
+    batch, heads = points.shape[:2]
+    flat, weights = points.flatten(0, 1), lesson.weights.repeat_interleave(heads, 0)
+    rays, one = lesson.rays.repeat_interleave(heads, 0), points.new_ones(batch * heads)
+    center = points.new_zeros(batch * heads, 2)
+    with torch.no_grad():  # at the best translation the misfit does not change with it
+        transl = solve_translation(flat, rays, weights, one, center)
+    placed = flat + transl[:, None]
+    placed = torch.cat([placed[..., :2], placed[..., 2:].clamp_min(0.3)], dim=-1)
+    distance = (project(placed, one, center) - rays).norm(dim=-1).clamp(max=1.0)
+    mean = (distance * weights).sum(1) / weights.sum(1).clamp_min(1)
+    return mean.unflatten(0, (batch, heads)) / lesson.size[:, None]
+
+
+def winner_takes_all(
+    lesson: Lesson, student: StartNetwork, lessons: Lessons, losers: float
+) -> tuple[Float[Tensor, ""], dict[str, float]]:
+    """The training loss and some figures. Only the winner is posed with gradients: that is what takes the time."""
+    rotations, betas, logit = student.readings(lesson.features)
+    with torch.no_grad():
+        errors = reading_errors(lesson, rotations, betas, lessons)
+        winner = errors.loss.argmin(dim=1)
+    rows = torch.arange(len(winner))
+    best = reading_errors(lesson, rotations[rows, winner, None], betas[rows, winner, None], lessons).loss.mean()
+    naming = torch.nn.functional.cross_entropy(logit, winner)
+    return best + losers * rotation_chords(lesson, rotations).mean() + 0.1 * naming, _figures(errors, logit)
+
+
+def initial_network(config: StartNetworkConfig, poses: Float[Tensor, "N 63"], seed: int) -> StartNetwork:
+    """A network that starts from the mean pose, its heads facing different ways."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        network = StartNetwork(config)
+    mean = matrices_from_axis_angle(poses[:20_000]).mean(0)[..., :2]  # (21, 3, 2)
+    output = network.last[1]
+    with torch.no_grad():
+        output.weight.mul_(0.1)
+        for head in range(config.heads):
+            yaw = 2 * torch.pi * torch.tensor(head / config.heads)
+            upright = torch.diag(torch.tensor([1.0, -1.0, -1.0])) @ roma.rotvec_to_rotmat(yaw * torch.eye(3)[1])
+            row = output.bias[head * network.outputs : (head + 1) * network.outputs]
+            row.zero_()
+            row[: 6 * 22] = torch.cat([upright[None, :, :2], mean]).flatten()
+    return network
+
+
+def train_start(
+    body: BodyModel,
+    poses: Float[Tensor, "N 63"],
+    roots: Float[Tensor, "N 3"],
+    config: StartTrainingConfig | None = None,
+    network: StartNetworkConfig | None = None,
+    *,
+    progress: Callable[[int, dict[str, float]], None] | None = None,
+) -> StartNetwork:
+    """Train a start network.
+
+    Args:
+        body: SMPL-X or the open body; its proportions and shape numbers are what the network learns.
+        poses, roots: axis-angle body poses and root orientations in a world with y up.
+        progress: called every 100 steps with the step and the running figures.
+    """
+    config = config or StartTrainingConfig()
+    student = initial_network(replace(network or StartNetworkConfig(), body=body.name), poses, config.seed)
+    lessons = Lessons(body, poses, roots, batch=config.batch, exchange=config.exchange, seed=config.seed)
+    optimiser = torch.optim.AdamW(student.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, config.learning_rate, total_steps=config.steps, pct_start=0.02, cycle_momentum=False
+    )
+    memory = min(config.average, max(0.0, 1 - 10 / config.steps))
+    average = torch.optim.swa_utils.AveragedModel(
+        student, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(memory)
+    )
+    running: dict[str, float] = {}
+    for step in range(config.steps):
+        lesson = lessons(step)
+        loss, figures = winner_takes_all(lesson, student, lessons, config.losers)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(student.parameters(), 1.0)
+        optimiser.step()
+        schedule.step()
+        average.update_parameters(student)
+        _remember(running, {"loss": loss.item(), **figures})
+        if progress is not None and (step + 1) % 100 == 0:
+            progress(step + 1, running)
+    return average.module.eval().requires_grad_(False)
+
+
+def _figures(errors: ReadingErrors, logit: Tensor) -> dict[str, float]:
+    rows = torch.arange(len(logit))
+    named, best = logit.argmax(1), errors.joints_m.argmin(1)
+    return {
+        "first_mm": 1000 * errors.joints_m[rows, named].mean().item(),
+        "best_mm": 1000 * errors.joints_m[rows, best].mean().item(),
+        "first_wrong_way": (errors.root_rad[rows, named] > torch.pi / 2).float().mean().item(),
+        "best_wrong_way": (errors.root_rad[rows, best] > torch.pi / 2).float().mean().item(),
+    }
+
+
+def _remember(running: dict[str, float], now: dict[str, float]) -> None:
+    for name, value in now.items():
+        running[name] = 0.98 * running.get(name, value) + 0.02 * value
+
+
+def evaluate_start(
+    network: StartNetwork, body: BodyModel, poses: Float[Tensor, "N 63"], roots: Float[Tensor, "N 3"], *, seed: int
+) -> dict[str, float]:
+    """The figures of training on poses it was not trained on: all readings by score ("first") and by truth ("best")."""
+    lessons, rounds, sums = Lessons(body, poses, roots, batch=512, seed=seed), 8, {}
+    for number in range(rounds):
+        lesson = lessons(number)
+        with torch.no_grad():
+            rotations, betas, logit = network.readings(lesson.features)
+            figures = _figures(reading_errors(lesson, rotations, betas, lessons), logit)
+        for name, value in figures.items():
+            sums[name] = sums.get(name, 0.0) + value / rounds
+    return sums
