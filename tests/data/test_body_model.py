@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+
 from bodyfit.data.body_model import BodyModelError, load_body_model
 from bodyfit.data.landmarks import JOINT_NAMES, SKIN_POINT_NAMES
 

@@ -1,7 +1,8 @@
 """The landmark names are smplx's own, complete, and divided into parts without gaps."""
 
-from bodyfit.data import landmarks as lm
 from smplx import joint_names
+
+from bodyfit.data import landmarks as lm
 
 
 def test_names_and_order_are_those_of_smplx():

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import smplx
 import torch
-from bodyfit.data.body_model import BodyModelError, load_body_model, pose_body
 from roma import rotvec_to_rotmat
+
+from bodyfit.data.body_model import BodyModelError, load_body_model, pose_body
 
 # smplx adds 1e-8 inside its Rodrigues formula; ours does not, hence 1e-7 in float64. The other test needs no formula.
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-7}

@@ -6,9 +6,10 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from scipy import sparse
+
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.restricted_pickle import read_pickled_arrays
-from scipy import sparse
 
 
 def _write(tmp_path, content, protocol=2):

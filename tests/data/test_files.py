@@ -1,0 +1,77 @@
+"""Files are whole or absent, and arrays from outside take no more memory than allowed."""
+
+import io
+import os
+import zipfile
+
+import numpy as np
+import pytest
+
+from bodyfit.data.errors import BodyfitError
+from bodyfit.data.files import ArrayFile, write_atomically
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "sub" / "x.txt"
+    write_atomically(path, lambda temporary: temporary.write_text("old"))
+
+    def fail(temporary):
+        temporary.write_text("half")
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write_atomically(path, fail)
+    assert path.read_text() == "old"
+    assert os.listdir(path.parent) == ["x.txt"]
+
+
+def test_temporary_name_keeps_the_suffix_and_permissions_are_the_usual(tmp_path):
+    seen = []
+    write_atomically(tmp_path / "x.png", lambda temporary: seen.append(temporary.suffix))
+    (tmp_path / "y.png").write_text("")
+    assert seen == [".png"]
+    assert (tmp_path / "x.png").stat().st_mode == (tmp_path / "y.png").stat().st_mode
+
+
+def test_a_place_that_cannot_be_written_is_one_clear_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BodyfitError, match=r"file/x\.txt: cannot be written"):
+        write_atomically(tmp_path / "file" / "x.txt", lambda temporary: temporary.write_text(""))
+
+
+def test_arrays_are_read_key_by_key_and_objects_refused(tmp_path):
+    path = tmp_path / "x.npz"
+    np.savez_compressed(path, a=np.arange(6).reshape(2, 3), word=np.array("text"), bad=np.array({}, dtype=object))
+    with ArrayFile(path) as file:
+        assert set(file.keys) == {"a", "word", "bad"}
+        assert file.shape("a") == (2, 3)
+        np.testing.assert_array_equal(file.read("a"), [[0, 1, 2], [3, 4, 5]])
+        assert str(file.read("word")) == "text"
+        with pytest.raises(BodyfitError, match="'bad' holds Python objects"):
+            file.read("bad")
+        with pytest.raises(BodyfitError, match=r"has no 'c'. Found: a, bad, word"):
+            file.read("c")
+
+
+def test_a_header_that_promises_too_much_is_refused_before_memory_is_taken(tmp_path):
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f8", "fortran_order": False, "shape": (10**12,)})
+    with zipfile.ZipFile(tmp_path / "x.npz", "w") as file:
+        file.writestr("a.npy", header.getvalue())
+    with ArrayFile(tmp_path / "x.npz") as arrays, pytest.raises(BodyfitError, match=r"would take 8000.0 GB"):
+        arrays.read("a")
+
+
+def test_broken_and_missing_files(tmp_path):
+    np.savez(tmp_path / "x.npz", a=np.zeros(1000))
+    whole = (tmp_path / "x.npz").read_bytes()
+    (tmp_path / "cut.npz").write_bytes(whole[:-100])
+    with pytest.raises(BodyfitError, match=r"cut\.npz: not a readable \.npz"):
+        ArrayFile(tmp_path / "cut.npz")
+    with pytest.raises(BodyfitError, match="no such file"):
+        ArrayFile(tmp_path / "nothing.npz")
+    damaged = bytearray(whole)
+    damaged[200] ^= 255
+    (tmp_path / "damaged.npz").write_bytes(damaged)
+    with ArrayFile(tmp_path / "damaged.npz") as file, pytest.raises(BodyfitError, match="'a' cannot be read"):
+        file.read("a")
