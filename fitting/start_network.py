@@ -103,7 +103,7 @@ def normalise(
 class StartNetworkConfig:
     """What must be known to build the network before its weights are read."""
 
-    width: int = 768
+    width: int = 640
     """Units a layer."""
     blocks: int = 2
     """Residual blocks of two layers."""

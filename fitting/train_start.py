@@ -28,7 +28,7 @@ PELVIS = 0
 class StartTrainingConfig:
     """How the start network is trained."""
 
-    steps: int = 6000
+    steps: int = 5000
     """Optimiser steps."""
     batch: int = 256
     """People a step."""
