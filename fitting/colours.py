@@ -50,3 +50,8 @@ def person_colour(index: int) -> Float[np.ndarray, "3"]:
 def status_hex(status: str) -> str:
     """Colour that stands for a fit's status; grey for a word that is not one of ours."""
     return STATUS.get(status, GREY)
+
+
+def side_hex(name: str) -> str:
+    """Colour of a landmark by the side that its name begins with."""
+    return LEFT if name.startswith("left_") else RIGHT if name.startswith("right_") else MIDDLE

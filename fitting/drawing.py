@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from bodyfit.data.landmarks import FACE, LANDMARK_NAMES, LEFT_HAND, RIGHT_HAND, SKELETON
-from bodyfit.fitting.colours import LEFT, MIDDLE, RIGHT, VERMILION, rgb8
+from bodyfit.fitting.colours import MIDDLE, VERMILION, rgb8, side_hex
 
 _FINE = frozenset(FACE + LEFT_HAND + RIGHT_HAND)  # points that stand close together get thinner lines
 _SUBPIXEL_BITS = 4
@@ -36,7 +36,7 @@ def draw_keypoints(
     if confidence is not None:
         seen &= np.asarray(confidence) > min_confidence
     limb = thickness or max(2.0, max(image.shape[:2]) / 250)
-    colours = [_side_colour(name) for name in names]
+    colours = [rgb8(side_hex(name)) for name in names]
     if not hollow:
         for a, b in edges:
             if seen[a] and seen[b]:
@@ -62,10 +62,6 @@ def draw_residuals(
     for k in np.flatnonzero((np.asarray(confidence) > min_confidence) & np.isfinite(fitted_px).all(axis=1)):
         _line(picture, detected_px[k], fitted_px[k], rgb8(VERMILION), width)
     return picture
-
-
-def _side_colour(name: str) -> tuple[int, int, int]:
-    return rgb8(LEFT if name.startswith("left_") else RIGHT if name.startswith("right_") else MIDDLE)
 
 
 def _fixed(point: Float[np.ndarray, "2"]) -> tuple[int, int]:

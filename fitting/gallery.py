@@ -6,6 +6,7 @@ OUT/meshes/<image>/<nnn>.obj        the body in the camera frame
 OUT/images/<image>.png              the photo with its people drawn over it
 """
 
+import functools
 import json
 import logging
 import math
@@ -13,11 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import trimesh
+import torch
 
+from bodyfit.data.body_model import BodyModel, load_body_model, pose_body
 from bodyfit.data.errors import BodyfitError
+from bodyfit.data.meshes import FRAMES, load_mesh
 from bodyfit.data.result import FitResult
-from bodyfit.fitting.render import Mesh
+from bodyfit.fitting.layers import Mesh
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +50,11 @@ class GalleryPerson:
         return f"{self.image} · {self.person}"
 
     @property
+    def number(self) -> int:
+        """The person's number in the photo, which chooses the colour."""
+        return int(self.person) if self.person.isdigit() else 0
+
+    @property
     def result_path(self) -> Path | None:
         return self._existing("result", f"results/{self.image}/{self.person}.npz")
 
@@ -73,21 +81,38 @@ class GalleryPerson:
             return None
 
     def mesh(self) -> Mesh | None:
-        """Vertices (metres, camera frame) and faces; None where no mesh was written or it cannot be read."""
-        if self.mesh_path is None:
+        """Vertices (metres, camera frame) and faces: from the mesh file, else posed anew; None if neither can be."""
+        if self.mesh_path is not None:
+            vertices, faces = load_mesh(self.mesh_path)
+            return vertices @ FRAMES[_mesh_frame(self.folder)], faces
+        result = self.result()
+        body = None if result is None else _shipped_body(result.body_gender)
+        if body is None or body.name != result.body_model:
             return None
-        try:
-            mesh = trimesh.load(self.mesh_path, process=False, maintain_order=True, force="mesh")
-        except Exception as error:  # trimesh raises whatever the format's parser raises
-            raise BodyfitError(f"{self.mesh_path}: not a mesh that can be read ({error}). Fit it again.") from error
-        return np.asarray(mesh.vertices, dtype=float), np.asarray(mesh.faces, dtype=np.int64)
+        parameters = {name: torch.as_tensor(value) for name, value in result.parameters().items()}
+        return pose_body(body, **parameters).vertices[0].numpy(), body.faces
+
+    def figures(self, result: FitResult | None) -> dict[str, str]:
+        """What a page says of this person, as label and words."""
+        figures = {"photo": self.image, "person": self.person}
+        if self.reason:
+            figures["reason"] = self.reason
+        for label, value, form in (
+            ("error", self.error_px, "{:.2f} px"),
+            ("error / size", self.error_share and 100 * self.error_share, "{:.2f} %"),
+            ("cost", self.cost, "{:.4g}"),
+            ("time", self.seconds, "{:.3g} s"),
+        ):
+            if value is not None:
+                figures[label] = form.format(value)
+        return figures if result is None else figures | _result_figures(result)
 
     def _existing(self, key: str, usual: str | None) -> Path | None:
         written = self.row.get(key) or usual
         if not written:
             return None
-        path = self.folder / written  # an absolute path stays what it is
-        return path if path.is_file() else None
+        # A path is absolute, or starts in the results folder, or where `bodyfit fit` was called.
+        return next((path for path in (self.folder / written, Path(written)) if path.is_file()), None)
 
 
 @dataclass(frozen=True)
@@ -115,6 +140,27 @@ class Gallery:
         if order == "error, high to low":
             return tuple(sorted(self.people, key=lambda p: -error(p)))
         return tuple(sorted(self.people, key=lambda p: (_WORST_FIRST.get(p.status, 0), -error(p))))
+
+    def by_photo(self) -> dict[str, tuple[GalleryPerson, ...]]:
+        """People grouped by photo, both in the order of summary.json."""
+        groups: dict[str, list[GalleryPerson]] = {}
+        for person in self.people:
+            groups.setdefault(person.image, []).append(person)
+        return {image: tuple(people) for image, people in groups.items()}
+
+    def find(self, image: str | None = None, person: str | None = None) -> tuple[GalleryPerson, ...]:
+        """People of a photo and of a number; what is None may be anything.
+
+        Raises:
+            BodyfitError: If there is nobody like that; the message names some that there are.
+        """
+        found = tuple(p for p in self.people if image in (None, p.image) and person in (None, p.person))
+        if not found:
+            wanted = " · ".join(word for word in (image, person) if word is not None) or "anybody"
+            known = ", ".join(p.name for p in self.people[:5]) or "nobody"
+            more = ", ..." if len(self.people) > 5 else ""
+            raise BodyfitError(f"{self.folder}: no {wanted} here. It holds {known}{more}.")
+        return found
 
     def statuses(self) -> tuple[str, ...]:
         return tuple(sorted({p.status for p in self.people}, key=lambda s: (_WORST_FIRST.get(s, 3), s)))
@@ -157,6 +203,52 @@ def _person(folder: Path, row: dict) -> GalleryPerson:
     )
 
 
+@functools.lru_cache(maxsize=8)
+def _mesh_frame(folder: Path) -> str:
+    """The axes that the run wrote its meshes in, from OUT/config.json; the camera frame where it says nothing."""
+    try:
+        frame = json.loads((folder / "config.json").read_text(encoding="utf-8"))["output"]["frame"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return "opencv"
+    return frame if frame in FRAMES else "opencv"
+
+
+@functools.lru_cache(maxsize=3)
+def _shipped_body(gender: str) -> BodyModel | None:
+    try:
+        return load_body_model(gender=gender)
+    except BodyfitError:
+        return None
+
+
 def _number(value) -> float | None:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return float(value) if is_number and math.isfinite(value) else None
+
+
+def _result_figures(result: FitResult) -> dict[str, str]:
+    figures = {
+        "focal length": f"{result.focal_px:.0f} px ({result.focal_source})",
+        "distance": f"{result.landmarks[0, 2]:.2f} m",
+        "height": f"{height:.2f} m" if (height := _height(result)) else "",
+        "betas": " ".join(f"{beta:+.1f}" for beta in result.betas[:4]) + " …",
+        "body": result.body_model,
+        "prior": result.prior,
+    }
+    for part in ("body", "hands", "face"):
+        share = getattr(result, f"error_share_{part}")
+        if math.isfinite(share):
+            figures[f"error, {part}"] = f"{100 * share:.2f} %"
+    if math.isfinite(result.runner_up_cost):
+        figures["runner-up's cost"] = f"{result.runner_up_cost:.4g}" + (" (ambiguous)" if result.ambiguous else "")
+    return {label: words for label, words in figures.items() if words}
+
+
+def _height(result: FitResult) -> float | None:
+    """Stature in metres: of the unposed body of these betas, where it is one of those that come along."""
+    body = _shipped_body(result.body_gender)
+    if body is None or body.name != result.body_model:
+        return None
+    betas = result.betas[: body.num_betas]
+    stature = body.v_template[:, 1] + body.shapedirs[:, 1, : len(betas)] @ betas
+    return float(np.ptp(stature))

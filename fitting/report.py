@@ -73,15 +73,15 @@ def _page_data(gallery: Gallery, people: tuple[GalleryPerson, ...], meshes: bool
             {
                 "name": person.name,
                 "place": places[id(person)],
-                "image": image_index.get(person.overlay_path),
+                "image": image_index.get(person.overlay_path or person.photo_path),
                 "status": person.status,
                 "reason": person.reason,
                 "ambiguous": bool(person.row.get("ambiguous", False)),
                 "error_px": person.error_px,
                 "error_share": person.error_share,
                 "box": _box(result),
-                "colour": person_hex(_number_in_photo(person)),
-                "figures": _figures(person, result),
+                "colour": person_hex(person.number),
+                "figures": person.figures(result),
                 "mesh": _mesh(person, topologies) if meshes else None,
             }
         )
@@ -109,8 +109,9 @@ def _mesh(person: GalleryPerson, topologies: dict[bytes, tuple[int, Topology]]) 
 
 
 def _pictures(people: tuple[GalleryPerson, ...]) -> tuple[list[dict], dict[Path, int]]:
-    """Each photo's overlay once, as a JPEG small enough for all of them together."""
-    counts = Counter(person.overlay_path for person in people if person.overlay_path)
+    """Each photo's overlay (or the photo itself) once, as a JPEG small enough for all of them together."""
+    paths = (person.overlay_path or person.photo_path for person in people)
+    counts = Counter(path for path in paths if path is not None)
     side = next((side for most, side in _PICTURE_SIDES if len(counts) <= most), _SMALLEST_SIDE)
     pictures, index = [], {}
     for path, number in counts.items():
@@ -133,48 +134,12 @@ def _box(result) -> list[float] | None:
     """The person's place in the photo as shares of its size: x, y, width, height."""
     if result is None:
         return None
-    seen = np.asarray(result.keypoint_confidence) > 0
+    seen = result.keypoint_confidence > 0
     if seen.sum() < 2:
         return None
-    height, width = (float(side) for side in result.image_size)
-    points = np.asarray(result.keypoints_px)[seen] / [width, height]
+    points = result.keypoints_px[seen] / result.image_size
     low, high = np.clip(points.min(axis=0), 0, 1), np.clip(points.max(axis=0), 0, 1)
     return [round(float(c), 4) for c in (*low, *np.maximum(high - low, 0.01))]
-
-
-def _figures(person: GalleryPerson, result) -> dict[str, str]:
-    """What the page says of one person, as label and words."""
-    figures = {"photo": person.image, "person": person.person}
-    if person.reason:
-        figures["reason"] = person.reason
-    for label, value, form in (
-        ("error", person.error_px, "{:.2f} px"),
-        ("error, share of size", person.error_share and 100 * person.error_share, "{:.2f} %"),
-        ("cost", person.cost, "{:.4g}"),
-        ("time", person.seconds, "{:.3g} s"),
-    ):
-        if value is not None:
-            figures[label] = form.format(value)
-    if result is not None:
-        figures |= _result_figures(result)
-    return figures
-
-
-def _result_figures(result) -> dict[str, str]:
-    figures = {
-        "focal length": f"{float(result.focal_px):.0f} px",
-        "distance": f"{float(np.asarray(result.transl)[2]):.2f} m",
-        "betas": " ".join(f"{beta:+.1f}" for beta in np.asarray(result.betas)[:4]) + " …",
-    }
-    if result.body_model:
-        figures["body"] = str(result.body_model)
-    if result.prior:
-        figures["prior"] = str(result.prior)
-    return figures
-
-
-def _number_in_photo(person: GalleryPerson) -> int:
-    return int(person.person) if person.person.isdigit() else 0
 
 
 def _subtitle(gallery: Gallery) -> str:

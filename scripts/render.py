@@ -1,0 +1,106 @@
+"""`bodyfit render`: pictures and turntables of what a run found."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from bodyfit.data.errors import BodyfitError
+
+if TYPE_CHECKING:
+    from bodyfit.fitting.gallery import GalleryPerson
+
+logger = logging.getLogger(__name__)
+
+_ENDINGS = {"overlay": ".png", "side-by-side": ".png", "views": ".png", "turntable": ".gif"}
+
+
+@dataclass(frozen=True)
+class RenderCommand:
+    """Draw pictures of a run: people over their photo, bodies from all sides, turntables.
+
+    Styles: `overlay` (all people of a photo over it), `side-by-side` (the photo and its overlay), `views` (one person
+    from the front, the side, behind and above), `turntable` (one person going round, .gif or .mp4).
+    """
+
+    out: Annotated[Path, tyro.conf.Positional]
+    """Results folder that `bodyfit fit PHOTOS -o OUT` wrote."""
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    """File to write (.png, .jpg; .gif or .mp4 for turntables), or a folder for one file a photo or person."""
+    style: Literal["overlay", "side-by-side", "views", "turntable"] = "overlay"
+    """What to draw."""
+    image: str | None = None
+    """Only this photo, by its name in the results folder."""
+    person: str | None = None
+    """Only people of this number, such as 000."""
+    opacity: float = 0.9
+    """Opacity of the bodies in overlays, 0 to 1."""
+    shadow: bool = False
+    """Whether people in overlays cast a soft shadow on a floor under their lowest point."""
+    skeleton: bool = False
+    """Show the fitted skeleton."""
+    keypoints: bool = False
+    """Show the detected keypoints in overlays, each joined to the fitted body's own by a line."""
+    size_px: int = 512
+    """Height of views and turntables in pixels."""
+    seconds: float = 4.0
+    """Length of a turntable."""
+    fps: float = 25.0
+    """Pictures a second of a turntable."""
+    backend: Literal["auto", "egl", "software"] = "auto"
+    """`egl` draws by OpenGL without a display, `software` without OpenGL; `auto` takes what works."""
+
+    def run(self) -> int:
+        from bodyfit.fitting.gallery import open_gallery
+
+        chosen = open_gallery(self.out).find(self.image, self.person)
+        jobs = list(self._jobs(chosen))
+        one_file = self.output.suffix != "" and not self.output.is_dir()
+        if one_file and len(jobs) > 1:
+            names = ", ".join(name for name, _ in jobs[:4])
+            raise BodyfitError(
+                f"{self.output}: one file cannot hold {len(jobs)} pictures ({names}, ...). "
+                "Choose with --image and --person, or give a folder."
+            )
+        failures = 0
+        for name, people in jobs:
+            path = self.output if one_file else self.output / (name + _ENDINGS[self.style])
+            try:
+                self._draw(people, path)
+            except BodyfitError as error:
+                if one_file:
+                    raise
+                failures += 1
+                logger.warning("%s", error)
+            else:
+                logger.info("wrote %s", path)
+        return 1 if failures == len(jobs) else 0
+
+    def _jobs(self, chosen: "tuple[GalleryPerson, ...]") -> "Iterator[tuple[str, tuple[GalleryPerson, ...]]]":
+        """A name and the people of each picture."""
+        if self.style in ("views", "turntable"):
+            for person in chosen:
+                yield f"{person.image}_{person.person}", (person,)
+        else:
+            for image in dict.fromkeys(person.image for person in chosen):
+                yield image, tuple(person for person in chosen if person.image == image)
+
+    def _draw(self, people: "tuple[GalleryPerson, ...]", path: Path) -> None:
+        from bodyfit.fitting import portraits
+
+        shared = {"skeleton": self.skeleton, "backend": self.backend}
+        if self.style == "turntable":
+            frames = max(2, round(self.seconds * self.fps))
+            pictures = portraits.turntable(people[0], frames=frames, size_px=(self.size_px, self.size_px), **shared)
+            portraits.save_animation(pictures, path, self.fps)
+        elif self.style == "views":
+            portraits.save_picture(portraits.views_picture(people[0], height_px=self.size_px, **shared), path)
+        else:
+            style = portraits.OverlayStyle(self.opacity, self.shadow, self.skeleton, self.keypoints)
+            picture, photo = portraits.overlay_picture(people, style, backend=self.backend)
+            if self.style == "side-by-side":
+                picture = portraits.side_by_side(photo, picture)
+            portraits.save_picture(picture, path)

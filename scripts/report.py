@@ -1,0 +1,44 @@
+"""`bodyfit report`: one HTML file that shows a whole run, to open from disk or to send to somebody."""
+
+import logging
+import webbrowser
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ReportCommand:
+    """Write one self-contained HTML file about a run: contact sheet, figures, plots, each body to turn.
+
+    The file needs no server and no network; 200 people take about 20 MB.
+    """
+
+    out: Annotated[Path, tyro.conf.Positional]
+    """Results folder that `bodyfit fit PHOTOS -o OUT` wrote."""
+    output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
+    """HTML file to write; OUT/report.html by default."""
+    title: str = "bodyfit report"
+    """Heading of the page."""
+    max_people: int = 200
+    """How many people get a card, worst first. Figures and plots count everybody."""
+    meshes: bool = True
+    """Whether bodies can be turned in the page (about 50 kB each)."""
+    open: bool = False
+    """Open the page in the browser when it is written."""
+
+    def run(self) -> int:
+        from bodyfit.fitting.gallery import open_gallery
+        from bodyfit.fitting.report import write_report
+
+        gallery = open_gallery(self.out)
+        path = self.output or self.out / "report.html"
+        write_report(gallery, path, title=self.title, max_people=self.max_people, meshes=self.meshes)
+        logger.info("wrote %s (%.1f MB)", path, path.stat().st_size / 1e6)
+        if self.open:
+            webbrowser.open(path.resolve().as_uri())
+        return 0
