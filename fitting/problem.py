@@ -20,7 +20,8 @@ from bodyfit.fitting import residuals as terms
 from bodyfit.fitting.camera import NEAREST_M, project, projection_jacobian
 from bodyfit.fitting.chain_rule import ChainRule
 from bodyfit.fitting.landmark_model import LandmarkModel, LandmarkState
-from bodyfit.fitting.levenberg_marquardt import Linearization
+from bodyfit.fitting.levenberg_marquardt import Linearization, geman_mcclure
+from bodyfit.fitting.observations import Observations
 from bodyfit.fitting.rotations import left_jacobian
 from bodyfit.prior.decoder_tangent import decode, decode_with_tangent
 from bodyfit.prior.vposer import VPoser
@@ -64,26 +65,6 @@ class EnergyConfig:
     """The smaller, the more elbows and knees that bend the wrong way cost; inf switches the term off."""
     log_focal_sigma: float = 0.15
     """Standard deviation of log(focal / guess) where the focal length is refined."""
-
-
-@dataclass(frozen=True)
-class Observations:
-    """What is known of each person: keypoints and camera."""
-
-    targets_px: Float[Tensor, "B K 2"]
-    weights: Float[Tensor, "B K"]
-    """Confidence times reliability; 0 where unseen."""
-    size_px: Float[Tensor, " B"]
-    """The person's size in the image."""
-    focal_px: Float[Tensor, " B"]
-    center_px: Float[Tensor, "B 2"]
-
-    def repeat(self, times: int) -> Observations:
-        """Each person several times in a row, for several starts."""
-        return Observations(*(value.repeat_interleave(times, dim=0) for value in vars(self).values()))
-
-    def select(self, items: Tensor) -> Observations:
-        return Observations(*(value.index_select(0, items) for value in vars(self).values()))
 
 
 class Layout:
@@ -245,6 +226,24 @@ class BodyProblem:
         rotations = self.chart.rotations(x, self.chart.decode(x))
         return self.model(rotations, self.chart.shape(x), x[:, self.chart.layout["transl"]], derivatives=False)
 
+    def cost(self, x: Float[Tensor, "B D"], chunk: int = 512) -> Float[Tensor, " B"]:
+        """Cost of everyone at x, without derivatives: their reprojection and the diagonal priors."""
+        costs = []
+        for items in torch.arange(len(x), device=x.device).split(chunk):
+            seen, part = self.observations.select(items), x[items]
+            rows = self._reprojection_rows(self.landmarks(part), self.focal(part, seen.focal_px), seen)[0]
+            weights = (seen.weights * self.part_weight)[..., None]
+            loss, _, _ = geman_mcclure(rows, rows.new_tensor(self.energy.robust_sigmas))
+            costs.append((weights * loss).sum((1, 2)) + ((part * self.prior_slope) ** 2).sum(1))
+        return torch.nan_to_num(torch.cat(costs), nan=torch.inf, posinf=torch.inf)
+
+    def _reprojection_rows(self, state, focal, seen) -> tuple[Float[Tensor, "B K 2"], Float[Tensor, "B K 2"]]:
+        """Residuals (infinite where a seen point is behind the camera, zero where unseen) and projected pixels."""
+        points_px = project(state.points, focal, seen.center_px)
+        rows = terms.reprojection(points_px, seen.targets_px, self.energy.sigma_share * seen.size_px)
+        behind = (state.points[..., 2] < NEAREST_M) & (seen.weights > 0)
+        return rows.masked_fill((seen.weights == 0)[..., None], 0).masked_fill(behind[..., None], torch.inf), points_px
+
     def evaluate(self, x: Float[Tensor, "B D"], items: Int[Tensor, " B"]) -> Linearization:
         """All residuals and their Jacobian at x, for the people `items`."""
         seen, layout = self.observations.select(items), self.chart.layout
@@ -253,10 +252,7 @@ class BodyProblem:
         state = self.model(rotations, self.chart.shape(x), x[:, layout["transl"]])
         focal = self.focal(x, seen.focal_px)
         unit = self.energy.sigma_share * seen.size_px
-        points_px = project(state.points, focal, seen.center_px)
-        rows = terms.reprojection(points_px, seen.targets_px, unit)
-        behind = (state.points[..., 2] < NEAREST_M) & (seen.weights > 0)
-        rows = rows.masked_fill((seen.weights == 0)[..., None], 0).masked_fill(behind[..., None], torch.inf)
+        rows, points_px = self._reprojection_rows(state, focal, seen)
         jacobian = self._reprojection_jacobian(x, state, tangent, focal, seen, unit, points_px)
         return self._assemble(x, rows, jacobian, seen.weights * self.part_weight, body, tangent)
 

@@ -1,0 +1,157 @@
+"""Where to start: several hypotheses a person, a few cheap steps each, and the best few go on.
+
+The cost has many minima, and which one is reached is decided here: a body seen from behind, a limb bent the other way.
+So each person starts from several orientations and, where a start network is at hand, from its proposals. Given a pose
+and the focal length, the translation is a linear solve.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import roma
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from bodyfit.fitting.camera import solve_translation
+from bodyfit.fitting.levenberg_marquardt import SolverOptions, minimise
+from bodyfit.fitting.observations import Observations
+from bodyfit.fitting.problem import BodyProblem, Chart, EnergyConfig
+from bodyfit.fitting.start_network import StartNetwork
+from bodyfit.prior.vposer import VPoser
+
+MakeProblem = Callable[[Observations, EnergyConfig], BodyProblem]
+
+SAME_FACING = 0.35  # rad: hypotheses closer than both of these count as one
+SAME_LATENT = 2.0
+
+
+@dataclass(frozen=True)
+class StartConfig:
+    """How many hypotheses, and how far each is followed before the worse ones are dropped."""
+
+    yaws: int = 4
+    """Upright orientations all around, from the prior's mean pose."""
+    tilted: bool = True
+    """Also lying with the head to either side, upside-down, and from above or below."""
+    learned: bool = True
+    """Also the start network's proposals, where its weights are there."""
+    followed: int = 5
+    """Hypotheses followed, the best by their cost with nothing but the translation solved."""
+    iterations: int = 6
+    """Steps on each followed hypothesis before they are ranked."""
+    finished: int = 2
+    """Hypotheses finished for each person."""
+    robust_sigmas: float = 30.0
+    """Robust scale while ranking: wide, so that far-off limbs still pull."""
+
+
+def upright_orientations(yaws: int, like: Tensor) -> Float[Tensor, "H 3 3"]:
+    """Orientations of a standing body in the camera frame, turned about its own axis; the first faces the camera."""
+    angles = torch.arange(yaws, dtype=like.dtype, device=like.device) * (2 * math.pi / yaws)
+    turn = roma.rotvec_to_rotmat(angles[:, None] * angles.new_tensor([0.0, 1.0, 0.0]))
+    return _upright(like) @ turn
+
+
+def tilted_orientations(like: Tensor) -> Float[Tensor, "H 3 3"]:
+    """Lying with the head to either side, upside-down, and seen from above or below, facing the camera or not."""
+    half = math.pi / 2
+    tilts = [(0, 0, half), (0, 0, -half), (0, 0, math.pi), (half, 0, 0), (-half, 0, 0)]
+    tilt = roma.rotvec_to_rotmat(like.new_tensor(tilts))
+    turn = roma.rotvec_to_rotmat(like.new_tensor([[0.0, 0.0, 0.0], [0.0, math.pi, 0.0]]))
+    return (tilt[:, None] @ _upright(like) @ turn).flatten(0, 1)
+
+
+def _upright(like: Tensor) -> Float[Tensor, "3 3"]:
+    """Half a turn about x: head up (-y), facing the camera (-z)."""
+    return torch.diag(like.new_tensor([1.0, -1.0, -1.0]))
+
+
+class Starter:
+    """Makes starts for people and follows them until the best few are clear."""
+
+    def __init__(self, chart: Chart, prior: VPoser, network: StartNetwork | None, config: StartConfig):
+        self.chart, self.prior, self.config = chart, prior, config
+        self.network = network if config.learned else None
+
+    def hypotheses(self, seen: Observations, names: tuple[str, ...]) -> Float[Tensor, "B H D"]:
+        """Unknowns of all hypotheses but their translation."""
+        people, layout, like = len(seen), self.chart.layout, seen.targets_px
+        orientations = [upright_orientations(self.config.yaws, like)] if self.config.yaws else []
+        if self.config.tilted:
+            orientations.append(tilted_orientations(like))
+        parts = []
+        if orientations:
+            fixed = torch.cat(orientations)
+            x = like.new_zeros(people, len(fixed), layout.size)
+            x[..., layout["global_orient"]] = roma.rotmat_to_rotvec(fixed)
+            x[..., layout["latent"]] = self.prior.latent_mean.to(like)
+            parts.append(x)
+        if self.network is not None:
+            proposed = self.network(seen.targets_px, seen.weights, seen.focal_px, seen.center_px, names)
+            x = like.new_zeros(people, proposed.score.shape[1], layout.size)
+            x[..., layout["global_orient"]] = roma.rotmat_to_rotvec(proposed.global_orient)
+            body_pose = roma.rotmat_to_rotvec(proposed.body_pose).flatten(-2)
+            x[..., layout["latent"]] = self.prior.encode(body_pose).mean
+            count = min(self.chart.num_betas, proposed.betas.shape[-1])
+            x[..., layout["betas"]][..., :count] = proposed.betas[..., :count]
+            parts.append(x)
+        return torch.cat(parts, dim=1)
+
+    def place(self, x: Float[Tensor, "B D"], problem: BodyProblem) -> Float[Tensor, "B D"]:
+        """Set each translation by the linear solve."""
+        seen, layout = problem.observations, self.chart.layout
+        x = x.clone()
+        x[:, layout["transl"]] = 0
+        points = problem.landmarks(x).points
+        weights = seen.weights * problem.part_weight
+        x[:, layout["transl"]] = solve_translation(points, seen.targets_px, weights, seen.focal_px, seen.center_px)
+        return x
+
+    def best_starts(
+        self, seen: Observations, make_problem: MakeProblem, energy: EnergyConfig
+    ) -> Float[Tensor, "B F D"]:
+        """Each person's few best hypotheses, best first: screened by cost, followed for some steps, ranked again.
+
+        Args:
+            seen: the people.
+            make_problem: the problem of some people under an energy.
+            energy: the energy to be lowered in the end.
+        """
+        config = self.config
+        wide = replace(energy, robust_sigmas=config.robust_sigmas)
+        x = self.hypotheses(seen, make_problem(seen, wide).model.names)
+        people, count, size = x.shape
+        everyone = make_problem(seen.repeat(count), wide)
+        x = self.place(x.flatten(0, 1), everyone)
+        x = _keep_best(everyone.cost(x).view(people, count), x.view(people, count, size), self.chart, config.followed)
+        followed = x.shape[1]
+        problem = make_problem(seen.repeat(followed), wide)
+        options = SolverOptions(max_iterations=config.iterations, damping=0.1, tolerance=1e-2)
+        free = self.chart.layout.mask("global_orient", "transl", "latent", "betas").to(x.device)
+        solution = minimise(problem.evaluate, self.chart.retract, x.flatten(0, 1), options, free=free)
+        solved = solution.x.view(people, followed, size)
+        return _keep_best(solution.cost.view(people, followed), solved, self.chart, config.finished)
+
+
+def _keep_best(
+    cost: Float[Tensor, "B H"], x: Float[Tensor, "B H D"], chart: Chart, keep: int
+) -> Float[Tensor, "B F D"]:
+    """The cheapest hypothesis, then the cheapest that faces elsewhere or is posed otherwise, and so on."""
+    worst = torch.finfo(cost.dtype).max / 1e3
+    cost = torch.where(torch.isfinite(cost), cost, worst / 1e6)
+    facing = roma.rotvec_to_rotmat(x[..., chart.layout["global_orient"]])
+    latent = x[..., chart.layout["latent"]]
+    rows = torch.arange(len(x), device=x.device)
+    chosen: list[Tensor] = []
+    for _ in range(min(keep, x.shape[1])):
+        best = cost.argmin(dim=1)
+        chosen.append(x[rows, best])
+        turned = roma.rotmat_geodesic_distance(facing[rows, best][:, None].expand_as(facing), facing)
+        apart = (latent - latent[rows, best][:, None]).norm(dim=-1)
+        cost = cost + ((turned < SAME_FACING) & (apart < SAME_LATENT)) * (worst / 1e3)
+        cost[rows, best] = worst
+    return torch.stack(chosen, dim=1)

@@ -1,0 +1,295 @@
+"""The whole line for people in memory: keypoints and cameras in, a FitResult a person out.
+
+    from bodyfit.fitting.pipeline import Frame, fit
+
+    results = fit([Frame.from_files("photo.jpg", "photo_keypoints.json")])
+
+All people of all frames form one batch. A person who cannot be fitted comes back as `failed` with the reason.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+import numpy as np
+import roma
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from bodyfit.data.body_model import BodyModel, load_body_model
+from bodyfit.data.errors import BodyfitError
+from bodyfit.data.landmarks import BODY, FACE, LANDMARK_INDEX, LANDMARK_NAMES, LEFT_HAND, RIGHT_HAND
+from bodyfit.data.result import FitResult
+from bodyfit.fitting.camera import project
+from bodyfit.fitting.frames import Frame
+from bodyfit.fitting.initialise import StartConfig, Starter
+from bodyfit.fitting.landmark_model import LandmarkModel
+from bodyfit.fitting.levenberg_marquardt import CONVERGED, FAILED, Solution, SolverOptions, minimise
+from bodyfit.fitting.observations import CONFIDENT, Observations, observe, person_size
+from bodyfit.fitting.previous import Parameters
+from bodyfit.fitting.problem import BodyProblem, Chart, EnergyConfig
+from bodyfit.fitting.start_network import StartNetwork, load_start_network
+from bodyfit.prior import VPoser, load_prior
+
+__all__ = ["FitConfig", "Fitter", "Frame", "fit", "pick_device"]
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """Everything that decides a fit, written next to its results."""
+
+    energy: EnergyConfig = field(default_factory=EnergyConfig)
+    """What is lowered."""
+    start: StartConfig = field(default_factory=StartConfig)
+    """Where it starts."""
+    solver: SolverOptions = field(default_factory=SolverOptions)
+    """How it is lowered."""
+    refine_focal: bool = False
+    """Also refine the focal length around its guess, where perspective shows it."""
+    ambiguous_margin: float = 0.1
+    """A person is called ambiguous when the second-best start ends within this share of the best one's cost."""
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """ "auto": CUDA where there is one, else the CPU."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise BodyfitError(f"device '{name}' was asked for, but PyTorch {torch.__version__} sees no CUDA device here.")
+    return torch.device(name)
+
+
+class Fitter:
+    """A body, a prior and a configuration, ready to fit any number of batches."""
+
+    def __init__(
+        self,
+        body: BodyModel | None = None,
+        prior: VPoser | None = None,
+        config: FitConfig | None = None,
+        *,
+        network: StartNetwork | None = None,
+        device: str | torch.device = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ):
+        self.body = body or load_body_model()
+        self.device, self.dtype, self.config = torch.device(device), dtype, config or FitConfig()
+        self.prior = (prior or load_prior()).to(self.device, dtype).eval().requires_grad_(False)
+        if network is None and self.config.start.learned:
+            network = load_start_network()
+        self.network = network.to(self.device, dtype) if network is not None else None
+        self.everything = LandmarkModel(self.body, dtype=dtype, device=self.device)
+        self.chart = Chart(self.body, self.prior, self.everything, self.config.energy.hand_components)
+
+    def model_for(self, confidence: Float[np.ndarray, "P 144"]) -> LandmarkModel:
+        """A landmark model of just the points that somebody's detector saw."""
+        seen = tuple(n for n, any_seen in zip(LANDMARK_NAMES, (confidence > 0).any(axis=0), strict=True) if any_seen)
+        return LandmarkModel(self.body, names=seen, dtype=self.dtype, device=self.device)
+
+    def _problem(self, seen: Observations, energy: EnergyConfig | None = None, *, model: LandmarkModel) -> BodyProblem:
+        return BodyProblem(self.chart, model, self.prior, seen, energy or self.config.energy)
+
+    @torch.no_grad()
+    def solve(
+        self, seen: Observations, model: LandmarkModel, *, init: Float[Tensor, "B D"] | None = None
+    ) -> tuple[Solution, Float[Tensor, " B"]]:
+        """Fit people from their best starts, or from given unknowns.
+
+        Returns:
+            the best solution of each person, and the cost of the runner-up (NaN where there was one start only).
+        """
+        config = self.config
+        if init is None:
+            starter = Starter(self.chart, self.prior, self.network, config.start)
+            starts = starter.best_starts(seen, partial(self._problem, model=model), config.energy)
+        else:
+            starts = init[:, None]
+        people, tries = starts.shape[:2]
+        problem = self._problem(seen.repeat(tries), config.energy, model=model)
+        blocks = [name for name in self.chart.layout.slices if name != "log_focal" or config.refine_focal]
+        free = self.chart.layout.mask(*blocks).to(self.device)
+        tried = minimise(problem.evaluate, self.chart.retract, starts.flatten(0, 1), config.solver, free=free)
+        cost = tried.cost.view(people, tries)
+        order = cost.argsort(dim=1)
+        rows = torch.arange(people, device=self.device)
+        flat = rows * tries + order[:, 0]
+        runner_up = cost[rows, order[:, 1]] if tries > 1 else torch.full_like(cost[:, 0], torch.nan)
+        steps = tried.iterations.view(people, tries).sum(1)
+        return Solution(tried.x[flat], tried.cost[flat], tried.status[flat], steps), runner_up
+
+    def fit(self, frames: Sequence[Frame], *, init: Sequence[Parameters | None] | None = None) -> list[FitResult]:
+        """Fit all people of all frames; results in their order, failures included.
+
+        Args:
+            frames: keypoints and cameras.
+            init: parameters to start from, one entry a person; who has None starts from hypotheses.
+        """
+        people = [(frame, i) for frame in frames for i in range(len(frame.detections.person_ids))]
+        usable = [n for n, (frame, i) in enumerate(people) if frame.detections.problems[i] is None]
+        results = [self._failed(frame, i, frame.detections.problems[i]) for frame, i in people]
+        with_start = [n for n in usable if init is not None and init[n] is not None]
+        for group in (with_start, [n for n in usable if n not in set(with_start)]):
+            starts = [init[n] for n in group] if group == with_start and init is not None else None
+            for n, result in zip(group, self._fit_people([people[n] for n in group], starts), strict=True):
+                results[n] = result
+        return results
+
+    @torch.no_grad()
+    def _fit_people(self, chosen: list[tuple[Frame, int]], init: list[Parameters] | None) -> list[FitResult]:
+        if not chosen:
+            return []
+        began = time.perf_counter()
+        xy = np.stack([frame.detections.xy[i] for frame, i in chosen])
+        confidence = np.stack([frame.detections.confidence[i] for frame, i in chosen])
+        focal = np.array([frame.focal_px for frame, _ in chosen])
+        center = np.array([frame.center_px for frame, _ in chosen])
+        model = self.model_for(confidence)
+        seen = observe(xy, confidence, focal, center, names=model.names, dtype=self.dtype, device=self.device)
+        start = None
+        if init is not None:
+            start = torch.stack([self.unknowns(given) for given in init])
+            starter = Starter(self.chart, self.prior, None, self.config.start)
+            placed = starter.place(start, self._problem(seen, model=model))
+            unplaced = torch.tensor(["transl" not in given for given in init], device=self.device)
+            start = torch.where(unplaced[:, None], placed, start)
+        solution, runner_up = self.solve(seen, model, init=start)
+        seconds = (time.perf_counter() - began) / len(chosen)
+        return self._results(chosen, seen, solution, runner_up, seconds)
+
+    # ---- between unknowns and results ---------------------------------------------------------------------------
+
+    def unknowns(self, given: Parameters) -> Float[Tensor, " D"]:
+        """The unknowns closest to given SMPL-X parameters; those left out are zero."""
+        layout = self.chart.layout
+        value = {k: torch.as_tensor(v, dtype=self.dtype, device=self.device) for k, v in given.items()}
+        x = torch.zeros(layout.size, dtype=self.dtype, device=self.device)
+        for name in ("global_orient", "transl", "betas", "expression", "jaw_pose"):
+            if name in value:
+                count = min(len(value[name]), layout[name].stop - layout[name].start)
+                x[layout[name]][:count] = value[name][:count]
+        x[layout["latent"]] = self.prior.encode(value["body_pose"]).mean
+        for side, (_, mean, basis) in self.chart.hands.items():
+            if len(value.get(f"{side}_hand_pose", ())) == len(mean):
+                away = (value[f"{side}_hand_pose"] - mean)[:, None]
+                x[layout[f"{side}_hand"]] = torch.linalg.lstsq(basis.T, away)[0][:, 0]
+        return x
+
+    def _results(self, chosen, seen, solution, runner_up, seconds) -> list[FitResult]:
+        x, layout = solution.x, self.chart.layout
+        body = self.chart.decode(x)
+        state = self.everything(
+            self.chart.rotations(x, body), self.chart.shape(x), x[:, layout["transl"]], derivatives=False
+        )
+        focal = seen.focal_px * x[:, layout["log_focal"]].squeeze(1).exp()
+        values = {
+            "body_pose": roma.rotmat_to_rotvec(body).flatten(1),
+            "landmarks": state.points,
+            "landmarks_px": project(state.points, focal, seen.center_px),
+            "focal_px": focal,
+            **{name: x[:, layout[name]] for name in ("global_orient", "transl", "latent", "betas", "expression")},
+            **{f"{side}_hand_pose": self.chart.hand_pose(x, side) for side in self.chart.hands},
+        }
+        if self.chart.has_jaw:
+            values["jaw_pose"] = x[:, layout["jaw_pose"]]
+        arrays = {name: value.double().cpu().numpy() for name, value in values.items()}
+        cost, second = solution.cost.double().cpu().numpy(), runner_up.double().cpu().numpy()
+        status, iterations = solution.status.cpu().numpy(), solution.iterations.cpu().numpy()
+        places = [LANDMARK_INDEX[name] for name in self.everything.names]
+        results = []
+        for n, (frame, i) in enumerate(chosen):
+            mine = {name: array[n] for name, array in arrays.items()}
+            for name in ("landmarks", "landmarks_px"):  # all 144 rows, NaN where the body has no such point
+                full = np.full((len(LANDMARK_NAMES), mine[name].shape[-1]), np.nan)
+                full[places] = mine[name]
+                mine[name] = full
+            margin = (second[n] - cost[n]) / cost[n] if cost[n] > 0 else np.inf
+            state_name = {CONVERGED: "converged", FAILED: "failed"}.get(int(status[n]), "max_iterations")
+            reason = "the cost at the start is not a number" if state_name == "failed" else ""
+            results.append(
+                replace(
+                    self._blank(frame, i),
+                    **mine,
+                    **_errors(mine["landmarks_px"], frame.detections.xy[i], frame.detections.confidence[i]),
+                    status=state_name,
+                    reason=reason,
+                    cost=float(cost[n]),
+                    runner_up_cost=float(second[n]),
+                    ambiguous=bool(margin < self.config.ambiguous_margin),
+                    iterations=int(iterations[n]),
+                    seconds=seconds,
+                )
+            )
+        return results
+
+    def _blank(self, frame: Frame, i: int) -> FitResult:
+        """A result with what is known before fitting."""
+        zeros = {f"{name}_pose": np.zeros(3) for name in ("jaw", "leye", "reye")}
+        zeros |= {f"{side}_hand_pose": np.zeros(45) for side in ("left", "right")}
+        count = len(LANDMARK_NAMES)
+        return FitResult(
+            **zeros,
+            global_orient=np.zeros(3),
+            body_pose=np.zeros(63),
+            betas=np.zeros(self.chart.num_betas),
+            expression=np.zeros(self.chart.num_expression),
+            transl=np.zeros(3),
+            latent=np.zeros(self.prior.latent_dim),
+            landmarks=np.full((count, 3), np.nan),
+            landmarks_px=np.full((count, 2), np.nan),
+            keypoints_px=frame.detections.xy[i],
+            keypoint_confidence=frame.detections.confidence[i],
+            focal_px=frame.focal_px,
+            focal_source=frame.focal_source,
+            center_px=np.asarray(frame.center_px),
+            image_size=frame.image_size,
+            status="failed",
+            body_model=self.body.name,
+            body_gender=self.body.gender,
+            prior=self.prior.name,
+            person_id=frame.detections.person_ids[i],
+            photo=str(frame.photo or ""),
+        )
+
+    def _failed(self, frame: Frame, i: int, reason: str | None) -> FitResult:
+        return replace(self._blank(frame, i), reason=reason or "")
+
+
+def _errors(fitted_px: np.ndarray, xy: np.ndarray, confidence: np.ndarray) -> dict[str, float]:
+    """Median distance between fitted and detected landmarks that are confident: px, and as a share of person size."""
+    distance = np.linalg.norm(fitted_px - xy, axis=-1)
+    distance[(confidence <= CONFIDENT) | ~np.isfinite(distance)] = np.nan
+    size = float(person_size(xy, confidence))
+    parts = {"error_share_body": BODY, "error_share_hands": LEFT_HAND + RIGHT_HAND, "error_share_face": FACE}
+
+    def median(values: np.ndarray) -> float:
+        return float(np.nanmedian(values)) if np.isfinite(values).any() else float("nan")
+
+    errors = {name: median(distance[list(part)]) / max(size, 1e-9) for name, part in parts.items()}
+    return {"error_px": median(distance), "error_share": median(distance) / max(size, 1e-9), **errors}
+
+
+def fit(
+    frames: Sequence[Frame],
+    *,
+    body: BodyModel | None = None,
+    prior: VPoser | None = None,
+    config: FitConfig | None = None,
+    device: str = "auto",
+) -> list[FitResult]:
+    """Fit all people of all frames in one batch.
+
+    Args:
+        frames: keypoints and cameras; `Frame.from_files` makes one from a photo and its JSON.
+        body: default: the open body that ships with bodyfit.
+        prior: default: the prior that ships with bodyfit.
+        config: weights, starts, solver options.
+        device: "auto", "cpu", "cuda" or "cuda:1".
+
+    Returns:
+        a FitResult a person, in the order of the frames and their people.
+    """
+    return Fitter(body, prior, config, device=pick_device(device)).fit(frames)

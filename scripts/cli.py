@@ -1,0 +1,83 @@
+"""The `bodyfit` command: finds the command's file, runs it, and turns errors that users cause into one line."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import sys
+from collections.abc import Sequence
+
+import tyro
+
+from bodyfit.data.errors import BodyfitError
+
+# name -> (module, class, one line for the overview); imported only when asked for, so that `--help` is quick.
+COMMANDS: dict[str, tuple[str, str, str]] = {
+    "fit": ("fit", "FitCommand", "fit bodies to the people in photos, from keypoint files"),
+    "view": ("view", "ViewCommand", "look at results, or at the prior, in the browser"),
+    "report": ("report", "ReportCommand", "one self-contained HTML page of a run's results"),
+    "render": ("render", "RenderCommand", "overlays, side views and turntables of results"),
+    "convert": ("convert", "ConvertCommand", "results to other formats: pkl, json, meshes"),
+    "info": ("info", "InfoCommand", "what this installation has and can do"),
+    "benchmark": ("benchmark", "BenchmarkCommand", "accuracy and speed on synthetic people with known truth"),
+    "prior prepare": ("prior_prepare", "PriorPrepare", "motion capture to training data"),
+    "prior train": ("prior_train", "PriorTrain", "train a pose prior"),
+    "prior evaluate": ("prior_evaluate", "PriorEvaluate", "judge a pose prior"),
+    "prior sample": ("prior_sample", "PriorSample", "pictures and files of sampled, interpolated, completed poses"),
+    "prior train-start": ("prior_train_start", "PriorTrainStart", "train the network that proposes where fits start"),
+}
+
+
+def overview() -> str:
+    """What `bodyfit --help` prints."""
+    width = max(map(len, COMMANDS))
+    lines = [f"  bodyfit {name:<{width}}  {line}" for name, (_, _, line) in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: bodyfit COMMAND ...",
+            "",
+            "3D human bodies (SMPL-X) from photos and 2D keypoints.",
+            "",
+            *lines,
+            "",
+            "`bodyfit COMMAND --help` tells a command's options, their units and defaults.",
+        ]
+    )
+
+
+def find_command(arguments: Sequence[str]) -> tuple[str, list[str]] | None:
+    """The command's name and the rest of the arguments; None where there is no such command."""
+    for words in (2, 1):
+        name = " ".join(arguments[:words])
+        if name in COMMANDS:
+            return name, list(arguments[words:])
+    return None
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point; exits 0 only when the command did its work."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if not arguments or arguments[0] in ("-h", "--help", "help") or arguments in (["prior"], ["prior", "--help"]):
+        print(overview())
+        sys.exit(0 if arguments else 2)
+    found = find_command(arguments)
+    if found is None:
+        print(f"bodyfit: error: there is no command '{' '.join(arguments[:2])}'.\n\n{overview()}", file=sys.stderr)
+        sys.exit(2)
+    name, rest = found
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="bodyfit: %(message)s")
+    module, class_name, line = COMMANDS[name]
+    try:
+        command_class = getattr(importlib.import_module(f"bodyfit.scripts.{module}"), class_name)
+        command = tyro.cli(command_class, args=rest, prog=f"bodyfit {name}", description=command_class.__doc__ or line)
+        sys.exit(command.run())
+    except BodyfitError as error:
+        print(f"bodyfit: error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("bodyfit: stopped", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()
