@@ -17,7 +17,7 @@ from torch import Tensor
 from bodyfit.data.body_model import BodyModel
 from bodyfit.data.landmarks import JOINT_NAMES, LANDMARK_INDEX, SMPL_JOINT_NAMES
 from bodyfit.fitting.landmark_model import LandmarkModel
-from bodyfit.fitting.start_network import INPUT_NAMES, NUM_BETAS, normalise
+from bodyfit.fitting.start_network import FULL_WEIGHT, INPUT_NAMES, NUM_BETAS, normalise
 from bodyfit.fitting.synthetic import PeopleMaker, SyntheticOptions, SyntheticPeople
 from bodyfit.prior.augment import exchange_limbs, fill_still_joints, mirror_half
 from bodyfit.prior.rotations import axis_angle_from_matrices, matrices_from_axis_angle
@@ -139,6 +139,25 @@ def hide_parts(
     return torch.where(hidden & enough[:, None], 0.0, weights)
 
 
+_VAGUE = {"hip": 0.015, "ear": 0.008, "heel": 0.006, "big_toe": 0.006, "small_toe": 0.006}
+_BLUR = torch.tensor([_VAGUE.get(name.partition("_")[2], 0.0) for name in INPUT_NAMES])
+DOUBTFUL_SHARE, DOUBTFUL_NOISE = 0.04, 0.03
+
+
+def doubt(
+    pixels: Float[Tensor, "B K 2"],
+    weights: Float[Tensor, "B K"],
+    size_px: Float[Tensor, " B"],
+    generator: torch.Generator,
+) -> tuple[Float[Tensor, "B K 2"], Float[Tensor, "B K"]]:
+    """Some points are defined otherwise by detectors than by the body; a few come with little weight and far off."""
+    doubtful = torch.rand(weights.shape, generator=generator) < DOUBTFUL_SHARE
+    spread = torch.where(doubtful, DOUBTFUL_NOISE, _BLUR) * size_px[:, None]
+    little = FULL_WEIGHT * torch.rand(weights.shape, generator=generator).clamp_min(0.05)
+    pixels = pixels + spread[..., None] * torch.randn(pixels.shape, generator=generator)
+    return pixels, torch.where(doubtful, torch.minimum(weights, little), weights)
+
+
 @dataclass(frozen=True)
 class Lesson:
     """What the network sees, and the truth in the frame of the ray."""
@@ -203,6 +222,7 @@ class Lessons:
 
     def _lesson(self, people: SyntheticPeople, generator: torch.Generator) -> Lesson:
         pixels, weights = people.keypoints_px[:, self.columns], people.confidence[:, self.columns]
+        pixels, weights = doubt(pixels, weights, people.size_px, generator)
         weights = hide_parts(pixels, weights, generator)
         pixels = torch.where((weights > 0)[..., None], pixels, people.center_px[:, None])
         view = normalise(pixels, weights, people.focal_px, people.center_px)

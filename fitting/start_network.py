@@ -35,7 +35,7 @@ INPUT_NAMES: tuple[str, ...] = (
 """Landmarks the network looks at: those every body detector writes, the feet, knuckles and corners of the mouth."""
 
 FILE_NAME = "start.safetensors"
-FULL_CONFIDENCE = 0.5  # weights from here on count as seen for certain: detectors differ in what they call confident
+FULL_WEIGHT = 0.05  # from here on a landmark counts as seen for certain: what detectors call confident differs widely
 NUM_ROTATIONS = 22
 NUM_BETAS = 10
 
@@ -84,7 +84,7 @@ def normalise(
     center_px: Float[Tensor, "B 2"],
 ) -> NormalisedLandmarks:
     """Rays towards the landmarks, relative to the ray towards their mean, in units of their mean distance from it."""
-    seen = (weights / FULL_CONFIDENCE).clamp(0, 1)
+    seen = (weights / FULL_WEIGHT).clamp(0, 1)
     share = (seen / seen.sum(1, keepdim=True).clamp_min(1e-6))[..., None]
     flat = (targets_px - center_px[:, None]) / focal_px[:, None, None]
     one = torch.ones_like(flat[..., :1])
@@ -94,7 +94,7 @@ def normalise(
     flat = rays[..., :2] / rays[..., 2:].clamp_min(0.1)
     flat = flat - (share * flat).sum(1, keepdim=True)
     size = (share[..., 0] * flat.norm(dim=-1)).sum(1).clamp_min(1e-4)
-    place = (flat / size[:, None, None]).clamp(-6, 6) * seen[..., None]
+    place = (flat / size[:, None, None]).clamp(-6, 6) * (seen > 0)[..., None]
     features = torch.cat([place.flatten(1), seen, size.log()[:, None] + 2.5], dim=1)
     return NormalisedLandmarks(features, turn, size)
 
@@ -155,7 +155,7 @@ class StartNetwork(nn.Module):
 
         Args:
             targets_px: landmarks in the order of `names`; any value where unseen.
-            weights: their confidence, 0 where unseen; from 0.5 on a landmark counts in full.
+            weights: trust in each, 0 where unseen; from 0.05 on a landmark counts in full.
             focal_px, center_px: the camera.
             names: landmark names; those the network does not know are passed over, those that lack count as unseen.
         """
