@@ -1,0 +1,165 @@
+"""Fitting people as one least-squares problem: its Jacobian is the true one, and people do not feel each other."""
+
+import pytest
+import torch
+
+from bodyfit.data.body_model import load_body_model
+from bodyfit.data.landmarks import LANDMARK_INDEX
+from bodyfit.fitting.camera import project
+from bodyfit.fitting.landmark_model import LandmarkModel
+from bodyfit.fitting.levenberg_marquardt import FAILED, SolverOptions, minimise, total_cost
+from bodyfit.fitting.observations import Observations
+from bodyfit.fitting.problem import BodyProblem, Chart, EnergyConfig
+
+EVERY_TERM = EnergyConfig(relative_hands=0.5, relative_face=0.5, pose_prior="mahalanobis", bending_sigma=2.0)
+
+
+def _unknowns(chart, batch, dtype, seed=0, spread=0.3):
+    rng = torch.Generator().manual_seed(seed)
+    x = torch.randn(batch, chart.layout.size, generator=rng, dtype=torch.float64) * spread
+    x[:, chart.layout["log_focal"]] *= 0.3
+    x[:, chart.layout["global_orient"]] += torch.tensor([3.0, 0, 0])
+    x[:, chart.layout["transl"]] += torch.tensor([0, 0, 5.0])
+    return x.to(dtype)
+
+
+def _observations(model, chart, truth, noise=0.0, seed=1):
+    """Keypoints of known people; every eleventh is unseen."""
+    rng, dtype, count = torch.Generator().manual_seed(seed), truth.dtype, len(truth)
+    center = torch.full((count, 2), 300.0, dtype=dtype)
+    scratch = torch.ones(count, len(model.names), dtype=dtype)
+    scratch[:, ::11] = 0
+    state = model(chart.rotations(truth, chart.decode(truth)), chart.shape(truth), truth[:, chart.layout["transl"]],
+                  derivatives=False)  # fmt: skip
+    focal = torch.full((count,), 1000.0, dtype=dtype)
+    pixels = project(state.points, focal * truth[:, chart.layout["log_focal"]].squeeze(1).exp(), center)
+    pixels = pixels + noise * torch.randn(pixels.shape, generator=rng, dtype=torch.float64).to(dtype)
+    size = pixels[..., 1].amax(1) - pixels[..., 1].amin(1)
+    return Observations(pixels, scratch, size, focal, center)
+
+
+def _problem(body, prior, energy, dtype=torch.float64, batch=3, noise=30.0):
+    model = LandmarkModel(body, dtype=dtype)
+    chart = Chart(body, prior, model)
+    truth = _unknowns(chart, batch, dtype)
+    seen = _observations(model, chart, truth, noise)
+    return BodyProblem(chart, model, prior, seen, energy), truth
+
+
+def _numeric_jacobian(problem, x, step=1e-6):
+    items, columns = torch.arange(len(x)), []
+    for d in range(x.shape[1]):
+        delta = torch.zeros_like(x)
+        delta[:, d] = step
+        ends = [problem.evaluate(problem.chart.retract(x, sign * delta), items).residuals for sign in (1, -1)]
+        columns.append((ends[0] - ends[1]) / (2 * step))
+    return torch.stack(columns, dim=2)
+
+
+@pytest.mark.parametrize("energy", [EnergyConfig(), EVERY_TERM], ids=["default", "every term"])
+def test_jacobian_of_every_block_against_finite_differences(body, random_prior, energy):
+    problem, truth = _problem(body, random_prior, energy, batch=2)
+    analytic = problem.evaluate(truth, torch.arange(2)).jacobian
+    numeric = _numeric_jacobian(problem, truth)
+    for name, block in problem.chart.layout.slices.items():
+        size = numeric[..., block].abs().amax()
+        assert size > 0, f"{name} moves nothing"
+        error = (analytic[..., block] - numeric[..., block]).abs().amax()
+        assert error < 1e-6 * size, f"{name}: {error:.1e} of {size:.1e}"
+
+
+@pytest.mark.parametrize("kind", ["smplh", "smpl"])
+def test_jacobian_of_bodies_without_face_or_hands(standin_folder, random_prior, kind):
+    problem, truth = _problem(load_body_model(standin_folder, kind=kind), random_prior, EnergyConfig(), batch=1)
+    problem.model.has_correctives = False  # their derivative is left out by design; here the rest is checked
+    analytic = problem.evaluate(truth, torch.arange(1)).jacobian
+    torch.testing.assert_close(analytic, _numeric_jacobian(problem, truth), rtol=0, atol=1e-6 * analytic.abs().max())
+
+
+def test_leaving_out_the_derivative_of_correctives_costs_little(corrected_body, random_prior):
+    """Their value is in; their derivative, by design, is not: the gradient keeps its direction."""
+    problem, truth = _problem(corrected_body, random_prior, EnergyConfig(), batch=1)
+    lin = problem.evaluate(truth, torch.arange(1))
+    exact = _numeric_jacobian(problem, truth)
+    gradients = [(j.transpose(1, 2) @ lin.residuals[..., None])[0, :, 0] for j in (lin.jacobian, exact)]
+    assert torch.nn.functional.cosine_similarity(*gradients, dim=0) > 0.99
+
+
+def test_true_parameters_have_no_reprojection_error(body, random_prior):
+    problem, truth = _problem(body, random_prior, EnergyConfig(bending_sigma=torch.inf), noise=0.0)
+    assert problem.evaluate(truth, torch.arange(3)).residuals.abs().max() < 1e-9
+
+
+def test_unseen_points_neither_cost_nor_pull(body, random_prior):
+    problem, truth = _problem(body, random_prior, EnergyConfig())
+    seen = problem.observations
+    elsewhere = torch.where(
+        (seen.weights == 0)[..., None], torch.full_like(seen.targets_px, torch.nan), seen.targets_px
+    )
+    other = BodyProblem(
+        problem.chart, problem.model, random_prior,
+        Observations(elsewhere, seen.weights, seen.size_px, seen.focal_px, seen.center_px), problem.energy,
+    )  # fmt: skip
+    here, there = (p.evaluate(truth, torch.arange(3)) for p in (problem, other))
+    torch.testing.assert_close(here.residuals, there.residuals)
+    torch.testing.assert_close(here.jacobian, there.jacobian)
+
+
+def test_a_seen_point_behind_the_camera_is_no_solution(body, random_prior):
+    problem, truth = _problem(body, random_prior, EnergyConfig())
+    truth[1, problem.chart.layout["transl"]] = torch.tensor([0, 0, -5.0], dtype=truth.dtype)
+    cost = total_cost(problem.evaluate(truth, torch.arange(3)))
+    assert torch.isfinite(cost).tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_people_are_found_from_near_their_truth(body, random_prior, dtype):
+    priors_off = {"latent_sigma": 1e2, "betas_sigma": 1e2, "expression_sigma": 1e2, "jaw_sigma": 10, "hand_sigma": 1e2}
+    loose = EnergyConfig(robust_sigmas=torch.inf, **priors_off)
+    problem, truth = _problem(body, random_prior, loose, dtype, batch=6, noise=0.0)
+    free = ~problem.chart.layout.mask("log_focal")
+    start = problem.chart.retract(truth, 0.005 * free.to(dtype).expand_as(truth))
+    solution = minimise(problem.evaluate, problem.chart.retract, start, SolverOptions(max_iterations=80), free=free)
+    seen = problem.observations.weights > 0
+    focal = problem.focal(solution.x, problem.observations.focal_px)
+    error = project(problem.landmarks(solution.x).points, focal, problem.observations.center_px)
+    error = (error - problem.observations.targets_px).norm(dim=-1) / problem.observations.size_px[:, None]
+    assert error[seen].max() < 0.002  # of the person's size
+
+
+def test_a_person_does_not_feel_the_others(body, random_prior):
+    """The result of one person alone equals that in a batch of eight to 1e-4."""
+    problem, truth = _problem(body, random_prior, EnergyConfig(), torch.float64, batch=8, noise=1.0)
+    start, options = (
+        problem.chart.retract(truth, torch.full_like(truth, 0.005)),
+        SolverOptions(max_iterations=60),
+    )
+    together = minimise(problem.evaluate, problem.chart.retract, start, options)
+    seen = problem.observations.select(torch.tensor([3]))
+    alone = BodyProblem(problem.chart, problem.model, random_prior, seen, problem.energy)
+    single = minimise(alone.evaluate, problem.chart.retract, start[3:4], options)
+    torch.testing.assert_close(single.cost, together.cost[3:4], rtol=1e-4, atol=0)
+    torch.testing.assert_close(single.x, together.x[3:4], rtol=0, atol=1e-4)
+
+
+def test_float32_and_float64_agree_on_cost_and_gradient(body, random_prior):
+    sums = []
+    for dtype in (torch.float32, torch.float64):
+        problem, truth = _problem(body, random_prior, EVERY_TERM, dtype)
+        lin = problem.evaluate(truth, torch.arange(3))
+        slope = (lin.jacobian * (lin.weights * lin.residuals)[..., None]).sum(1)
+        sums.append((total_cost(lin).double(), slope.double()))
+    torch.testing.assert_close(sums[0][0], sums[1][0], rtol=1e-4, atol=0)
+    torch.testing.assert_close(sums[0][1], sums[1][1], rtol=0, atol=1e-3 * sums[1][1].abs().max().item())
+
+
+def test_nan_keypoints_fail_one_person_only(body, random_prior):
+    problem, truth = _problem(body, random_prior, EnergyConfig(), batch=3)
+    problem.observations.targets_px[1, LANDMARK_INDEX["left_knee"]] = torch.nan
+    solution = minimise(problem.evaluate, problem.chart.retract, truth, SolverOptions(max_iterations=3))
+    assert (solution.status == FAILED).tolist() == [False, True, False]
+
+
+def test_an_unknown_pose_prior_is_refused(body, random_prior):
+    with pytest.raises(ValueError, match="pose_prior must be"):
+        _problem(body, random_prior, EnergyConfig(pose_prior="gaussian"))
