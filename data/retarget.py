@@ -1,8 +1,8 @@
 """From another skeleton's motion to the SMPL family's body pose, by the two rest poses.
 
-Every target joint copies how its source joint has turned since the source's rest pose. Where the two rest poses differ (arms
-out or hanging, one joint in the spine or four) a constant rotation first brings the target's bones to the source's rest
-directions. So limbs point where the source's point, whatever the proportions.
+Every target joint copies how its source joint has turned since the source's rest pose. Where the two rest poses differ
+(arms out or hanging) a constant rotation first brings the target's bones to the source's rest directions. So limbs
+point where the source's point, whatever the proportions.
 """
 
 import re

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from bodyfit.prior import parts
+from bodyfit.prior.rotations import rotation_angles
 
 Rotations = Float[Tensor, "B 21 3 3"]
 
@@ -40,13 +41,16 @@ def turn_joints(rotations: Rotations, generator: torch.Generator | None = None) 
 
 
 def swap_limbs(rotations: Rotations, generator: torch.Generator | None = None) -> Rotations:
-    """Both arms take each other's rotations unmirrored, or both arms take the legs' and the legs the arms'."""
-    left_right, arms_legs = rotations.clone(), rotations.clone()
-    left_right[:, parts.LEFT_ARM + parts.RIGHT_ARM] = rotations[:, parts.RIGHT_ARM + parts.LEFT_ARM]
+    """Arms take the legs' rotations and legs the arms'; poses that this changes by less than 60 degrees are left out.
+
+    Left and right are not swapped without mirroring: of hanging arms that makes raised ones, which people have. A
+    pose with arms straight out and legs straight down is its own exchange, hence the 60 degrees.
+    """
     arms, legs = parts.LEFT_ARM[1:] + parts.RIGHT_ARM[1:], parts.LEFT_LEG[:3] + parts.RIGHT_LEG[:3]
-    arms_legs[:, arms + legs] = rotations[:, legs + arms]
-    first = torch.rand(len(rotations), generator=generator) < 0.5
-    return torch.where(first[:, None, None, None], left_right, arms_legs)
+    result = rotations.clone()
+    result[:, arms + legs] = rotations[:, legs + arms]
+    changed = rotation_angles(result, rotations).amax(-1) > math.radians(60)
+    return result[changed]
 
 
 IMPOSSIBLE = {"hyperextended": hyperextend, "turned": turn_joints, "swapped": swap_limbs}

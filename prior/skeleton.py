@@ -30,3 +30,15 @@ def forward_kinematics(
         positions.append(positions[parent] + orientations[parent] @ offsets[joint])
         orientations.append(orientations[parent] @ rotations[..., joint - 1, :, :])
     return torch.stack(positions, dim=-2), torch.stack(orientations, dim=-3)
+
+
+# Four points around each joint, the corners of a tetrahedron, about as far from it as skin is.
+_SKIN = 0.06 * torch.tensor([[1.0, 1.0, 1.0], [1.0, -1.0, -1.0], [-1.0, 1.0, -1.0], [-1.0, -1.0, 1.0]]) / 3**0.5
+
+
+def skin_points(
+    positions: Float[Tensor, "*batch 22 3"], orientations: Float[Tensor, "*batch 22 3 3"]
+) -> Float[Tensor, "*batch 88 3"]:
+    """Points carried by the bones, in place of a mesh's vertices: they see a bone's twist, which joints do not."""
+    around = torch.einsum("...jab,pb->...jpa", orientations, _SKIN.to(positions))
+    return (positions[..., None, :] + around).flatten(-3, -2)

@@ -20,6 +20,10 @@ from bodyfit.prior.encoders import ENCODERS
 from bodyfit.prior.mixture import GaussianMixture
 from bodyfit.prior.parts import NUM_BODY_JOINTS
 
+# In `score`: what the joints besides the strangest count for, and what the decoder's misses do, up to how many
+# squared standard deviations a joint.
+_OTHERS_WEIGHT, _MISSED_WEIGHT, _MISSED_MOST = 0.1, 0.05, 60.0
+
 
 @dataclass(frozen=True)
 class VPoserConfig:
@@ -39,6 +43,8 @@ class VPoserConfig:
     """Dropout after the decoder's first layer while training: 0.1 in VPoser, 0 in ours."""
     mixture_components: int = 1
     """Gaussians that describe where in the latent space real poses lie."""
+    range_components: int = 0
+    """Gaussians that describe how far each joint turns; 0 where that was not measured (official weights)."""
 
 
 class VPoser(nn.Module):
@@ -68,6 +74,12 @@ class VPoser(nn.Module):
         self.register_buffer("mixture_covariances", torch.eye(z).repeat(k, 1, 1))
         # Spread (radians, per axis) of what the decoder misses, per joint: the likelihood's scale.
         self.register_buffer("residual_scale", torch.full((NUM_BODY_JOINTS,), 0.1))
+        if r := config.range_components:
+            # How far each joint turns: a mixture over two columns of its matrix, and how surprising people are by it.
+            self.register_buffer("range_weights", torch.full((NUM_BODY_JOINTS, r), 1 / r))
+            self.register_buffer("range_means", torch.zeros(NUM_BODY_JOINTS, r, 6))
+            self.register_buffer("range_covariances", torch.eye(6).repeat(NUM_BODY_JOINTS, r, 1, 1))
+            self.register_buffer("range_usual", torch.zeros(NUM_BODY_JOINTS))
 
     def decoder_layers(self) -> list[tuple[Tensor, Tensor, float | None]]:
         """The decoder as a chain of (weight (out, in), bias (out,), slope of the LeakyReLU that follows or None).
@@ -131,6 +143,30 @@ class VPoser(nn.Module):
         normaliser = 3 * (self.residual_scale.log() + 0.5 * math.log(2 * math.pi))
         likelihood = (-0.5 * (angles / self.residual_scale).square() - normaliser).sum(-1)
         return self.latent_log_prob(latent) + likelihood
+
+    def range_surprise(self, rotations: Float[Tensor, "*batch 21 3 3"]) -> Float[Tensor, "*batch 21"]:
+        """Negative log density of each joint's own rotation among those people showed, nats."""
+        columns = rotations[..., :2].flatten(-2)
+        mixtures = zip(self.range_weights, self.range_means, self.range_covariances, strict=True)
+        surprises = [-GaussianMixture(*m).log_prob(columns[..., j, :]) for j, m in enumerate(mixtures)]
+        return torch.stack(surprises, dim=-1)
+
+    def score(self, body_pose: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch"]:
+        """How possible a pose is, in nats against the usual pose; higher is more possible.
+
+        A joint is strange when it turns as people's do not, or when the decoder cannot follow it given the rest of
+        the pose. The strangest joint counts most: `log_prob` adds all joints up and lets twenty usual ones outweigh a
+        broken knee. The weights were chosen on validation poses. Official weights come without measured ranges: for
+        them it is the decoder's word alone.
+        """
+        pose = rot.body_joints_of(body_pose)
+        rotations = rot.matrices_from_axis_angle(pose)
+        missed = rot.rotation_angles(self.decode(self.encode(pose).mean), rotations) / self.residual_scale
+        score = -_MISSED_WEIGHT * missed.square().clamp(max=_MISSED_MOST).sum(-1)
+        if self.config.range_components:
+            surprise = self.range_surprise(rotations) - self.range_usual
+            score = score - surprise.amax(-1) - _OTHERS_WEIGHT * surprise.sum(-1)
+        return score
 
     def interpolate(
         self, start: Float[Tensor, "*batch width"], end: Float[Tensor, "*batch width"], steps: int

@@ -1,0 +1,93 @@
+"""Training recipes: VPoser v2's as published, and ours. A recipe is a frozen dataclass; its fields are the flags."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How to train a prior. The defaults are our recipe; `RECIPES` holds the named ones."""
+
+    name: str = "open"
+    """Identity written into the weights and into every fit that uses them."""
+    encoder: str = "residual"
+    """Encoder: `residual` (ours) or `vposer-v2`."""
+    decoder_dropout: float = 0.0
+    """Dropout in the decoder while training."""
+    batch: int = 256
+    """Poses a step."""
+    steps_per_epoch: int = 250
+    """Steps between validations, checkpoints and lines of the curves."""
+    epochs: int = 24
+    """Epochs at most."""
+    learning_rate: float = 1e-3
+    """Largest learning rate of Adam(W)."""
+    schedule: str = "cosine"
+    """`cosine` (warm-up of 200 steps, then down to nothing) or `plateau` (a tenth when validation stalls)."""
+    weight_decay: float = 1e-4
+    """Weight decay."""
+    patience: int = 24
+    """Stop after this many epochs without a better validation loss."""
+    position_weight: float = 100.0
+    """Loss per metre of mean joint distance."""
+    rotation_weight: float = 20.0
+    """Loss per radian of mean joint angle."""
+    surface_weight: float = 0.0
+    """Loss per metre of mean absolute difference of skin points' coordinates (VPoser v2: 4)."""
+    early_weight: float = 0.0
+    """Weight of angle and of joints' absolute difference in the first `early_epochs` (VPoser v2: 2)."""
+    early_epochs: int = 15
+    """Epochs that have the early terms."""
+    kl_weight: float = 0.03
+    """Loss per nat of divergence of the posterior from the unit Gaussian."""
+    kl_warm_up: float = 0.2
+    """Share of training over which that weight rises from zero."""
+    free_bits: float = 0.0
+    """Nats a latent dimension may cost for nothing."""
+    balance: float = 0.5
+    """Clip balance in sampling: 0 all poses alike, 1 all clips alike."""
+    mirror: bool = True
+    """Mirror half of the poses."""
+    exchange: float = 0.3
+    """Share of poses that may get limbs of other poses."""
+    still_spread: float = 0.05
+    """Radians of random turn for collars and wrists that the capture left at exactly zero."""
+    mixture_components: int = 64
+    """Gaussians to describe the trained latent space with."""
+    sheet_every: int = 6
+    """Epochs between sheets of reconstructions and samples."""
+    seed: int = 0
+    """Same seed, same machine, same weights."""
+    accelerator: str = "auto"
+    """`auto`, `cpu`, `gpu` or another of Lightning's."""
+    devices: str = "auto"
+    """How many devices: `auto` or a number. With several, `batch` is the batch of each."""
+    precision: str = "32-true"
+    """Lightning's word for the numbers' precision: `32-true`, `16-mixed` or `bf16-mixed`."""
+
+
+OURS = TrainConfig()
+# human_body_prior's V02_05: Adam 1e-3, batch 128, weight decay 1e-5, vertex L1 x 4, KL x 0.005, geodesic and joint
+# terms x 2 for 15 epochs, plateau schedule, early stopping. Poses are drawn evenly, neither mirrored nor changed.
+VPOSER_V2 = TrainConfig(
+    name="vposer-v2",
+    encoder="vposer-v2",
+    decoder_dropout=0.1,
+    batch=128,
+    steps_per_epoch=500,
+    epochs=60,
+    schedule="plateau",
+    weight_decay=1e-5,
+    patience=5,
+    position_weight=0.0,
+    rotation_weight=0.0,
+    surface_weight=4.0,
+    early_weight=2.0,
+    kl_weight=0.005,
+    kl_warm_up=0.0,
+    balance=0.0,
+    mirror=False,
+    exchange=0.0,
+    still_spread=0.0,
+    mixture_components=1,
+)
+RECIPES: dict[str, TrainConfig] = {"open": OURS, "vposer-v2": VPOSER_V2}

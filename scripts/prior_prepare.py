@@ -1,0 +1,53 @@
+"""`bodyfit prior prepare`: motion files to prepared poses."""
+
+import json
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from tqdm import tqdm
+
+from bodyfit.prior.prepare import PrepareConfig, prepare_motion
+
+
+@dataclass(frozen=True)
+class PriorPrepare:
+    """Read motion capture (AMASS as downloaded and unpacked, bodyfit's own layout, BVH) into training data.
+
+    Each source is read once; broken and shape-only files are named and left out. The same command goes on where it
+    was cut off.
+    """
+
+    inputs: tyro.conf.Positional[tuple[Path, ...]]
+    """Folders of .npz and .bvh files, or such files."""
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    """Folder for the prepared poses."""
+    config: Annotated[PrepareConfig, tyro.conf.arg(name="")] = field(default_factory=PrepareConfig)
+    json: bool = False
+    """Print the manifest as JSON on stdout."""
+
+    def run(self) -> int:
+        """Prepare, and say what came of it."""
+        with tqdm(unit="file", disable=None) as bar:
+
+            def step(done: int, total: int, name: str) -> None:
+                bar.total = total
+                bar.update(done - bar.n)
+
+            manifest = prepare_motion(self.inputs, self.out, self.config, step)
+        if self.json:
+            print(json.dumps(manifest, indent=2))
+        log = logging.getLogger(__name__)
+        for name, split in manifest["splits"].items():
+            log.info(
+                "%s: %d poses of %d clips by %d subjects, %.2f hours",
+                name,
+                split["poses"],
+                split["clips"],
+                split["subjects"],
+                split["hours"],
+            )
+        log.info("left out: %d files, named in %s", len(manifest["left_out"]), self.out / "manifest.json")
+        return 0
