@@ -120,39 +120,3 @@ BODY_FORMATS: dict[str, KeypointFormat] = {
     )
 }
 """Formats that `read_keypoints(format=...)` takes; each has a length of its own but the two of 25 points."""
-
-# Bones of about a body part's length, to tell orders of the same length apart.
-_TELLING_BONES = tuple(
-    (a.replace("S_", f"{side}_"), b.replace("S_", f"{side}_"))
-    for side in ("left", "right")
-    for a, b in (
-        *(("nose", "S_eye"), ("S_eye", "S_ear"), ("S_shoulder", "S_elbow"), ("S_elbow", "S_wrist")),
-        *(("S_shoulder", "S_hip"), ("S_hip", "S_knee"), ("S_knee", "S_ankle")),
-        *(("S_ankle", "S_heel"), ("S_ankle", "S_big_toe")),
-    )
-)
-
-
-def mean_bone_length(points: np.ndarray, table: KeypointFormat) -> float:
-    """Mean length of the bones that are seen when `points` (n, 3: x, y, confidence) are read by `table`; NaN if none.
-
-    The right reading joins neighbours; a wrong one jumps across the body and back, so its bones are longer.
-    """
-    place = {name: i for i, name in enumerate(table.points)}
-    ends = np.array([(place[a], place[b]) for a, b in _TELLING_BONES])
-    seen = (points[ends, 2] > 0.05).all(axis=1)
-    lengths = np.linalg.norm(points[ends[:, 0], :2] - points[ends[:, 1], :2], axis=1)
-    return float(lengths[seen].mean()) if seen.any() else float("nan")
-
-
-def tell_body_25(people: list[np.ndarray]) -> KeypointFormat:
-    """BODY_25 or BODY_25B, for all people of a file together: both have 25 points, and no file says which it is.
-
-    BODY_25B is chosen only where its reading is clearly the more coherent one (bones a fifth shorter in the mean over
-    people); with nothing to go by it is BODY_25, which is what OpenPose writes unless told otherwise.
-    """
-    readings = [(mean_bone_length(p, OPENPOSE_BODY_25), mean_bone_length(p, OPENPOSE_BODY_25B)) for p in people]
-    usable = np.array([r for r in readings if np.isfinite(r).all() and min(r) > 0])
-    if len(usable) and np.log(usable[:, 1] / usable[:, 0]).mean() < np.log(0.8):
-        return OPENPOSE_BODY_25B
-    return OPENPOSE_BODY_25

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from bodyfit.data import keypoint_formats as kf
+from bodyfit.data.body_25_order import tell_body_25
 from bodyfit.data.errors import BodyfitError
 
 
@@ -116,7 +117,7 @@ class _Reader:
         if any("pose_landmarks" in entry for entry in entries):
             return {_ONLY_IMAGE: ImagePeople([self._mediapipe_person(entry, size) for entry in entries], size)}
         bodies = [self._points(_first(entry, "pose_keypoints_2d", "pose_keypoints"), "pose") for entry in entries]
-        of_25 = self.body or kf.tell_body_25([body for body in bodies if len(body) == 25])
+        of_25 = self.body or tell_body_25([body for body in bodies if len(body) == 25])
         people = [self._openpose_person(entry, body, of_25) for entry, body in zip(entries, bodies, strict=True)]
         return {_ONLY_IMAGE: ImagePeople(people, size)}
 

@@ -113,6 +113,17 @@ def _standing(table, names=None):
     return [v for name in table.points for v in ((*at(name), 0.8) if names is None or name in names else (0, 0, 0))]
 
 
+UPPER_BODY = {name for name in STANDING if STANDING[name][1] < 300}
+UPPER_BODY |= {mirrored_name(name) for name in UPPER_BODY}
+
+
+@pytest.mark.parametrize("table", [kf.OPENPOSE_BODY_25, kf.OPENPOSE_BODY_25B], ids=lambda t: t.name)
+@pytest.mark.parametrize("names", [None, UPPER_BODY], ids=["whole", "upper body"])
+def test_the_order_is_told_by_the_parts_that_are_seen(tmp_path, table, names):
+    people = [_openpose(_standing(table, names))]
+    assert read_keypoints(_write(tmp_path, {"people": people})).format == table.name
+
+
 @pytest.mark.parametrize("table", [kf.OPENPOSE_BODY_25, kf.OPENPOSE_BODY_25B], ids=lambda t: t.name)
 @pytest.mark.parametrize("turn", [0, 90, 180])
 def test_the_two_orders_of_25_points_are_told_apart(tmp_path, table, turn):
@@ -276,7 +287,7 @@ def test_a_person_with_too_few_points_is_listed_with_the_reason(tmp_path):
     few[5] = (10, 10, 0.05)
     hand = _flat(kf.RIGHT_HAND_21)  # fingers are no body points
     people = [_openpose(few.ravel().tolist(), hand_right_keypoints_2d=hand), _openpose(enough.ravel().tolist())]
-    found = read_keypoints(_write(tmp_path, {"people": people}))
+    found = read_keypoints(_write(tmp_path, {"people": people}), format="openpose_body25")
     assert found.problems[1] is None
     assert "at least 6 are needed" in found.problems[0] and "only 6" not in found.problems[0]
 
