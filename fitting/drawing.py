@@ -76,8 +76,8 @@ def _line(picture, start, end, colour, width: float) -> None:
 def _dot(picture, centre, colour, radius: float, hollow: bool) -> None:
     radius = round(max(radius, 1.2) * 2**_SUBPIXEL_BITS)
     if hollow:
-        cv2.circle(picture, _fixed(centre), radius * 2, (255, 255, 255), 2, cv2.LINE_AA, _SUBPIXEL_BITS)
-        cv2.circle(picture, _fixed(centre), radius * 2, colour, 1, cv2.LINE_AA, _SUBPIXEL_BITS)
+        cv2.circle(picture, _fixed(centre), round(1.5 * radius), (255, 255, 255), 2, cv2.LINE_AA, _SUBPIXEL_BITS)
+        cv2.circle(picture, _fixed(centre), round(1.5 * radius), colour, 1, cv2.LINE_AA, _SUBPIXEL_BITS)
     else:
         cv2.circle(picture, _fixed(centre), radius, (255, 255, 255), -1, cv2.LINE_AA, _SUBPIXEL_BITS)
         cv2.circle(picture, _fixed(centre), max(radius * 3 // 4, 8), colour, -1, cv2.LINE_AA, _SUBPIXEL_BITS)

@@ -12,15 +12,17 @@ import logging
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
-from bodyfit.data.body_model import BodyModel, load_body_model, pose_body
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.meshes import FRAMES, load_mesh
 from bodyfit.data.result import FitResult
 from bodyfit.fitting.layers import Mesh
+
+if TYPE_CHECKING:
+    from bodyfit.data.body_model import BodyModel
 
 logger = logging.getLogger(__name__)
 
@@ -89,6 +91,10 @@ class GalleryPerson:
         body = None if result is None else _shipped_body(result.body_gender)
         if body is None or body.name != result.body_model:
             return None
+        import torch  # takes seconds to import, and most folders have their meshes
+
+        from bodyfit.data.body_model import pose_body
+
         parameters = {name: torch.as_tensor(value) for name, value in result.parameters().items()}
         return pose_body(body, **parameters).vertices[0].numpy(), body.faces
 
@@ -203,7 +209,6 @@ def _person(folder: Path, row: dict) -> GalleryPerson:
     )
 
 
-@functools.lru_cache(maxsize=8)
 def _mesh_frame(folder: Path) -> str:
     """The axes that the run wrote its meshes in, from OUT/config.json; the camera frame where it says nothing."""
     try:
@@ -214,7 +219,9 @@ def _mesh_frame(folder: Path) -> str:
 
 
 @functools.lru_cache(maxsize=3)
-def _shipped_body(gender: str) -> BodyModel | None:
+def _shipped_body(gender: str) -> "BodyModel | None":
+    from bodyfit.data.body_model import load_body_model
+
     try:
         return load_body_model(gender=gender)
     except BodyfitError:

@@ -19,6 +19,7 @@ class GlRenderer:
     """
 
     def __init__(self) -> None:
+        logging.getLogger("OpenGL.acceleratesupport").setLevel(logging.WARNING)  # it misses an optional package
         os.environ.setdefault("PYOPENGL_PLATFORM", "egl")  # PyOpenGL reads it when it is first imported
         import pyrender
         from OpenGL.GL import GL_RENDERER, glGetString

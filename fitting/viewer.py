@@ -39,7 +39,9 @@ def import_viser():
 
 def start_server(host: str, port: int):
     """A viser server dressed the way all our pages are: it asks the internet for nothing."""
-    server = import_viser().ViserServer(host=host, port=port, label="bodyfit", verbose=False)
+    viser = import_viser()
+    logging.getLogger("websockets").setLevel(logging.WARNING)  # it tells of every connection
+    server = viser.ViserServer(host=host, port=port, label="bodyfit", verbose=False)
     server.gui.configure_theme(show_logo=False, show_share_button=False)  # sharing would go through a service outside
     server.gui.main_panel.dock_right()
     server.scene.configure_environment_map(None)  # the usual ones are fetched from a content network
@@ -71,7 +73,7 @@ class ResultsViewer:
 
     def __init__(self, gallery: Gallery, *, host: str = "127.0.0.1", port: int = 8080):
         self.gallery = gallery
-        self._people = gallery.sorted()
+        self._people = gallery.people
         self._index = 0
         self._shown: list[_Shown] = []
         self._nodes: dict[str, list] = {}
@@ -132,7 +134,7 @@ class ResultsViewer:
             }
         with gui.add_folder("Choose"):
             self._status = gui.add_dropdown("status", (_ALL, *self.gallery.statuses()))
-            self._order = gui.add_dropdown("order", ORDERS)
+            self._order = gui.add_dropdown("order", ORDERS, initial_value="photo")
             self._least = gui.add_number("error at least, %", 0.0, min=0.0, step=0.5)
             self._words = gui.add_text("photo or reason", "")
         self._view = _VIEWS[0]
@@ -202,9 +204,10 @@ class ResultsViewer:
             body = scene.add_mesh_simple(name, *shown.mesh, color=colour, side="double", cast_shadow=False)
             self._nodes.setdefault("bodies", []).append(body)
         selected = self._selected()
+        if any_result := selected.result or next((s.result for s in self._shown if s.result), None):
+            self._draw_photo(selected.person, any_result)
         if selected.result is not None:
-            self._draw_photo(selected)
-            self._draw_points(selected)
+            self._draw_points(selected.result)
         self._redraw()
 
     def _selected(self) -> _Shown:
@@ -219,11 +222,11 @@ class ResultsViewer:
         low, high = min(d.min() for d in depth), max(d.max() for d in depth)
         return max(low, 0.1), max(high, 0.2)
 
-    def _draw_photo(self, selected: _Shown) -> None:
-        photo = shrunk(photo_of(selected.person, selected.result))
-        (width, height), focal = selected.result.image_size, selected.result.focal_px
+    def _draw_photo(self, person: GalleryPerson, result: FitResult) -> None:
+        photo = shrunk(photo_of(person, result))
+        (width, height), focal = result.image_size, result.focal_px
         far = 1.06 * self._depths()[1]
-        middle = (np.array([width - 1, height - 1]) / 2 - selected.result.center_px) * far / focal
+        middle = (np.array([width - 1, height - 1]) / 2 - result.center_px) * far / focal
         metres = np.array([width, height]) * far / focal
         self._nodes["photo"] = [
             self._server.scene.add_image(
@@ -236,9 +239,9 @@ class ResultsViewer:
             )
         ]
 
-    def _draw_points(self, selected: _Shown) -> None:
+    def _draw_points(self, result: FitResult) -> None:
         """Keypoints on a pane of glass before the bodies, so that the camera sees them where the photo has them."""
-        scene, result = self._server.scene, selected.result
+        scene = self._server.scene
         near = 0.97 * self._depths()[0]
         seen = (result.keypoint_confidence > 0) & np.isfinite(result.landmarks_px).all(axis=1)
 

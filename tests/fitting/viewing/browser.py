@@ -19,7 +19,7 @@ MISSING = None if CHROMIUM and CHROMEDRIVER else "chromium and chromedriver are 
 
 _ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # the key that the standard gives to references to elements
 _FLAGS = [
-    *("--headless", "--no-sandbox", "--window-size=1280,900", "--hide-scrollbars", "--disable-dev-shm-usage"),
+    *("--headless", "--no-sandbox", "--window-size=1000,700", "--hide-scrollbars", "--disable-dev-shm-usage"),
     *("--disable-gpu", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"),  # WebGL on the processor
     *("--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"),
     "--disable-quic",
@@ -57,6 +57,12 @@ class Browser:
 
     def open(self, url: str) -> None:
         self._call("POST", "/url", {"url": url})
+
+    def emptied(self) -> "Browser":
+        """Leaves the page and forgets what it logged."""
+        self.open("about:blank")
+        self.errors(), self.requests()
+        return self
 
     def run(self, script: str, *arguments):
         """The value that a script's `return` gives; promises are waited for."""

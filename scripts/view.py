@@ -1,0 +1,67 @@
+"""`bodyfit view`: results, or the pose prior, in the browser."""
+
+import logging
+import webbrowser
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from bodyfit.data.errors import BodyfitError
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ViewCommand:
+    """Look at a run's results in the browser, or with --prior at the pose prior: its latent space under sliders."""
+
+    out: Annotated[Path | None, tyro.conf.Positional] = None
+    """Results folder that `bodyfit fit PHOTOS -o OUT` wrote."""
+    prior: bool = False
+    """Show the pose prior instead of results."""
+    weights: Path | None = None
+    """With --prior: our weights, VPoser V02_05 or vposer_v1_0. Default: the ones that come along."""
+    body: Path | None = None
+    """With --prior: SMPL, SMPL-H or SMPL-X file or a folder of models. Default: the open body that comes along."""
+    gender: Literal["neutral", "female", "male"] = "neutral"
+    """With --prior: which body of a folder, or of the open ones."""
+    host: str = "127.0.0.1"
+    """Address to listen on; the default lets nobody but this computer in."""
+    port: int = 8080
+    """Port to listen on; the next free one is taken where it is in use."""
+    open: bool = False
+    """Open the page in the browser."""
+
+    def run(self) -> int:
+        if self.prior == (self.out is not None):
+            raise BodyfitError("say what to look at: a results folder, or --prior (and not both).")
+        viewer = self._prior_viewer() if self.prior else self._results_viewer()
+        logger.info("open %s in a browser; Ctrl-C ends it", viewer.url)
+        if self.open:
+            webbrowser.open(viewer.url)
+        try:
+            viewer.wait()
+        except KeyboardInterrupt:
+            logger.info("closed")
+        finally:
+            viewer.close()
+        return 0
+
+    def _results_viewer(self):
+        from bodyfit.fitting.gallery import open_gallery
+        from bodyfit.fitting.viewer import ResultsViewer
+
+        return ResultsViewer(open_gallery(self.out), host=self.host, port=self.port)
+
+    def _prior_viewer(self):
+        import torch
+
+        from bodyfit.data.body_model import load_body_model
+        from bodyfit.fitting.prior_viewer import PriorViewer
+        from bodyfit.prior import load_prior
+
+        torch.set_num_threads(1)  # one small body at a time: more threads only wait for one another
+        prior = load_prior(self.weights)
+        return PriorViewer(prior, load_body_model(self.body, gender=self.gender), host=self.host, port=self.port)

@@ -1,0 +1,165 @@
+"""The results viewer, by its own means and in a real browser."""
+
+import json
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from bodyfit.data.errors import BodyfitError
+from bodyfit.fitting.gallery import open_gallery
+from bodyfit.fitting.viewer import ResultsViewer, field_of_view, shrunk
+from bodyfit.scripts.view import ViewCommand
+
+pytest.importorskip("viser", reason="the viewer is an extra: pip install 'bodyfit[view]'")
+
+
+@pytest.fixture
+def viewer(results_folder):
+    viewer = ResultsViewer(open_gallery(results_folder), port=18_080)
+    yield viewer
+    viewer.close()
+
+
+def shown_people(viewer):
+    return [shown.person.name for shown in viewer._shown]
+
+
+def test_viewer_listens_on_this_computer_only(viewer):
+    assert viewer.url.startswith("http://127.0.0.1:")
+
+
+def test_everybody_of_the_photo_is_shown(viewer):
+    assert shown_people(viewer) == ["beach · 000", "beach · 001"]
+    viewer.show(2)
+    assert shown_people(viewer) == ["street · 000"]
+    viewer.show(4)
+    assert shown_people(viewer) == ["beach · 000", "beach · 001"]  # round and round
+
+
+def test_photo_that_could_not_be_read_shows_its_reason(viewer):
+    viewer.show(3)
+    assert "&lt;b&gt;not an image" in viewer._figures.content
+    viewer.show(0)
+    assert "not an image" not in viewer._figures.content
+
+
+def test_filter_by_status_error_and_words(viewer):
+    viewer._status.value = "max_iterations"
+    viewer._filter()
+    assert [p.name for p in viewer._people] == ["beach · 001"]
+    viewer._status.value, viewer._least.value = "all", 1.5
+    viewer._filter()
+    assert [p.name for p in viewer._people] == ["beach · 001", "street · 000", "broken · ?"]
+    viewer._words.value = "STREET"
+    viewer._filter()
+    assert [p.name for p in viewer._people] == ["street · 000"]
+    viewer._words.value = "nobody has this name"
+    viewer._filter()
+    assert viewer._count.value == "nobody"
+
+
+def test_switches_hide_what_they_say(viewer):
+    nodes = viewer._nodes
+    assert all(node.visible for node in nodes["photo"])
+    assert not any(node.visible for name in ("keypoints", "skeleton") for node in nodes[name])
+    viewer._switches["photo"].value, viewer._switches["skeleton"].value = False, True
+    viewer._switches["others"].value = False
+    viewer._redraw()
+    assert not any(node.visible for node in nodes["photo"])
+    assert all(node.visible for node in nodes["skeleton"])
+    assert [body.visible for body in nodes["bodies"]] == [True, False]
+
+
+def test_photo_hangs_where_the_camera_saw_it(viewer):
+    """Corners of the hung-up photo project to the photo's corners."""
+    photo = viewer._nodes["photo"][0]
+    x, y, z = photo.position
+    left, top = x - photo.render_width / 2, y - photo.render_height / 2
+    np.testing.assert_allclose(300 * np.array([left, top]) / z + [159.5, 119.5], [-0.5, -0.5], atol=1e-3)
+    assert z > max(shown.mesh[0][:, 2].max() for shown in viewer._shown)
+
+
+@pytest.mark.parametrize("aspect", [0.5, 4 / 3, 3.0])
+def test_window_of_any_shape_holds_the_whole_photo(aspect):
+    fov = field_of_view((320, 240), 300.0, aspect)
+    half_height = 300.0 * np.tan(fov / 2)
+    assert half_height >= 120 - 1e-6
+    assert half_height * aspect >= 160 - 1e-6
+
+
+def test_large_photos_are_made_smaller_small_ones_left():
+    assert shrunk(np.zeros((3200, 1600, 3), np.uint8)).shape == (1600, 800, 3)
+    assert shrunk(np.zeros((32, 16, 3), np.uint8)).shape == (32, 16, 3)
+
+
+def test_folder_of_ten_thousand_opens_by_loading_one_photo(results_folder, tmp_path, monkeypatch):
+    rows = json.loads((results_folder / "summary.json").read_text())["people"][:3]
+    absolute = [
+        {**row, **{key: str(results_folder / row[key]) for key in ("mesh", "result", "overlay")}} for row in rows
+    ]
+    many = absolute + [{**absolute[2], "image": f"copy{i}"} for i in range(10_000)]
+    (tmp_path / "summary.json").write_text(json.dumps({"people": many}))
+    loaded = []
+    gallery = open_gallery(tmp_path)
+    original = type(gallery.people[0]).mesh
+    monkeypatch.setattr(type(gallery.people[0]), "mesh", lambda person: loaded.append(person) or original(person))
+    viewer = ResultsViewer(gallery, port=18_080)
+    viewer.close()
+    assert [person.name for person in loaded] == ["beach · 000", "beach · 001"]
+
+
+def test_missing_viser_is_named_with_what_to_install(results_folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "viser", None)
+    with pytest.raises(BodyfitError, match=r"bodyfit\[view\]"):
+        ResultsViewer(open_gallery(results_folder))
+
+
+@pytest.mark.parametrize("command", [ViewCommand(), ViewCommand(out="out", prior=True)])
+def test_command_wants_one_thing_to_look_at(command):
+    with pytest.raises(BodyfitError, match="a results folder, or --prior"):
+        command.run()
+
+
+def coloured(picture):
+    """Share of pixels with a body's colour in the picture without its panel."""
+    return float((np.ptp(picture[:, : picture.shape[1] * 2 // 3].astype(int), axis=2) > 60).mean())
+
+
+def test_viewer_in_a_browser_shows_bodies_and_the_next_person(viewer, browser):
+    browser.open(viewer.url)
+    browser.wait(
+        "return document.body.innerText.includes('1 of 4') || !!document.querySelector('input[value=\"1 of 4\"]')"
+    )
+    seen = wait_for(lambda: shot if coloured(shot := browser.screenshot("canvas")) > 0.02 else None)
+    press_button(browser, "Next")
+    press_button(browser, "Next")
+    wait_for(lambda: viewer._index == 2)
+    following = wait_for(lambda: shot if differs(shot := browser.screenshot("canvas"), seen) else None)
+    press_button(browser, "top")
+    wait_for(lambda: differs(browser.screenshot("canvas"), following))
+    assert browser.errors() == []
+    outside = [u for u in browser.requests() if "127.0.0.1" not in u and u.startswith(("http", "ws"))]
+    assert outside == []
+
+
+def differs(a, b):
+    return np.abs(a.astype(int) - b).mean() > 2
+
+
+def press_button(browser, text):
+    browser.wait(
+        "const b = [...document.querySelectorAll('button, label')].find(e => e.textContent.trim() === arguments[0]);"
+        "if (b) b.click(); return !!b",
+        text,
+    )
+
+
+def wait_for(condition, seconds=20.0):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if (value := condition()) is not None and value is not False:
+            return value
+        time.sleep(0.2)
+    raise AssertionError(f"nothing after {seconds} s")
