@@ -65,6 +65,7 @@ class VPoser(nn.Module):
             nn.LeakyReLU(config.negative_slope),
             nn.Linear(config.decoder_hidden, NUM_BODY_JOINTS * 6),
         )
+        _start_at_rest(self.decoder[-1])
         z, k = config.latent_dim, config.mixture_components
         # The aggregate posterior: where the encoder puts real poses. A unit Gaussian until measured.
         self.register_buffer("latent_mean", torch.zeros(z))
@@ -168,6 +169,15 @@ class VPoser(nn.Module):
             score = score - surprise.amax(-1) - _OTHERS_WEIGHT * surprise.sum(-1)
         return score
 
+    def project(self, body_pose: Float[Tensor, "*batch width"], *, steps: int = 80) -> Float[Tensor, "*batch 63"]:
+        """The most probable pose near a given one, axis-angle: a valid pose stays, an impossible one is mended.
+
+        steps: descent in the latent space after encoding; with 0 it is the plain reconstruction, and differentiable.
+        """
+        from bodyfit.prior.latent_fit import project
+
+        return project(self, body_pose, steps)
+
     def interpolate(
         self, start: Float[Tensor, "*batch width"], end: Float[Tensor, "*batch width"], steps: int
     ) -> Float[Tensor, "steps *batch 63"]:
@@ -175,3 +185,13 @@ class VPoser(nn.Module):
         a, b = self.encode(start).mean, self.encode(end).mean
         share = torch.linspace(0, 1, steps, dtype=a.dtype, device=a.device).reshape(-1, *[1] * a.dim())
         return self.decode_axis_angle(a + share * (b - a))
+
+
+@torch.no_grad()
+def _start_at_rest(last: nn.Linear) -> None:
+    """Let an untrained decoder give the rest pose, nearly.
+
+    From random rotations some joints start half a turn off, where the angle's gradient vanishes, and stay there.
+    """
+    last.weight.mul_(0.1)
+    last.bias.copy_(torch.eye(3)[:, :2].flatten().repeat(NUM_BODY_JOINTS))
