@@ -9,7 +9,7 @@ import numpy as np
 from bodyfit.fitting.colours import GREY, INK, PEOPLE
 
 _WIDTH, _HEIGHT = 360, 200
-_LEFT, _RIGHT, _TOP, _BOTTOM = 44, 12, 30, 36
+_LEFT, _RIGHT, _TOP, _BOTTOM = 44, 12, 36, 36
 _FONT = "font-family='system-ui,sans-serif' font-size='11'"
 
 
@@ -24,7 +24,7 @@ def histogram_svg(
     edges = np.linspace(0, high, bins + 1)
     counts = {name: np.histogram(np.clip(values, 0, high), edges)[0] for name, values in groups.items()}
     tallest = max(int(sum(counts.values()).max()), 1)
-    y_high = nice_ceiling(tallest)
+    y_high = 2 * math.ceil(nice_ceiling(1.05 * tallest) / 2)  # people are counted whole, at half height too
     bar_width = (_WIDTH - _LEFT - _RIGHT) / bins
     bars, below = [], np.zeros(bins)
     for name, count in counts.items():
@@ -40,7 +40,7 @@ def histogram_svg(
     x = _x(min(median, high), 0, high)
     marker = (
         f"<line x1='{x:.1f}' x2='{x:.1f}' y1='{_TOP - 4}' y2='{_HEIGHT - _BOTTOM}' stroke='{INK}' "
-        f"stroke-dasharray='3 3'/><text x='{x + 4:.1f}' y='{_TOP + 4}'>median {median:.3g} {escape(unit)}</text>"
+        f"stroke-dasharray='3 3'/><text x='{x + 4:.1f}' y='{_TOP - 2}'>median {median:.3g} {escape(unit)}</text>"
     )
     return _frame(title, "".join(bars) + marker + _axes((0, high), (0, y_high), unit))
 
