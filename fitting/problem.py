@@ -65,6 +65,9 @@ class EnergyConfig:
     """The smaller, the more elbows and knees that bend the wrong way cost; inf switches the term off."""
     log_focal_sigma: float = 0.15
     """Standard deviation of log(focal / guess) where the focal length is refined."""
+    softness: float = 0.0
+    """Width over which the kinks of the decoder's activations are rounded; 0: the decoder as it is. The solver needs a
+    tenth of the iterations where it first goes most of the way on a rounded decoder (0.1, then 0.03)."""
 
 
 class Layout:
@@ -144,8 +147,8 @@ class Chart:
             parts.append(eye)
         return torch.cat(parts, dim=1)
 
-    def decode(self, x: Float[Tensor, "B D"]) -> Float[Tensor, "B 21 3 3"]:
-        return decode(self.layers, x[:, self.layout["latent"]])
+    def decode(self, x: Float[Tensor, "B D"], softness: float = 0.0) -> Float[Tensor, "B 21 3 3"]:
+        return decode(self.layers, x[:, self.layout["latent"]], softness)
 
     def shape(self, x: Float[Tensor, "B D"]) -> Float[Tensor, "B S"]:
         return x[:, self.layout["betas"].start : self.layout["expression"].stop]
@@ -223,7 +226,7 @@ class BodyProblem:
 
     def landmarks(self, x: Float[Tensor, "B D"]) -> LandmarkState:
         """Landmarks only, no derivatives."""
-        rotations = self.chart.rotations(x, self.chart.decode(x))
+        rotations = self.chart.rotations(x, self.chart.decode(x, self.energy.softness))
         return self.model(rotations, self.chart.shape(x), x[:, self.chart.layout["transl"]], derivatives=False)
 
     def cost(self, x: Float[Tensor, "B D"], chunk: int = 512) -> Float[Tensor, " B"]:
@@ -247,7 +250,7 @@ class BodyProblem:
     def evaluate(self, x: Float[Tensor, "B D"], items: Int[Tensor, " B"]) -> Linearization:
         """All residuals and their Jacobian at x, for the people `items`."""
         seen, layout = self.observations.select(items), self.chart.layout
-        body, tangent = decode_with_tangent(self.chart.layers, x[:, layout["latent"]])
+        body, tangent = decode_with_tangent(self.chart.layers, x[:, layout["latent"]], self.energy.softness)
         rotations = self.chart.rotations(x, body)
         state = self.model(rotations, self.chart.shape(x), x[:, layout["transl"]])
         focal = self.focal(x, seen.focal_px)

@@ -36,20 +36,37 @@ def gram_schmidt(
     return rotation, torch.cat([from_a1, from_a2], dim=-1)
 
 
-def decode(layers: list[Layer], latent: Float[Tensor, "B Z"]) -> Float[Tensor, "B 21 3 3"]:
+def activation(hidden: Tensor, slope: float, softness: float) -> tuple[Tensor, Tensor]:
+    """LeakyReLU and its derivative; with a softness, its kink is rounded over about that width.
+
+    slope h + (1 - slope) softness log(1 + exp(h / softness)) tends to LeakyReLU as softness tends to zero.
+    """
+    if softness == 0:
+        steepness = torch.where(hidden > 0, hidden.new_tensor(1.0), hidden.new_tensor(slope))
+        return hidden * steepness, steepness
+    rounded = torch.nn.functional.softplus(hidden, beta=1 / softness)
+    steepness = slope + (1 - slope) * torch.sigmoid(hidden / softness)
+    return slope * hidden + (1 - slope) * rounded, steepness
+
+
+def decode(layers: list[Layer], latent: Float[Tensor, "B Z"], softness: float = 0.0) -> Float[Tensor, "B 21 3 3"]:
     """Rotations only."""
     hidden = latent
     for weight, bias, slope in layers:
         hidden = torch.addmm(bias, hidden, weight.T)
         if slope is not None:
-            hidden = torch.nn.functional.leaky_relu(hidden, slope)
+            hidden, _ = activation(hidden, slope, softness)
     return gram_schmidt(hidden.unflatten(1, (-1, 3, 2)))[0]
 
 
 def decode_with_tangent(
-    layers: list[Layer], latent: Float[Tensor, "B Z"]
+    layers: list[Layer], latent: Float[Tensor, "B Z"], softness: float = 0.0
 ) -> tuple[Float[Tensor, "B 21 3 3"], Float[Tensor, "B 21 3 Z"]]:
-    """Rotations of the 21 body joints and omega per unit of each latent number, in the parent joint's frame."""
+    """Rotations of the 21 body joints and omega per unit of each latent number, in the parent joint's frame.
+
+    The exact decoder is linear in pieces, and its kinks hold a second-order solver up: with `softness` (see
+    `activation`) it is a smooth stand-in, for the way to the minimum.
+    """
     batch, latent_dim = latent.shape
     hidden = latent
     carried = None  # d hidden / d latent, (B, Z, features): the products below are one large matrix product a layer
@@ -60,8 +77,8 @@ def decode_with_tangent(
         else:
             carried = (carried.reshape(batch * latent_dim, -1) @ weight.T).unflatten(0, (batch, latent_dim))
         if slope is not None:
-            steepness = torch.where(hidden > 0, hidden.new_tensor(1.0), hidden.new_tensor(slope))
-            hidden, carried = hidden * steepness, carried * steepness[:, None]
+            hidden, steepness = activation(hidden, slope, softness)
+            carried = carried * steepness[:, None]
     rotation, tangent = gram_schmidt(hidden.unflatten(1, (-1, 3, 2)))
     # (B, Z, 21, 3, 2) -> columns a1 then a2 for each joint
     six = carried.unflatten(2, (-1, 3, 2)).permute(0, 2, 4, 3, 1).flatten(2, 3)  # (B, 21, 6, Z)

@@ -35,11 +35,12 @@ def test_rotations_are_the_priors_own(prior, dtype):
     torch.testing.assert_close(decode_with_tangent(layers, latent)[0], expected, rtol=0, atol=tolerance)
 
 
-def test_tangent_against_autograd(prior):
+@pytest.mark.parametrize("softness", [0.0, 0.1])
+def test_tangent_against_autograd(prior, softness):
     """dR = [omega]_x R with omega = tangent dz."""
     latent, layers = _latent(torch.float64, batch=3), _layers(prior, torch.float64)
-    rotation, tangent = decode_with_tangent(layers, latent)
-    exact = torch.autograd.functional.jacobian(lambda z: decode(layers, z).sum(0), latent, vectorize=True)
+    rotation, tangent = decode_with_tangent(layers, latent, softness)
+    exact = torch.autograd.functional.jacobian(lambda z: decode(layers, z, softness).sum(0), latent, vectorize=True)
     exact = exact.permute(3, 0, 1, 2, 4)  # (B, 21, 3, 3, Z)
     cross = torch.zeros(3, 3, 3, dtype=torch.float64)  # cross[a] = [e_a]_x
     for a, b, c in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
@@ -54,3 +55,11 @@ def test_gram_schmidt_makes_rotations_and_keeps_them():
     made, _ = gram_schmidt(torch.randn(9, 3, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64))
     torch.testing.assert_close(made.transpose(1, 2) @ made, torch.eye(3, dtype=torch.float64).expand(9, 3, 3))
     torch.testing.assert_close(torch.linalg.det(made), torch.ones(9, dtype=torch.float64))
+
+
+def test_rounding_the_kinks_changes_poses_little_and_less_with_its_width(prior):
+    latent, layers = _latent(torch.float64), _layers(prior, torch.float64)
+    exact = decode(layers, latent)
+    angles = [roma.rotmat_geodesic_distance(decode(layers, latent, width), exact).max() for width in (0.1, 0.01, 1e-4)]
+    assert angles[0] > angles[1] > angles[2]
+    assert angles[2] < 1e-3
