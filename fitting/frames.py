@@ -11,7 +11,7 @@ import numpy as np
 
 from bodyfit.data.inputs import FitInput
 from bodyfit.data.keypoints import Detections, read_keypoints
-from bodyfit.data.photo import Camera, PhotoError, parse_focal, read_camera, read_photo
+from bodyfit.data.photo import Camera, parse_focal, read_camera, read_photo
 from bodyfit.fitting.observations import person_size
 
 log = logging.getLogger(__name__)
@@ -86,8 +86,6 @@ def _camera(
     options: CameraOptions, size: tuple[int, int], exif_px: float | None, exif_source: str | None
 ) -> tuple[float, str, tuple[float, float] | None]:
     if options.camera is not None:
-        if options.focal is not None:
-            raise PhotoError(f"{options.camera}: a camera file and a focal length were given. Give one of them.")
         camera: Camera = read_camera(options.camera).for_size(size)
         return camera.focal_px, f"camera file {options.camera.name}", camera.center_px
     if options.focal is not None:

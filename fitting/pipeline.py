@@ -200,7 +200,7 @@ class Fitter:
             "body_pose": roma.rotmat_to_rotvec(body).flatten(1),
             "landmarks": state.points,
             "landmarks_px": project(state.points, focal, seen.center_px),
-            "focal_px": focal,
+            **({"focal_px": focal} if self.config.refine_focal else {}),
             **{name: x[:, layout[name]] for name in ("global_orient", "transl", "latent", "betas", "expression")},
             **{f"{side}_hand_pose": self.chart.hand_pose(x, side) for side in self.chart.hands},
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import logging
 import sys
 from collections.abc import Sequence
@@ -69,7 +70,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     module, class_name, line = COMMANDS[name]
     try:
         command_class = getattr(importlib.import_module(f"bodyfit.scripts.{module}"), class_name)
-        command = tyro.cli(command_class, args=rest, prog=f"bodyfit {name}", description=command_class.__doc__ or line)
+        command = tyro.cli(
+            command_class,
+            args=rest,
+            prog=f"bodyfit {name}",
+            description=inspect.cleandoc(command_class.__doc__ or line),
+        )
         sys.exit(command.run())
     except BodyfitError as error:
         print(f"bodyfit: error: {error}", file=sys.stderr)

@@ -13,6 +13,7 @@ import tyro
 from bodyfit.data.body_model import load_body_model
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.inputs import find_inputs
+from bodyfit.data.photo import parse_focal, read_camera
 from bodyfit.fitting.batch import FolderRun, OutputOptions, gather_inputs
 from bodyfit.fitting.config_files import read_config
 from bodyfit.fitting.frames import CameraOptions
@@ -44,7 +45,7 @@ class FitCommand:
     """Focal length: pixels ("1500" or "1500px"), 35 mm equivalent ("35mm") or horizontal field of view ("60deg").
     Default: the photo's EXIF, else the image diagonal; the result says which."""
     camera: Path | None = None
-    """Camera file (.json or .npz) with K (3x3), or focal_px and center_px."""
+    """Camera file (.json or .npz) with K (3x3), or focal and center."""
     image_size: tuple[int, int] | None = None
     """Width and height, px, for keypoints without a photo. Default: the extent of the keypoints."""
     format: str | None = None
@@ -74,6 +75,9 @@ class FitCommand:
 
     def run(self) -> int:
         """Fit; 0 when every person with enough keypoints was fitted, 1 when some were not, 2 when nothing could be."""
+        if not self.inputs:
+            raise BodyfitError("name at least one photo, keypoint file or folder: bodyfit fit PHOTOS -o OUT")
+        self._check_camera()
         inputs = gather_inputs(self.inputs, lambda path: find_inputs(path, exclude=[self.out]))
         for item in inputs:
             if item.keypoints is None:
@@ -103,6 +107,15 @@ class FitCommand:
         if self.json:
             print(json.dumps(json.loads((self.out / "summary.json").read_text())))
         return self._conclude(summary, inputs)
+
+    def _check_camera(self) -> None:
+        """A mistake in what is said about the camera would fail every photo: say it once, before the work."""
+        if self.focal is not None and self.camera is not None:
+            raise BodyfitError(f"{self.camera}: a camera file and a focal length were given. Give one of them.")
+        if self.focal is not None:
+            parse_focal(self.focal, (1000, 1000))
+        if self.camera is not None:
+            read_camera(self.camera)
 
     def _conclude(self, summary: dict, inputs: list) -> int:
         counts, people = summary["counts"], summary["people"]
