@@ -3,11 +3,16 @@
 import os
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+
 from bodyfit.data.errors import BodyfitError
+
+_BROKEN = (ValueError, OSError, EOFError, zipfile.BadZipFile, NotImplementedError, RuntimeError, zlib.error)
+"""What zipfile and numpy raise on damaged files."""
 
 MAX_ARRAY_BYTES = 2 * 1024**3
 """No array of a file is read that would take more memory than this; the largest of SMPL-X takes 130 MB."""
@@ -57,7 +62,7 @@ class ArrayFile:
             self._zip = zipfile.ZipFile(self.path)
         except FileNotFoundError as cause:
             raise error(f"{self.path}: no such file.") from cause
-        except (OSError, zipfile.BadZipFile) as cause:
+        except _BROKEN as cause:
             raise error(f"{self.path}: not a readable .npz file ({cause}). Is it complete?") from cause
         self._members = {name.removesuffix(".npy"): name for name in self._zip.namelist()}
 
@@ -92,7 +97,7 @@ class ArrayFile:
         try:
             with self._zip.open(self._members[key]) as stream:
                 return np.lib.format.read_array(stream, allow_pickle=False)
-        except (ValueError, OSError, EOFError, zipfile.BadZipFile, NotImplementedError) as cause:
+        except _BROKEN as cause:
             raise self._error(f"{self.path}: '{key}' cannot be read ({cause}). Is the file complete?") from cause
 
     def _header(self, key: str) -> tuple[tuple[int, ...], np.dtype]:
@@ -105,6 +110,6 @@ class ArrayFile:
                     shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
                 else:
                     shape, _, dtype = np.lib.format.read_array_header_2_0(stream)
-        except (ValueError, OSError, EOFError, zipfile.BadZipFile, NotImplementedError) as cause:
+        except _BROKEN as cause:
             raise self._error(f"{self.path}: '{key}' is not an array ({cause}).") from cause
         return shape, dtype

@@ -77,7 +77,19 @@ def _read_cached(
         raise KeypointError(f"{path}: not complete JSON ({cause}). Was it cut off while it was written?") from cause
     except OSError as cause:
         raise KeypointError(f"{path}: cannot be read ({cause.strerror}).") from cause
-    reader = _Reader(path, kf.BODY_FORMATS[format] if format else None, image_size)
+    try:
+        people = _people_by_image(content, _Reader(path, kf.BODY_FORMATS[format] if format else None, image_size))
+    except KeypointError:
+        raise
+    except (TypeError, ValueError, KeyError, IndexError, OverflowError) as cause:  # nearly right files are wrong in many ways
+        raise KeypointError(f"{path}: not quite the layout that it looks like ({cause}). {_EXPECTED}.") from cause
+    if people is None:
+        raise KeypointError(f"{path}: not a keypoint file: found {_describe(content)}. {_EXPECTED}.")
+    return people
+
+
+def _people_by_image(content: Any, reader: "_Reader") -> dict[str, ImagePeople] | None:
+    """Recognise the layout and read it; None if it is none of ours."""
     if isinstance(content, dict) and isinstance(content.get("people"), list):
         return reader.people(content)
     if isinstance(content, dict) and isinstance(content.get("annotations"), list) and "images" in content:
@@ -88,7 +100,7 @@ def _read_cached(
         return reader.people({"people": [content], **content})
     if isinstance(content, list) and all(isinstance(item, dict) and "keypoints" in item for item in content):
         return reader.predictions(content)
-    raise KeypointError(f"{path}: not a keypoint file: found {_describe(content)}. {_EXPECTED}.")
+    return None
 
 
 def _describe(content: Any) -> str:
@@ -288,7 +300,7 @@ def _first(entry: Mapping[str, Any], *keys: str) -> Any:
 def _size_of(value: Any) -> tuple[int, int] | None:
     try:
         width, height = (int(n) for n in value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return (width, height) if width > 0 and height > 0 else None
 

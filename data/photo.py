@@ -4,6 +4,8 @@ import json
 import logging
 import math
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,34 +49,37 @@ def read_photo(path: Path | str) -> Photo:
     Raises:
         PhotoError: if it is missing, broken, cut off or no image.
     """
-    with _open(path) as image:
+    with _opened(path) as image:
         focal_px, source = focal_from_exif(image)
-        try:
-            upright = ImageOps.exif_transpose(image)
-            pixels = np.array(_to_8_bit(upright).convert("RGB"))
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as cause:
-            raise PhotoError(f"{path}: the image cannot be decoded ({cause}). Is the file complete?") from cause
+        pixels = np.array(_to_8_bit(ImageOps.exif_transpose(image)).convert("RGB"))
     return Photo(pixels, focal_px, source, Path(path))
 
 
 def photo_size(path: Path | str) -> tuple[int, int]:
     """(width, height) of the upright photo, from its header alone. Raises PhotoError as `read_photo` does."""
-    with _open(path) as image:
+    with _opened(path) as image:
         width, height = image.size
         lying = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
         already_upright = image.format == "TIFF"  # the one format whose size Pillow turns by itself
         return (height, width) if lying and not already_upright else (width, height)
 
 
-def _open(path: Path | str) -> Image.Image:
+@contextmanager
+def _opened(path: Path | str) -> Iterator[Image.Image]:
+    """The image, not decoded yet; whatever goes wrong while it is open becomes a PhotoError."""
     try:
-        return Image.open(path)
+        image = Image.open(path)
     except FileNotFoundError as cause:
         raise PhotoError(f"{path}: no such photo.") from cause
     except Image.DecompressionBombError as cause:
         raise PhotoError(f"{path}: the image is too large ({cause}).") from cause
     except Exception as cause:  # Pillow's parsers raise many kinds on broken headers
         raise PhotoError(f"{path}: not an image that can be read. Expected JPEG, PNG, WebP, BMP or TIFF.") from cause
+    with image:
+        try:
+            yield image
+        except Exception as cause:  # and as many on broken pixels and EXIF
+            raise PhotoError(f"{path}: the image cannot be decoded ({cause}). Is the file complete?") from cause
 
 
 def _to_8_bit(image: Image.Image) -> Image.Image:
@@ -182,18 +187,22 @@ class Camera:
         return Camera(self.focal_px * float(scale[0]), center, image_size)
 
 
+_MATRIX_KEYS = ("K", "camera_matrix", "intrinsics", "mtx")
+
+
 def read_camera(path: Path | str) -> Camera:
     """Intrinsics from a .json or .npz file.
 
     Either a 3 x 3 matrix (the whole JSON, or under `K`, `camera_matrix`, `intrinsics` or `mtx`), or `focal` (one number
-    or [fx, fy]) with an optional `center` [cx, cy]; and optionally `image_size` [width, height].
+    or [fx, fy]) with an optional `center` [cx, cy], which may be called `focal_px` and `center_px` as in a result; and
+    optionally `image_size` [width, height].
 
     Raises:
         PhotoError: naming what was found and expected.
     """
     path = Path(path)
-    content = _camera_content(path)
-    matrix = next((content[key] for key in ("K", "camera_matrix", "intrinsics", "mtx") if key in content), None)
+    content = {key.removesuffix("_px"): value for key, value in _camera_content(path).items()}
+    matrix = next((content[key] for key in _MATRIX_KEYS if key in content), None)
     try:
         if matrix is not None:
             matrix = np.asarray(matrix, dtype=float)
@@ -221,7 +230,7 @@ def read_camera(path: Path | str) -> Camera:
 def _camera_content(path: Path) -> dict[str, object]:
     if path.suffix.lower() == ".npz":
         with ArrayFile(path, PhotoError) as file:
-            known = ("K", "camera_matrix", "intrinsics", "mtx", "focal", "center", "image_size")
+            known = [*_MATRIX_KEYS, "focal", "focal_px", "center", "center_px", "image_size"]
             return {key: file.read(key) for key in known if key in file}
     try:
         content = json.loads(path.read_bytes())

@@ -1,17 +1,26 @@
 """Reading the pickled body models of the SMPL family without running anything that a file may ask for.
 
-A pickle is a little program that names functions to call. Here every name it may use is one of ours: numpy's arrays are
-rebuilt by a function that takes no size from the file, and scipy's sparse matrices and chumpy's arrays become plain
-holders of their numbers, so neither scipy nor chumpy is imported. Any other name stops the reading.
+A pickle is a little program that names classes and functions to call. Here every name it may use is one of ours, and
+none of ours does anything but hold what it is given: numpy's arrays, scipy's sparse matrices and chumpy's arrays all
+become holders, and only when the whole file is read are their numbers taken out, with sizes checked. Any other name
+stops the reading. So does, before the reading begins, a file that would make the unpickler itself take memory.
 """
 
-import _codecs
+import io
+import math
 import pickle
+import pickletools
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from bodyfit.data.errors import BodyfitError
+
+MAX_FILE_BYTES = 2 * 1024**3
+MAX_DENSE_NUMBERS = 2**28
+"""A sparse matrix with more places than this is not made dense (a joint regressor has 0.6 million)."""
 
 
 class _Refused(pickle.UnpicklingError):
@@ -19,104 +28,148 @@ class _Refused(pickle.UnpicklingError):
 
 
 class _Holder:
-    """What is left of a foreign object: its attributes, and nothing that can be called."""
+    """What is left of a foreign object: what it was built from, and nothing that can be called."""
 
-    state: dict[str, Any] = {}  # noqa: RUF012  (stands in until __setstate__ replaces it; never changed in place)
+    state: Any = None
+
+    def __init__(self, *arguments: object) -> None:
+        self.arguments = arguments
 
     def __setstate__(self, state: object) -> None:
-        if isinstance(state, tuple) and len(state) == 2:  # (__dict__, __slots__) of newer pickles
+        self.state = state
+
+    def attributes(self) -> dict[str, Any]:
+        """The object's attributes, from either of the two forms that pickles have."""
+        state = self.state
+        if isinstance(state, tuple) and len(state) == 2:  # (__dict__, __slots__)
             state = {**(state[0] or {}), **(state[1] or {})}
         if not isinstance(state, dict):
-            raise _Refused("unexpected state of a sparse or chumpy array")
-        self.state = state
+            raise ValueError("a sparse or chumpy array without attributes")
+        return state
+
+    def to_plain(self) -> Any:
+        """The numbers."""
+        raise NotImplementedError
+
+
+class _DType(_Holder):
+    """numpy.dtype("f8", False, True), then its byte order as the second part of its state."""
+
+    def to_plain(self) -> np.dtype:
+        name = self.arguments[0] if self.arguments else None
+        if not (isinstance(name, str) and re.fullmatch(r"[<>=|]?(b1|[iu][1248]|f[248]|[SU]\d{1,4})", name)):
+            raise ValueError(f"an array of {name}, not of numbers")
+        order = self.state[1] if isinstance(self.state, tuple) else "="
+        return np.dtype(name).newbyteorder(order if order in ("<", ">") else "=")
+
+
+class _Array(_Holder):
+    """numpy.ndarray; its state is (version, shape, dtype, is_fortran, bytes)."""
+
+    def to_plain(self) -> np.ndarray:
+        shape, dtype, is_fortran, data = self.state[-4:]
+        return _array(data, dtype, shape, "F" if is_fortran else "C")
+
+
+class _ArrayFromBuffer(_Holder):
+    """numpy's array of pickle protocol 5: (bytes, dtype, shape, order)."""
+
+    def to_plain(self) -> np.ndarray:
+        return _array(*self.arguments)
+
+
+class _Scalar(_Holder):
+    """A single number of numpy: (dtype, bytes)."""
+
+    def to_plain(self) -> Any:
+        dtype, data = self.arguments
+        return _array(data, dtype, (), "C")[()]
 
 
 class _Sparse(_Holder):
-    """A scipy.sparse matrix in CSC or CSR form, to be made dense by us: scipy would trust the indices."""
+    """A scipy.sparse matrix in CSC form, made dense with its indices checked: scipy would trust them."""
 
     compressed_axis = 1
 
-    def to_numpy(self) -> np.ndarray:
-        shape = self.state.get("_shape", self.state.get("shape"))
-        data, indices, indptr = (np.asarray(self.state[key]) for key in ("data", "indices", "indptr"))
-        rows, columns = (int(n) for n in shape)
-        if rows < 0 or columns < 0 or rows * columns > 2**28:
-            raise ValueError(f"sparse matrix of shape {rows} x {columns}")
+    def to_plain(self) -> np.ndarray:
+        state = {key: to_plain(value) for key, value in self.attributes().items()}
+        rows, columns = (int(n) for n in state.get("_shape", state.get("shape")))
+        data, indices, indptr = state["data"], state["indices"], state["indptr"]
+        if rows < 0 or columns < 0 or rows * columns > MAX_DENSE_NUMBERS:
+            raise ValueError(f"a sparse matrix of shape {rows} x {columns}")
         compressed, other = (columns, rows) if self.compressed_axis == 1 else (rows, columns)
-        if len(indptr) != compressed + 1 or np.any(np.diff(indptr) < 0) or indptr[-1] > min(len(data), len(indices)):
-            raise ValueError("sparse matrix whose parts do not fit together")
+        if len(indptr) != compressed + 1 or indptr[0] != 0 or (np.diff(indptr) < 0).any():
+            raise ValueError("a sparse matrix whose parts do not fit together")
+        if not indptr[-1] == len(data) == len(indices) or ((indices < 0) | (indices >= other)).any():
+            raise ValueError("a sparse matrix with indices outside its shape")
         major = np.repeat(np.arange(compressed), np.diff(indptr))
-        minor = indices[: len(major)]
-        if len(minor) and (minor.min() < 0 or minor.max() >= other):
-            raise ValueError("sparse matrix with indices outside its shape")
         dense = np.zeros((rows, columns))
-        np.add.at(dense, (minor, major) if self.compressed_axis == 1 else (major, minor), data[: len(major)])
+        np.add.at(dense, (indices, major) if self.compressed_axis == 1 else (major, indices), data)
         return dense
 
 
 class _SparseRows(_Sparse):
+    """The same in CSR form."""
+
     compressed_axis = 0
 
 
 class _Chumpy(_Holder):
     """A chumpy array: its numbers under `x`, or, for chumpy.reordering.Select, a choice `idxs` out of `a`."""
 
-    def to_numpy(self) -> np.ndarray:
-        if "x" in self.state:
-            return np.asarray(to_plain(self.state["x"]))
-        if {"a", "idxs"} <= self.state.keys():
-            chosen = np.asarray(to_plain(self.state["a"])).ravel()[np.asarray(self.state["idxs"])]
-            return chosen.reshape(self.state.get("preferred_shape", chosen.shape))
-        raise ValueError(f"chumpy array with attributes {', '.join(sorted(self.state)) or 'none'}")
+    def to_plain(self) -> np.ndarray:
+        state = self.attributes()
+        if "x" in state:
+            return np.asarray(to_plain(state["x"]), dtype=np.float64)
+        if {"a", "idxs"} <= state.keys():
+            chosen = np.asarray(to_plain(state["a"])).ravel()[to_plain(state["idxs"])]
+            return chosen.reshape(state.get("preferred_shape", chosen.shape))
+        raise ValueError(f"a chumpy array of {', '.join(sorted(state)) or 'nothing'}")
+
+
+class _Name(_Holder):
+    """A class that is only mentioned, as an argument: numpy.ndarray, object."""
 
 
 def to_plain(value: Any) -> Any:
-    """Numbers of a sparse or chumpy holder as a numpy array; everything else as it is."""
-    return value.to_numpy() if isinstance(value, _Sparse | _Chumpy) else value
+    """Numbers of a holder as numpy; everything else as it is."""
+    return value.to_plain() if isinstance(value, _Holder) else value
 
 
-class _ArrayType:
-    """Stands where a pickle names `numpy.ndarray`, so that it cannot be called with a shape of the file's choice."""
+def _array(data: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray:
+    """An array from its parts, none of them trusted; ValueError unless there are exactly as many bytes as it needs."""
+    data = data.encode("latin1") if isinstance(data, str) else bytes(data)  # Python 2 wrote bytes as text
+    dtype, shape = to_plain(dtype), tuple(int(n) for n in shape)
+    if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != len(data):
+        raise ValueError(f"{len(data)} bytes for an array of shape {shape}")
+    return np.frombuffer(data, dtype).reshape(shape, order=str(order))
 
 
-def _empty_array(*_: object) -> np.ndarray:
-    return np.ndarray((0,), dtype="b")  # its shape, type and bytes come with __setstate__, which checks them
+def _new_array(*_: object) -> _Array:
+    return _Array()
 
 
-def _rebuild_object(cls: type, *_: object) -> _Holder:
+def _new_object(cls: Any, *_: object) -> _Holder:
     if not (isinstance(cls, type) and issubclass(cls, _Holder)):
-        raise _Refused("only sparse and chumpy arrays may be rebuilt")
+        raise _Refused("it builds an object of an unknown class")
     return cls()
 
 
 def _latin_bytes(text: str, encoding: str = "latin1") -> bytes:
-    return _codecs.encode(text, "latin1")  # how Python 2 pickles carry the raw bytes of an array
-
-
-def _scalar(dtype: np.dtype, data: bytes = b"") -> Any:
-    if dtype.hasobject or len(data) != dtype.itemsize:
-        raise _Refused("a number with the wrong size")
-    return np.frombuffer(data, dtype)[0]
-
-
-def _array_from_bytes(data: bytes, dtype: np.dtype, shape: tuple[int, ...], order: str) -> np.ndarray:
-    return np.frombuffer(data, dtype).reshape(shape, order=order)  # protocol 5; refuses objects and wrong sizes
+    return text.encode("latin1")  # how pickles of Python 2's protocols carry bytes
 
 
 _ALLOWED: dict[tuple[str, str], Any] = {
-    **{(f"numpy.{core}.multiarray", "_reconstruct"): _empty_array for core in ("core", "_core")},
-    **{(f"numpy.{core}.multiarray", "scalar"): _scalar for core in ("core", "_core")},
-    **{(f"numpy.{core}.numeric", "_frombuffer"): _array_from_bytes for core in ("core", "_core")},
-    ("numpy", "ndarray"): _ArrayType,
-    ("numpy", "dtype"): np.dtype,
+    **{(f"numpy.{core}.multiarray", "_reconstruct"): _new_array for core in ("core", "_core")},
+    **{(f"numpy.{core}.multiarray", "scalar"): _Scalar for core in ("core", "_core")},
+    **{(f"numpy.{core}.numeric", "_frombuffer"): _ArrayFromBuffer for core in ("core", "_core")},
+    ("numpy", "ndarray"): _Name,
+    ("numpy", "dtype"): _DType,
     ("_codecs", "encode"): _latin_bytes,
-    **{(module, "_reconstructor"): _rebuild_object for module in ("copy_reg", "copyreg")},
-    **{(module, "__newobj__"): _rebuild_object for module in ("copy_reg", "copyreg")},
-    **{(module, "object"): _ArrayType for module in ("__builtin__", "builtins")},
-    **{(f"scipy.sparse.{module}csc", name): _Sparse for module in ("", "_") for name in ("csc_matrix", "csc_array")},
-    **{
-        (f"scipy.sparse.{module}csr", name): _SparseRows for module in ("", "_") for name in ("csr_matrix", "csr_array")
-    },
+    **{(module, "_reconstructor"): _new_object for module in ("copy_reg", "copyreg")},
+    **{(module, "object"): _Name for module in ("__builtin__", "builtins")},
+    **{(f"scipy.sparse.{dash}csc", f"csc_{form}"): _Sparse for dash in ("", "_") for form in ("matrix", "array")},
+    **{(f"scipy.sparse.{dash}csr", f"csr_{form}"): _SparseRows for dash in ("", "_") for form in ("matrix", "array")},
     ("chumpy.ch", "Ch"): _Chumpy,
     ("chumpy", "Ch"): _Chumpy,
     ("chumpy.reordering", "Select"): _Chumpy,
@@ -131,28 +184,40 @@ class _RestrictedUnpickler(pickle.Unpickler):
             raise _Refused(f"it asks for '{module}.{name}'") from None
 
 
+def _check_memory(content: bytes) -> None:
+    """Refuse pickles that make the unpickler itself take memory, which it does on the word of two kinds of opcode."""
+    for number, (opcode, argument, _) in enumerate(pickletools.genops(content)):
+        if opcode.name.endswith("PUT") and argument > number:  # its table grows to whatever index is named
+            raise _Refused(f"it numbers an object {argument}, with {number} before it")
+        if opcode.name == "FRAME" and argument > len(content):
+            raise _Refused(f"it announces {argument} bytes, of which there are {len(content)}")
+
+
 def read_pickled_arrays(path: Path | str, error: type[BodyfitError] = BodyfitError) -> dict[str, Any]:
     """The dictionary in a pickled body model, each value as numpy or a plain Python value.
 
-    Nothing of the file is executed. Values that are not numbers after all (a chumpy expression, say) are left out when
-    they cannot be turned into numbers, for a body model carries things that nobody needs. Raises `error` for anything
-    that is not a pickle of a dictionary of arrays.
+    Nothing of the file is executed. Values that cannot be turned into numbers (a chumpy expression, an array of
+    objects) are left out, for body models carry things that nobody needs. Raises `error` for anything that is not a pickle of a
+    dictionary, and for one that asks for a class or function that is not on our list.
     """
     path = Path(path)
     try:
-        with path.open("rb") as stream:
-            content = _RestrictedUnpickler(stream, encoding="latin1").load()
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise error(f"{path}: {path.stat().st_size / 1e9:.1f} GB. Expected a body model of less than 2 GB.")
+        content = path.read_bytes()
+        _check_memory(content)
+        model = _RestrictedUnpickler(io.BytesIO(content), encoding="latin1").load()
     except FileNotFoundError as cause:
         raise error(f"{path}: no such file.") from cause
+    except BodyfitError:
+        raise
     except _Refused as cause:
-        raise error(
-            f"{path}: refused, {cause}. Expected a body model: arrays of numpy, scipy.sparse, chumpy."
-        ) from cause
+        raise error(f"{path}: refused, {cause}. Expected arrays of numpy, scipy.sparse and chumpy only.") from cause
     except Exception as cause:  # a damaged pickle can raise nearly anything
         raise error(f"{path}: not a readable body model ({type(cause).__name__}: {cause}). Is it complete?") from cause
-    if not isinstance(content, dict):
-        raise error(f"{path}: holds a {type(content).__name__}. Expected a dictionary of arrays.")
-    return {str(key): plain for key, value in content.items() if (plain := _plain_or_none(value)) is not None}
+    if not isinstance(model, dict):
+        raise error(f"{path}: holds a {type(model).__name__.strip('_')}. Expected a dictionary of arrays.")
+    return {str(key): plain for key, value in model.items() if (plain := _plain_or_none(value)) is not None}
 
 
 def _plain_or_none(value: Any) -> Any:

@@ -1,6 +1,7 @@
 """Every keypoint format ends up under the right names; what is wrong with a file or a person is said, not hidden."""
 
 import json
+from random import Random
 
 import numpy as np
 import pytest
@@ -353,3 +354,42 @@ def test_real_openpose_files_are_read_as_body_25(shared):
     found = [read_keypoints(file) for file in files]
     assert {item.format for item in found} == {"openpose_body25_hands_face"}
     assert sum(len(item) for item in found) == 21
+
+
+def _damaged(content, random):
+    """A copy of a JSON document with one value replaced, removed or doubled somewhere inside."""
+    content = json.loads(json.dumps(content))
+    at, parent, key = content, None, None
+    while isinstance(at, dict | list) and at and (parent is None or random.random() < 0.8):
+        parent, key = at, random.choice(list(at) if isinstance(at, dict) else range(len(at)))
+        at = parent[key]
+    match random.randrange(3):
+        case 0:
+            parent[key] = random.choice([None, -1, 1e400, 10**400, "x", [], {}, [[]], [1, [2]], True, {"a": 1}])
+        case 1:
+            del parent[key]
+        case 2 if isinstance(parent, list):
+            parent.insert(key, at)
+    return content
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_damaged_files_give_detections_or_a_clear_error_and_nothing_else(tmp_path, seed):
+    body, hand = _flat(kf.OPENPOSE_BODY_25), _flat(kf.LEFT_HAND_21)
+    share = {"x": 0.5, "y": 0.5, "visibility": 1.0}
+    whole = [
+        {"people": [_openpose(body, hand_left_keypoints_2d=hand)]},
+        _annotations([{"image_id": 7, "keypoints": _flat(kf.COCO_17, 2), "lefthand_kpts": hand}]),
+        [{"image_id": "a.jpg", "keypoints": _flat(kf.HALPE_26)}],
+        {"instance_info": [{"instances": [{"keypoints": [[1, 2]] * 17, "keypoint_scores": [0.5] * 17}]}]},
+        {"image_size": [10, 10], "people": [{"pose_landmarks": [share] * 33, "face_landmarks": [[0.1, 0.2]] * 468}]},
+    ]
+    random = Random(seed)
+    for _ in range(100):
+        path = _write(tmp_path, _damaged(random.choice(whole), random))
+        try:
+            found = read_keypoints(path, image="photo0.jpg")
+        except KeypointError as error:
+            assert str(path) in str(error)
+        else:
+            assert np.isfinite(found.xy).all() and (found.confidence >= 0).all() and (found.confidence <= 1).all()

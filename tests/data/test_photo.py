@@ -127,6 +127,7 @@ K = [[1000.0, 0, 320], [0, 1000.0, 240], [0, 0, 1]]
         {"camera_matrix": K},
         {"focal": 1000, "center": [320, 240]},
         {"focal": [1000, 1000.5], "center": [320, 240]},
+        {"focal_px": 1000, "center_px": [320, 240]},
     ],
 )
 def test_camera_files(tmp_path, content):

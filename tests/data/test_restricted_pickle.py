@@ -64,20 +64,55 @@ def test_sparse_indices_outside_the_matrix_are_not_followed(tmp_path):
     assert "J_regressor" not in read_pickled_arrays(_write(tmp_path, {"J_regressor": matrix}))
 
 
-class _HugeArray:
+class _Asks:
+    """Pickles as a call of `function` with `arguments`."""
+
+    def __init__(self, function, *arguments):
+        self.call = (function, arguments)
+
     def __reduce__(self):
-        return (np.ndarray, ((10**12,), "f8"))
+        return self.call
 
 
-class _HugeReconstruct:
-    def __reduce__(self):
-        return (np.zeros(0).__reduce__()[0], (np.ndarray, (10**12,), b"d"))
+RECONSTRUCT = np.zeros(0).__reduce__()[0]
 
 
 def test_no_memory_is_taken_on_the_files_word(tmp_path):
-    with pytest.raises(BodyfitError):
-        read_pickled_arrays(_write(tmp_path, {"v": _HugeArray()}))
-    assert read_pickled_arrays(_write(tmp_path, {"v": _HugeReconstruct()}))["v"].size == 0
+    huge = _Asks(RECONSTRUCT, np.ndarray, (10**12,), b"d")
+    called = _Asks(np.ndarray, (10**12,), "f8")
+    assert read_pickled_arrays(_write(tmp_path, {"huge": huge, "called": called, "f": 1})) == {"f": 1}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\x80\x02}q\x00r\xff\xff\xff\x7f.",  # LONG_BINPUT 2**31 - 1: a table of 16 GB
+        b"\x80\x02}p2000000000\n.",  # PUT
+        b"\x80\x04\x95\x00\x00\x00\x00\x00\x00\x00\x40}.",  # FRAME of 4 exabytes
+        b"\x80\x05\x96\x00\x00\x00\x00\x00\x00\x00\x40}.",  # BYTEARRAY8 of as many
+    ],
+)
+def test_pickles_that_blow_up_the_unpickler_are_refused(tmp_path, content):
+    path = tmp_path / "model.pkl"
+    path.write_bytes(content)
+    with pytest.raises(BodyfitError, match=r"model\.pkl: (refused|not a readable)"):
+        read_pickled_arrays(path)
+
+
+def test_arrays_of_objects_are_left_out_and_big_endian_and_text_are_kept(tmp_path):
+    arrays = {"o": np.array([{}], dtype=object), "big": np.arange(3, dtype=">f4"), "text": np.array(["a", "bc"])}
+    content = read_pickled_arrays(_write(tmp_path, arrays))
+    assert set(content) == {"big", "text"}
+    assert content["big"].tolist() == [0, 1, 2] and content["text"].tolist() == ["a", "bc"]
+
+
+def test_arrays_with_too_few_bytes_are_left_out(tmp_path):
+    whole = pickle.dumps({"v": np.arange(4, dtype=np.int16), "f": 1}, protocol=2)
+    shape = b"K\x01K\x04\x85"  # version 1, shape (4,)
+    assert whole.count(shape) == 1
+    path = tmp_path / "model.pkl"
+    path.write_bytes(whole.replace(shape, b"K\x01K\x05\x85"))
+    assert read_pickled_arrays(path) == {"f": 1}
 
 
 @pytest.mark.parametrize("attack", [eval, exec, np.load, pickle.loads, getattr, sparse.csc_matrix.dot])
