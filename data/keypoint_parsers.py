@@ -81,7 +81,7 @@ def _read_cached(
         people = _people_by_image(content, _Reader(path, kf.BODY_FORMATS[format] if format else None, image_size))
     except KeypointError:
         raise
-    except (TypeError, ValueError, KeyError, IndexError, OverflowError) as cause:  # nearly right files are wrong in many ways
+    except (TypeError, ValueError, LookupError, OverflowError) as cause:  # nearly right files are wrong in many ways
         raise KeypointError(f"{path}: not quite the layout that it looks like ({cause}). {_EXPECTED}.") from cause
     if people is None:
         raise KeypointError(f"{path}: not a keypoint file: found {_describe(content)}. {_EXPECTED}.")

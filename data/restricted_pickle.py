@@ -197,8 +197,8 @@ def read_pickled_arrays(path: Path | str, error: type[BodyfitError] = BodyfitErr
     """The dictionary in a pickled body model, each value as numpy or a plain Python value.
 
     Nothing of the file is executed. Values that cannot be turned into numbers (a chumpy expression, an array of
-    objects) are left out, for body models carry things that nobody needs. Raises `error` for anything that is not a pickle of a
-    dictionary, and for one that asks for a class or function that is not on our list.
+    objects) are left out, for body models carry things that nobody needs. Raises `error` for anything that is not a
+    pickle of a dictionary, and for one that asks for a class or function that is not on our list.
     """
     path = Path(path)
     try:
