@@ -4,6 +4,7 @@ import functools
 import logging
 import os
 import sys
+import threading
 
 import numpy as np
 
@@ -26,6 +27,8 @@ class GlRenderer:
 
         self._offscreen = pyrender.OffscreenRenderer(64, 64)
         self.device = glGetString(GL_RENDERER).decode(errors="replace")
+        self._lock = threading.Lock()
+        self._release()
 
     def render(self, surface: Surface, camera: Camera, near: float, far: float) -> Layer:
         """Draws with four samples a pixel; only what lies between `near` and `far` metres."""
@@ -43,10 +46,21 @@ class GlRenderer:
             zfar=far,
         )
         scene.add(lens, pose=np.eye(4))
-        self._offscreen.viewport_height, self._offscreen.viewport_width = camera.image_size
         flags = pyrender.RenderFlags.RGBA | pyrender.RenderFlags.FLAT | pyrender.RenderFlags.SKIP_CULL_FACES
-        rgba, depth = self._offscreen.render(scene, flags=flags)
+        with self._lock:
+            try:
+                self._offscreen.viewport_height, self._offscreen.viewport_width = camera.image_size
+                rgba, depth = self._offscreen.render(scene, flags=flags)
+            finally:
+                self._release()
         return Layer(rgba=rgba, depth=depth)
+
+    def _release(self) -> None:
+        """Lets go of the context: pyrender keeps it, and then no other thread may draw."""
+        from OpenGL import EGL
+
+        display = self._offscreen._platform._egl_display
+        EGL.eglMakeCurrent(display, EGL.EGL_NO_SURFACE, EGL.EGL_NO_SURFACE, EGL.EGL_NO_CONTEXT)
 
 
 def _primitive(surface: Surface):

@@ -23,6 +23,7 @@ Plane = tuple[Float[np.ndarray, "3"], Float[np.ndarray, "3"]]
 """A point and the unit normal of a floor."""
 
 BACKENDS = ("auto", "egl", "software")
+_SMOOTHED_PIXELS = 4_000_000  # in larger pictures a pixel's edge is too small to see, and the time is not
 _NEAREST = 0.02  # metres; what is nearer to the camera than this is never drawn
 
 
@@ -112,7 +113,8 @@ def _draw(surface: Surface, camera: Camera, backend: str) -> Layer:
                 raise
             logger.warning("pictures: OpenGL failed (%s: %s); software instead", type(error).__name__, error)
     if part is None:
-        part = rasterise(surface, crop, near)
+        pixels = crop.image_size[0] * crop.image_size[1]
+        part = rasterise(surface, crop, near, samples=2 if pixels <= _SMOOTHED_PIXELS else 1)
     layer.rgba[top:bottom, left:right] = part.rgba
     layer.depth[top:bottom, left:right] = part.depth
     return layer

@@ -1,5 +1,7 @@
 """Pictures of meshes: where the pinhole puts them, who stands in front, and that both backends draw the same."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import trimesh
@@ -18,7 +20,7 @@ BACKENDS = [
         "egl", marks=pytest.mark.skipif(gl_renderer.gl_renderer() is None, reason="no EGL context can be made here")
     ),
 ]
-needs_egl = BACKENDS[1].marks
+needs_egl = BACKENDS[1].marks[0]
 
 
 def sphere(centre, radius=0.3, detail=4):
@@ -173,6 +175,14 @@ def test_backends_draw_the_same_picture(scene):
     both = (egl.rgba[..., 3] == 255) & (software.rgba[..., 3] == 255)
     difference = np.abs(egl.rgba[both].astype(int) - software.rgba[both]).max(axis=1)
     assert np.mean(difference <= 3) > 0.99
+
+
+@needs_egl
+def test_any_thread_may_draw():
+    here = mask([sphere((0.0, 0.0, 2.0))], "egl")
+    with ThreadPoolExecutor(3) as pool:
+        there = list(pool.map(lambda _: mask([sphere((0.0, 0.0, 2.0))], "egl"), range(6)))
+    assert all((one == here).all() for one in there)
 
 
 def test_software_takes_over_and_says_so_where_there_is_no_egl(monkeypatch, caplog):
