@@ -53,6 +53,8 @@ class TrainConfig:
     """Radians of random turn for collars and wrists that the capture left at exactly zero."""
     mixture_components: int = 64
     """Gaussians to describe the trained latent space with."""
+    measured_poses: int = 20_000
+    """Poses to measure the trained latent space and the joints' ranges with."""
     sheet_every: int = 4
     """Epochs between sheets of reconstructions and samples."""
     seed: int = 0

@@ -34,7 +34,6 @@ from bodyfit.prior.vposer import VPoser, VPoserConfig
 log = logging.getLogger(__name__)
 
 _VALIDATION_POSES = 4096
-_MEASURED_POSES = 20_000
 Rotations = Float[Tensor, "B 21 3 3"]
 # on_sheet(path, bodies): draw rows of body poses (axis-angle, 63) to a picture; given by whoever can render.
 OnSheet = Callable[[Path, dict[str, Float[Tensor, "N 63"]]], None]
@@ -200,12 +199,14 @@ def _make_trainer(
     checkpoints = ModelCheckpoint(
         run / "checkpoints", filename="best", monitor="validation_loss", save_last=True, enable_version_counter=False
     )
+    # The logger empties the folder it is given: each resumption writes a part of its own.
+    parts = len(list((run / "curves").glob("part_*")))
     return lightning.Trainer(
         accelerator=config.accelerator,
         devices=config.devices if config.devices == "auto" else int(config.devices),
         precision=config.precision,
         max_epochs=config.epochs,
-        logger=CSVLogger(run, name="curves", version=""),
+        logger=CSVLogger(run, name="curves", version=f"part_{parts}"),
         callbacks=[checkpoints, EarlyStopping("validation_loss", patience=config.patience), Sheets()],
         gradient_clip_val=5.0,
         log_every_n_steps=50,
@@ -258,7 +259,7 @@ def _finish(
     """Best weights, measured on data, written with card and metrics."""
     state = torch.load(run / "checkpoints" / "best.ckpt", map_location="cpu", weights_only=True)["state_dict"]
     module.load_state_dict(state)
-    drawn = training.draw(_MEASURED_POSES, balance=config.balance, seed=config.seed)
+    drawn = training.draw(config.measured_poses, balance=config.balance, seed=config.seed)
     components, spread = config.mixture_components, config.still_spread
     prior = measure(module.prior, drawn, chosen, components=components, still_spread=spread, seed=config.seed)
     eigenvalues = torch.linalg.eigvalsh(prior.latent_covariance)
