@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+
 from bodyfit.data.landmarks import JOINT_NAMES, SKIN_POINT_NAMES, SMPL_JOINT_NAMES, SMPLH_JOINT_NAMES
 from bodyfit.data.model_files import GENDERS, KINDS, BodyModelError, ModelFields, find_model_file, gender_from_name
 from bodyfit.data.posing import PosedBody, pose_body

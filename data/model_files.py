@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.files import ArrayFile
 from bodyfit.data.restricted_pickle import read_pickled_arrays
@@ -91,7 +92,7 @@ class ModelFields:
             raise BodyModelError(f"{self.path}: '{key}' has shape {array.shape}, expected {wanted}.")
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise BodyModelError(f"{self.path}: '{key}' holds values that are not finite.")
-        return np.ascontiguousarray(array, dtype=dtype)
+        return np.require(array, dtype, ["C", "W"])
 
     def indices(self, key: str, shape: tuple[int | None, ...], limit: int) -> np.ndarray:
         """Whole numbers in [0, limit)."""

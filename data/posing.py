@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
+
 from bodyfit.data.model_files import BodyModelError
 
 if TYPE_CHECKING:

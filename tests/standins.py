@@ -8,8 +8,9 @@ import pickle
 from pathlib import Path
 
 import numpy as np
-from bodyfit.data.landmarks import JOINT_NAMES, SMPL_JOINT_NAMES, SMPLH_JOINT_NAMES
 from smplx.vertex_ids import vertex_ids
+
+from bodyfit.data.landmarks import JOINT_NAMES, SMPL_JOINT_NAMES, SMPLH_JOINT_NAMES
 
 # Rest positions in metres: T-pose, y up, facing +z, x to the body's left. The right side mirrors the left.
 _MIDDLE = {
@@ -88,7 +89,7 @@ def _skin_place(word: str, names: tuple[str, ...]) -> tuple[int, np.ndarray]:
     return names.index(joint), np.add(joint_place(joint), _mirror(offset, side))
 
 
-def model_arrays(kind: str, *, seed: int = 0, num_betas: int = 10, dtype: type = np.float64) -> dict[str, np.ndarray]:
+def model_arrays(kind: str, *, seed: int = 0, num_betas: int = 10, dtype: type = np.float32) -> dict[str, np.ndarray]:
     """Arrays of a stand-in under the official keys; `kind` is "smplx", "smplh" or "smpl"."""
     rng = np.random.default_rng(seed)
     names = {"smplx": JOINT_NAMES, "smplh": SMPLH_JOINT_NAMES, "smpl": SMPL_JOINT_NAMES}[kind]

@@ -76,15 +76,15 @@ def test_what_is_left_out_is_zero(standin_smplx_path):
     torch.testing.assert_close(short.vertices, padded.vertices)
 
 
-def test_gradients_exist_at_the_zero_pose(standin_smplh_path):
-    body = load_body_model(standin_smplh_path)
-    pose = torch.zeros(1, 63, dtype=torch.float64, requires_grad=True)
+def test_gradients_exist_at_the_zero_pose(standin_smpl_path):
+    body = load_body_model(standin_smpl_path)
     other = {"betas": torch.zeros(1, 10, dtype=torch.float64), "global_orient": torch.zeros(1, 3, dtype=torch.float64)}
 
-    def one_coordinate(pose):
-        return pose_body(body, body_pose=pose, **other).joints[:, 20]
+    def wrist(collar_and_shoulder):
+        pose = torch.nn.functional.pad(collar_and_shoulder, (36, 63 - 36 - 6))
+        return pose_body(body, body_pose=pose, **other).joints[:, 20:22]
 
-    assert torch.autograd.gradcheck(one_coordinate, (pose,))
+    assert torch.autograd.gradcheck(wrist, (torch.zeros(1, 6, dtype=torch.float64, requires_grad=True),))
 
 
 def test_smpl_takes_poses_with_and_without_hand_joints(standin_smpl_path):
@@ -109,7 +109,7 @@ def test_wrong_lengths_and_absent_parts_are_refused(standin_smpl_path, standin_s
 def test_leaving_out_zero_correctives_changes_nothing(standins, tmp_path):
     arrays = standins.model_arrays("smpl")
     tiny = {**arrays, "posedirs": np.zeros_like(arrays["posedirs"])}
-    tiny["posedirs"][0, 0, 0] = 1e-300  # not zero, so the product is taken
+    tiny["posedirs"][0, 0, 0] = 1e-30  # not zero, so the product is taken
     bodies = [
         load_body_model(standins.write_npz(tmp_path / name / "SMPL_NEUTRAL.npz", content))
         for name, content in (("tiny", tiny), ("zero", {**arrays, "posedirs": np.zeros_like(arrays["posedirs"])}))
