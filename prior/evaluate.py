@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -126,7 +127,7 @@ def worst_reconstructions(
 ) -> tuple[Float[Tensor, "N 63"], Float[Tensor, "N 63"], list[str]]:
     """The worst poses of a split, one a clip: as recorded, as reconstructed, and their clip with the error in mm."""
     poses = load_poses(data, split)
-    everything = torch.from_numpy(poses.poses[:])
+    everything = torch.from_numpy(np.array(poses.poses))
     errors = torch.cat(
         [
             protocols.joint_errors_mm(rot.matrices_from_axis_angle(some), prior.decode(prior.encode(some).mean)).mean(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import sys
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -30,7 +32,8 @@ class PriorTrain:
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """Folder of the run."""
     recipe: Literal["open", "vposer-v2"] = "open"
-    """`open` is ours; `vposer-v2` is VPoser v2's as published. Fields given by flags override the recipe's."""
+    """`open` is ours; `vposer-v2` is VPoser v2's as published. A flag overrides the recipe where it differs from the
+    default shown here, which is ours."""
     train: Annotated[TrainConfig, tyro.conf.arg(name="")] = field(default_factory=TrainConfig)
     config: Path | None = None
     """A run's config.json to take all training fields from."""
@@ -43,6 +46,7 @@ class PriorTrain:
 
     def run(self) -> int:
         """Train to the end."""
+        _quieten_lightning()
         config = self._resolved()
         painter = SheetPainter(self.body) if self.sheets else None
         train_prior(self.data, self.out, config, on_sheet=painter, progress_bar=sys.stderr.isatty())
@@ -64,3 +68,10 @@ class PriorTrain:
             if getattr(self.train, item.name) != item.default
         }
         return dataclasses.replace(base, **given)
+
+
+def _quieten_lightning() -> None:
+    """Keep the curves' lines readable: no advertisements, no advice about workers that are not used."""
+    warnings.filterwarnings("ignore", module="lightning")
+    for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
