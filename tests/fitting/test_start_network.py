@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+import roma
 import torch
 from safetensors.torch import save_file
 
+from bodyfit.data.body_model import load_body_model
+from bodyfit.data.landmarks import LANDMARK_NAMES
 from bodyfit.fitting.camera import project
 from bodyfit.fitting.start_network import (
     INPUT_NAMES,
@@ -16,6 +19,7 @@ from bodyfit.fitting.start_network import (
     ray_rotation,
     save_start_network,
 )
+from bodyfit.fitting.synthetic import make_people
 
 DTYPES = (torch.float32, torch.float64)
 
@@ -131,3 +135,16 @@ def test_other_files_are_refused_by_name(tmp_path):
     for path in (stranger, broken, tmp_path / "absent.safetensors"):
         with pytest.raises(StartNetworkError, match=path.name):
             load_start_network(path)
+
+
+def test_the_shipped_network_knows_which_way_people_face_and_where_their_arms_are():
+    body, network = load_body_model(), load_start_network()
+    arms_down = torch.zeros(64, 21, 3)
+    arms_down[:, 15, 2], arms_down[:, 16, 2] = -1.2, 1.2
+    people = make_people(body, arms_down.flatten(1), seed=0)
+    proposed = network(people.keypoints_px, people.confidence, people.focal_px, people.center_px, LANDMARK_NAMES)
+    facing = proposed.global_orient[:, 0, :, 2]
+    truth = roma.rotvec_to_rotmat(people.global_orient)[:, :, 2]
+    assert ((facing * truth).sum(1) > 0.7).float().mean() > 0.95
+    unturned = proposed.body_pose[:, 0, [15, 16], :, 1]  # the upper arms' own y axes lean away from the body
+    assert (unturned[:, 0, 0] > 0.5).float().mean() > 0.9 and (unturned[:, 1, 0] < -0.5).float().mean() > 0.9
