@@ -16,6 +16,7 @@ from string import Template
 
 import numpy as np
 from PIL import Image
+from tqdm import tqdm
 
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.files import write_atomically
@@ -67,7 +68,7 @@ def _page_data(gallery: Gallery, people: tuple[GalleryPerson, ...], meshes: bool
     topologies: dict[bytes, tuple[int, Topology]] = {}
     places = {id(person): place for place, person in enumerate(gallery.people)}
     rows = []
-    for person in people:
+    for person in tqdm(people, desc="report", unit="person", disable=None):
         result = person.result()
         rows.append(
             {

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bodyfit.data.errors import BodyfitError
-from bodyfit.data.meshes import save_mesh
+from bodyfit.data.meshes import load_mesh, save_mesh
 from bodyfit.fitting.gallery import open_gallery
 
 
@@ -58,6 +58,28 @@ def test_mesh_is_posed_anew_where_none_was_written(results_folder, tmp_path):
     after = open_gallery(folder).people[0].mesh()
     np.testing.assert_allclose(after[0], before[0], atol=1e-5)
     np.testing.assert_array_equal(after[1], before[1])
+
+
+def test_mesh_is_what_other_programs_read_from_the_file(results_folder):
+    person = open_gallery(results_folder).people[0]
+    for ours, theirs in zip(person.mesh(), load_mesh(person.mesh_path), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "v 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\nf 1 2 3 4\n",
+        "v 0 0 0 1 0 0\nv 1 0 0 1 0 0\nv 1 1 0 1 0 0\nf 1 2 3\n",
+        "v 0 0 0\nv 1 0 0\nv 1 1 0\nvn 0 0 1\nf 1//1 2//1 3//1\n",
+    ],
+)
+def test_obj_of_other_writers_is_read_too(results_folder, tmp_path, text):
+    folder = shutil.copytree(results_folder, tmp_path / "out")
+    person = open_gallery(folder).people[0]
+    person.mesh_path.write_text(text)
+    vertices, faces = person.mesh()
+    assert (vertices.max(), faces.max()) in ((1, 2), (1, 3))
 
 
 @pytest.mark.parametrize("frame", ["opengl", "blender"])
