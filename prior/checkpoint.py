@@ -49,13 +49,24 @@ def _find_weights(path: Path) -> Path:
         raise PriorError(f"{path}: no such file or folder. Give a .safetensors, V02_05/ or vposer_v1_0/")
     for pattern in ("*.safetensors", "weights/*.safetensors", "snapshots/*.ckpt", "snapshots/*.pt", "*.ckpt", "*.pt"):
         # VPoser keeps one snapshot an epoch; the last by name is the best, as its own loader has it.
-        if found := sorted(path.glob(pattern)):
+        if found := [file for file in sorted(path.glob(pattern)) if _may_be_prior(file)]:
             return found[-1]
     listing = ", ".join(sorted(p.name for p in path.iterdir())[:8]) or "nothing"
     raise PriorError(
         f"{path}: no prior in this folder. Found {listing}; expected a .safetensors, or snapshots/*.ckpt (VPoser v2) "
         "or snapshots/*.pt (VPoser v1). An archive from the VPoser site must be unpacked first"
     )
+
+
+def _may_be_prior(file: Path) -> bool:
+    """False for other networks' weights in the same folder, such as the start network's."""
+    if file.suffix != ".safetensors" or not file.with_suffix(".json").is_file():
+        return True
+    try:
+        document = json.loads(file.with_suffix(".json").read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        return True
+    return not isinstance(document, dict) or document.get("format") == FORMAT
 
 
 def _load_ours(weights: Path) -> VPoser:
@@ -89,8 +100,9 @@ def _config_from(architecture: object, source: Path) -> VPoserConfig:
         allowed = (int, float) if known[key] is float else known[key]
         if not isinstance(value, allowed) or isinstance(value, bool):
             raise PriorError(f'{source}: "architecture.{key}" must be a {known[key].__name__}, found {value!r}')
-        if known[key] is int and not 1 <= value <= _MAX_WIDTH:
-            raise PriorError(f'{source}: "architecture.{key}" must be between 1 and {_MAX_WIDTH}, found {value}')
+        least = 0 if key == "range_components" else 1
+        if known[key] is int and not least <= value <= _MAX_WIDTH:
+            raise PriorError(f'{source}: "architecture.{key}" must be between {least} and {_MAX_WIDTH}, found {value}')
     try:
         return VPoserConfig(**architecture)
     except TypeError as error:

@@ -144,6 +144,13 @@ def test_ours_round_trips(tmp_path):
         torch.testing.assert_close(loaded.state_dict()[key], value, rtol=0, atol=0)
 
 
+def test_other_networks_beside_the_prior_are_passed_over(tmp_path):
+    save_prior(VPoser(VPoserConfig(encoder_hidden=16, decoder_hidden=16), name="small"), tmp_path / "prior.safetensors")
+    (tmp_path / "start.safetensors").touch()
+    (tmp_path / "start.json").write_text('{"network": {}}')
+    assert load_prior(tmp_path).name == "small"
+
+
 def test_a_configuration_that_asks_for_too_much_is_refused(tmp_path):
     save_prior(VPoser(VPoserConfig(encoder_hidden=16, decoder_hidden=16)), tmp_path / "small.safetensors")
     document = json.loads((tmp_path / "small.json").read_text())
