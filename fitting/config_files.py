@@ -42,7 +42,7 @@ def _value(hint: Any, value: Any, where: str) -> Any:
     if is_dataclass(hint):
         return _build(hint, value, where)
     allowed = get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    if float in allowed and value is None:  # JSON has no infinity: null is written for it
+    if value is None and float in allowed and type(None) not in allowed:  # JSON has no infinity: null stands for it
         return float("inf")
     if float in allowed and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
