@@ -7,7 +7,7 @@ from dataclasses import dataclass
 class TrainConfig:
     """How to train a prior. The defaults are our recipe; `RECIPES` holds the named ones."""
 
-    name: str = "open"
+    name: str = "open-1"
     """Identity written into the weights and into every fit that uses them."""
     encoder: str = "residual"
     """Encoder: `residual` (ours) or `vposer-v2`."""
