@@ -199,3 +199,34 @@ def test_clip_balance_weighs_clips_alike(prepared):
 def test_missing_data_says_how_to_make_it(tmp_path):
     with pytest.raises(BodyfitError, match="prior prepare"):
         train_prior(tmp_path, tmp_path / "run")
+
+
+def test_bvh_files_lie_among_the_rest_and_report_their_direction_error(amass, tmp_path):
+    lines = ["HIERARCHY"]
+    children = {"Hips": ["LeftUpLeg", "RightUpLeg", "Spine"], "Spine": ["LeftArm", "RightArm", "Head"]}
+    for side in ("Left", "Right"):
+        children |= {f"{side}UpLeg": [f"{side}Leg"], f"{side}Leg": [f"{side}Foot"]}
+        children |= {f"{side}Arm": [f"{side}ForeArm"], f"{side}ForeArm": [f"{side}Hand"]}
+    offsets = {"UpLeg": (0.1, -0.1, 0), "Leg": (0, -0.4, 0), "Foot": (0, -0.4, 0), "Arm": (0.2, 0.3, 0)}
+    offsets |= {"ForeArm": (0.3, 0, 0), "Hand": (0.3, 0, 0), "Spine": (0, 0.2, 0), "Head": (0, 0.5, 0)}
+    joints = 0
+
+    def block(name):
+        nonlocal joints
+        joints += 1
+        x, y, z = offsets.get(name.removeprefix("Left").removeprefix("Right"), (0, 0, 0))
+        lines.extend([f"{'JOINT' if joints > 1 else 'ROOT'} {name}", "{"])
+        lines.append(f"OFFSET {-x if name.startswith('Right') else x} {y} {z}")
+        lines.append("CHANNELS 3 Zrotation Xrotation Yrotation")
+        for child in children.get(name, []):
+            block(child)
+        lines.append("}")
+
+    block("Hips")
+    rows = 30 * np.sin(np.linspace(0, 6, 40)[:, None] + np.arange(3 * joints))
+    lines += ["MOTION", "Frames: 40", "Frame Time: 0.0666667", *(" ".join(map(str, row)) for row in rows)]
+    (amass / "KIT").mkdir()
+    (amass / "KIT/walk.bvh").write_text("\n".join(lines))
+    manifest = prepare_motion([amass], tmp_path / "out")
+    assert manifest["retargeted_clips"] == 1
+    assert manifest["largest_direction_error_degrees"] < 0.01
