@@ -157,7 +157,7 @@ def _tiles(gallery: Gallery) -> str:
         "converged": f"{100 * converged / len(people):.0f} %",
     }
     for label, values, form in (
-        ("median error, of person size", [p.error_share for p in people], "{:.2%}"),
+        ("median error, of person size", [p.error_share and 100 * p.error_share for p in people], "{:.2f} %"),
         ("median error", [p.error_px for p in people], "{:.1f} px"),
         ("median time a person", [p.seconds for p in people], "{:.2g} s"),
     ):
