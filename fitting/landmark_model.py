@@ -124,6 +124,7 @@ class LandmarkModel:
 
     def _build_pairs(self, body: BodyModel) -> None:
         """Fixed pairs (landmark, joint) with q affine in shape and pose features; the contour's, by yaw row."""
+        self._find_live_correctives(body)
         rows: list[tuple] = []
         for k, name in enumerate(self.names):
             if name in self.joint_names:
@@ -131,7 +132,6 @@ class LandmarkModel:
             elif name not in CONTOUR_NAMES:
                 rows.extend(self._vertex_pairs(body, k, *_vertices_of(body, name)))
         self._fixed = self._stack_pairs(rows)
-        self.has_correctives = bool(np.any(body.posedirs))
         contour = [k for k, name in enumerate(self.names) if name in CONTOUR_NAMES]
         self._contour = self._build_contour(body, contour) if contour else None
         pair_k = [r[0] for r in rows] + ([] if self._contour is None else self._contour["k"])
@@ -140,8 +140,18 @@ class LandmarkModel:
         self._pair_landmark_index = self._tensor(self._pair_k)
         self._pair_joint_rank = self._tensor(self.level_rank[self._pair_i])
 
+    def _find_live_correctives(self, body: BodyModel) -> None:
+        """The pose features that move any landmark: correctives of elbows and knees move much skin, few landmarks."""
+        skin = [_vertices_of(body, n)[0] for n in self.names if n not in self.joint_names and n not in CONTOUR_NAMES]
+        columns = [CONTOUR_NAMES.index(n) for n in self.names if n in CONTOUR_NAMES]
+        if columns:
+            skin.append(np.unique(body.faces[body.contour_faces[:, columns]]))
+        vertices = np.concatenate([*skin, np.zeros(0, dtype=int)])
+        self._live = np.flatnonzero(np.any(body.posedirs[vertices] != 0, axis=(0, 1)))
+        self._live_features, self.has_correctives = self._tensor(self._live), len(self._live) > 0
+
     def _joint_pair(self, body: BodyModel, k: int, j: int) -> tuple:
-        return k, j, 1.0, np.zeros(3), np.zeros((3, self.num_shape)), np.zeros((3, body.posedirs.shape[2]))
+        return k, j, 1.0, np.zeros(3), np.zeros((3, self.num_shape)), np.zeros((3, len(self._live)))
 
     def _vertex_pairs(self, body: BodyModel, k: int, vertices: np.ndarray, share: np.ndarray) -> list[tuple]:
         weights = share[:, None] * body.weights[vertices]
@@ -150,7 +160,9 @@ class LandmarkModel:
             m, total = weights[:, i], weights[:, i].sum()
             q = m @ body.v_template[vertices] - total * self._rest_numpy[i]
             q_dirs = np.einsum("v,vcs->cs", m, self._dirs_numpy[vertices]) - total * self._rest_dirs_numpy[i]
-            pairs.append((k, int(i), total, q, q_dirs, np.einsum("v,vcp->cp", m, body.posedirs[vertices])))
+            pairs.append(
+                (k, int(i), total, q, q_dirs, np.einsum("v,vcp->cp", m, body.posedirs[vertices][..., self._live]))
+            )
         return pairs
 
     def _stack_pairs(self, rows: list[tuple]) -> dict[str, Tensor]:
@@ -178,7 +190,7 @@ class LandmarkModel:
             "neck": int(self.level_rank[self.joint_names.index("neck")]),
         }
         if self.has_correctives:
-            pose = np.einsum("rkvi,rkvcp->rkicp", m, body.posedirs[faces])
+            pose = np.einsum("rkvi,rkvcp->rkicp", m, body.posedirs[faces][..., self._live])
             table["pose"] = self._tensor(pose.reshape(len(w), pairs, 3, -1))
         return table
 
@@ -208,7 +220,7 @@ class LandmarkModel:
         """World rotations and positions of all joints (level order), and their derivative in shape."""
         batch = rotations.shape[0]
         local = rotations.transpose(0, 1).index_select(0, self._order)
-        bone = self._bone[:, None] + torch.matmul(shape, self._bone_dirs.transpose(1, 2))  # (J, B, 3)
+        bone = self._bone[:, None] + _linear(shape, self._bone_dirs)  # (J, B, 3)
         turn, place = [local[:1]], [bone[:1]]
         moved = [self._bone_dirs[:1, None].expand(1, batch, 3, -1)] if derivatives else None
         for level, parent in self._levels:
@@ -252,13 +264,13 @@ class LandmarkModel:
     def _pairs_at(self, rotations: Tensor, bones: Kinematics, shape: Tensor) -> tuple[Tensor, Tensor, tuple]:
         """Weights (P, B), rest offsets (P, B, 3) of all pairs and their shape derivatives (fixed, contour)."""
         fixed, batch = self._fixed, shape.shape[0]
-        q = fixed["q"][:, None] + torch.matmul(shape, fixed["dirs"].transpose(1, 2))
+        q = fixed["q"][:, None] + _linear(shape, fixed["dirs"])
         w = fixed["w"][:, None].expand(-1, batch)
         feature = None
         if self.has_correctives:
             eye = torch.eye(3, dtype=shape.dtype, device=shape.device)
-            feature = (rotations[:, 1:] - eye).flatten(1)
-            q = q + torch.matmul(feature, fixed["pose"].transpose(1, 2))
+            feature = (rotations[:, 1:] - eye).flatten(1).index_select(1, self._live_features)
+            q = q + _linear(feature, fixed["pose"])
         if self._contour is None:
             return w, q, (fixed["dirs"], None)
         table, row = self._contour, self.contour_rows(bones)
@@ -295,6 +307,11 @@ class LandmarkModel:
             moved = torch.cat([moved, turn[n:] @ contour.transpose(0, 1)])
         moved = moved + w[..., None, None] * bones.shape_jacobian.index_select(0, self._pair_joint_rank)
         return _sum_into(moved, self._pair_landmark_index, len(self.names)).transpose(0, 1)
+
+
+def _linear(numbers: Float[Tensor, "B S"], directions: Float[Tensor, "P 3 S"]) -> Float[Tensor, "P B 3"]:
+    """Each pair's offset along its directions: one matrix product for all pairs."""
+    return (numbers @ directions.flatten(0, 1).T).unflatten(1, (-1, 3)).transpose(0, 1)
 
 
 def _sum_into(values: Tensor, index: Tensor, count: int) -> Tensor:

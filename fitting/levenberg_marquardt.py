@@ -81,6 +81,7 @@ class Solution:
 
 Evaluate = Callable[[Tensor, Tensor], Linearization]
 Retract = Callable[[Tensor, Tensor], Tensor]
+Cost = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass
@@ -91,11 +92,9 @@ class _Quadratic:
     gradient: Tensor
     hessian: Tensor
 
-    def keep(self, mask: Tensor, other: _Quadratic) -> None:
-        """Take over the other's entries where the mask says so."""
-        self.cost = torch.where(mask, other.cost, self.cost)
-        self.gradient = torch.where(mask[:, None], other.gradient, self.gradient)
-        self.hessian = torch.where(mask[:, None, None], other.hessian, self.hessian)
+    def put(self, rows: Tensor, other: _Quadratic) -> None:
+        """Take over the other's gradients and Hessians in the rows."""
+        self.gradient[rows], self.hessian[rows] = other.gradient, other.hessian
 
     def select(self, index: Tensor) -> None:
         self.cost, self.gradient, self.hessian = self.cost[index], self.gradient[index], self.hessian[index]
@@ -126,15 +125,14 @@ def _finite(cost: Tensor) -> Tensor:
 
 def _quadratic(lin: Linearization, free: Tensor | None, floor: float) -> _Quadratic:
     loss, weight, curvature = geman_mcclure(lin.residuals, lin.robust_scale)
-    jacobian, diagonal, slope = lin.jacobian, lin.diagonal, lin.diagonal_slope
     weight, curvature = lin.weights * weight, lin.weights * curvature
-    cost = _finite((lin.weights * loss).sum(1) + (diagonal * diagonal).sum(1))
-    if free is not None:
-        jacobian, diagonal, slope = jacobian[:, :, free], diagonal[:, free], slope[:, free]
-    gradient = (jacobian.transpose(1, 2) @ (weight * lin.residuals)[..., None])[..., 0] + slope * diagonal
-    scaled = jacobian * torch.maximum(curvature, floor * weight).sqrt()[..., None]
+    cost = _finite((lin.weights * loss).sum(1) + (lin.diagonal * lin.diagonal).sum(1))
+    gradient = ((weight * lin.residuals)[:, None] @ lin.jacobian)[:, 0] + lin.diagonal_slope * lin.diagonal
+    scaled = lin.jacobian * torch.maximum(curvature, floor * weight).sqrt()[..., None]
     hessian = scaled.transpose(1, 2) @ scaled
-    hessian.diagonal(dim1=1, dim2=2).add_(slope * slope)
+    hessian.diagonal(dim1=1, dim2=2).add_(lin.diagonal_slope * lin.diagonal_slope)
+    if free is not None:
+        gradient, hessian = gradient[:, free], hessian[:, free[:, None], free]
     return _Quadratic(cost, gradient, hessian)
 
 
@@ -163,6 +161,7 @@ def minimise(
     start: Float[Tensor, "B X"],
     options: SolverOptions | None = None,
     *,
+    cost: Cost | None = None,
     free: Bool[Tensor, " D"] | None = None,
     trace: bool = False,
 ) -> Solution:
@@ -172,6 +171,8 @@ def minimise(
         evaluate: maps unknowns (b, X) and the items (b,) they belong to, to a Linearization.
         retract: applies a step (b, D) to unknowns (b, X); plain addition where unknowns are numbers.
         start: where each item starts.
+        cost: maps unknowns and items to costs, where that is cheaper than `total_cost(evaluate(...))`. Many steps are
+            rejected, and those then need no Jacobian.
         free: which of the D step directions may move; all by default.
         trace: record every item's cost after every iteration.
 
@@ -180,7 +181,8 @@ def minimise(
     """
     options = options or SolverOptions()
     chunks = torch.arange(start.shape[0], device=start.device).split(options.chunk)
-    parts = [_minimise_chunk(evaluate, retract, start, items, options, free, trace) for items in chunks]
+    cost = cost or (lambda x, items: total_cost(evaluate(x, items)))
+    parts = [_minimise_chunk(evaluate, cost, retract, start, items, options, free, trace) for items in chunks]
     joined = [torch.cat([getattr(p, name) for p in parts]) for name in ("x", "cost", "status", "iterations")]
     return Solution(*joined, _join_traces([p.trace for p in parts]))
 
@@ -191,33 +193,29 @@ def _join_traces(traces: list[list[Tensor]]) -> list[Tensor]:
     return [torch.cat(costs) for costs in zip(*padded, strict=True)]
 
 
-def _minimise_chunk(evaluate, retract, start, items, options, free, trace) -> Solution:
+def _minimise_chunk(evaluate, cost, retract, start, items, options, free, trace) -> Solution:
     x = start[items].clone()
     index = None if free is None else free.nonzero()[:, 0]
-    model = _quadratic(evaluate(x, items), index, options.curvature_floor)
-    width = len(index) if index is not None else model.gradient.shape[1]
-    full_width = free.shape[0] if free is not None else width
-    best = Solution(x, model.cost, torch.full_like(items, MAX_ITERATIONS), torch.zeros_like(items))
-    best.status[~torch.isfinite(model.cost)] = FAILED
-    active = torch.isfinite(model.cost).nonzero()[:, 0]
-    model.select(active)
+    best = Solution(x, cost(x, items), torch.full_like(items, MAX_ITERATIONS), torch.zeros_like(items))
+    best.status[~torch.isfinite(best.cost)] = FAILED
+    active = torch.isfinite(best.cost).nonzero()[:, 0]
+    model = _quadratic(evaluate(x[active], items[active]), index, options.curvature_floor)
+    model.cost = best.cost[active]
     damping = torch.full_like(model.cost, options.damping)
     quiet = torch.zeros_like(active)
     for _ in range(options.max_iterations):
         if len(active) == 0:
             break
         reduced, promised, good = _solve(model, damping)
-        step = reduced if index is None else reduced.new_zeros(len(active), full_width).index_copy(1, index, reduced)
+        step = reduced if index is None else reduced.new_zeros(len(active), len(free)).index_copy(1, index, reduced)
         trial = retract(best.x[active], step)
-        there = _quadratic(evaluate(trial, items[active]), index, options.curvature_floor)
-        accepted = good & (there.cost < model.cost)
-        gain = torch.where(accepted, model.cost - there.cost, promised.clamp_min(0))
-        small = good & (gain < options.tolerance * model.cost)
-        quiet = torch.where(small, quiet + 1, torch.zeros_like(quiet))
+        there = cost(trial, items[active])
+        accepted = good & (there < model.cost)
+        gain = torch.where(accepted, model.cost - there, promised.clamp_min(0))
+        quiet = torch.where(good & (gain < options.tolerance * model.cost), quiet + 1, torch.zeros_like(quiet))
         best.x[active] = torch.where(accepted[:, None], trial, best.x[active])
         best.iterations[active] += 1
-        model.keep(accepted, there)
-        best.cost[active] = model.cost
+        model.cost = best.cost[active] = torch.where(accepted, there, model.cost)
         damping = damping * torch.where(accepted, options.damping_down, options.damping_up)
         damping.clamp_(min=options.damping_min)
         if trace:
@@ -226,6 +224,10 @@ def _minimise_chunk(evaluate, retract, start, items, options, free, trace) -> So
         if done.any():
             best.status[active[done]] = CONVERGED
             left = (~done).nonzero()[:, 0]
-            active, damping, quiet = active[left], damping[left], quiet[left]
+            active, damping, quiet, accepted = active[left], damping[left], quiet[left], accepted[left]
             model.select(left)
+        moved = accepted.nonzero()[:, 0]
+        if len(moved):
+            here = active[moved]
+            model.put(moved, _quadratic(evaluate(best.x[here], items[here]), index, options.curvature_floor))
     return best

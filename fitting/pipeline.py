@@ -28,10 +28,11 @@ from bodyfit.fitting.camera import project
 from bodyfit.fitting.frames import Frame
 from bodyfit.fitting.initialise import StartConfig, Starter
 from bodyfit.fitting.landmark_model import LandmarkModel
-from bodyfit.fitting.levenberg_marquardt import CONVERGED, FAILED, Solution, SolverOptions, minimise
+from bodyfit.fitting.levenberg_marquardt import CONVERGED, FAILED, Solution, SolverOptions
 from bodyfit.fitting.observations import CONFIDENT, Observations, observe, person_size
 from bodyfit.fitting.previous import Parameters
 from bodyfit.fitting.problem import BodyProblem, Chart, EnergyConfig
+from bodyfit.fitting.stages import StageConfig, solve_in_stages
 from bodyfit.fitting.start_network import StartNetwork, load_start_network
 from bodyfit.prior import VPoser, load_prior
 
@@ -50,8 +51,8 @@ class FitConfig:
     """How it is lowered."""
     refine_focal: bool = False
     """Also refine the focal length around its guess, where perspective shows it."""
-    wide_iterations: int = 10
-    """Steps of everything under the starts' wide robust scale, before the energy's own: far-off hands come home."""
+    stages: StageConfig = field(default_factory=StageConfig)
+    """How the way to the minimum is made easier."""
     ambiguous_margin: float = 0.1
     """A person is called ambiguous when the second-best start ends within this share of the best one's cost."""
 
@@ -110,27 +111,17 @@ class Fitter:
             starts = starter.best_starts(seen, partial(self._problem, model=model), config.energy)
         else:
             starts = init[:, None]
-        people, tries = starts.shape[:2]
-        several = seen.repeat(tries)
         blocks = [name for name in self.chart.layout.slices if name != "log_focal" or config.refine_focal]
-        free = self.chart.layout.mask(*blocks).to(self.device)
-        wide = replace(config.energy, robust_sigmas=max(config.start.robust_sigmas, config.energy.robust_sigmas))
-        x, steps_before = starts.flatten(0, 1), 0
-        if config.wide_iterations and wide != config.energy:
-            options = replace(config.solver, max_iterations=config.wide_iterations, tolerance=1e-2)
-            near = minimise(
-                self._problem(several, wide, model=model).evaluate, self.chart.retract, x, options, free=free
-            )
-            x, steps_before = near.x, near.iterations
-        problem = self._problem(several, model=model)
-        tried = minimise(problem.evaluate, self.chart.retract, x, config.solver, free=free)
-        cost = tried.cost.view(people, tries)
-        order = cost.argsort(dim=1)
-        rows = torch.arange(people, device=self.device)
-        flat = rows * tries + order[:, 0]
-        runner_up = cost[rows, order[:, 1]] if tries > 1 else torch.full_like(cost[:, 0], torch.nan)
-        steps = (tried.iterations + steps_before).view(people, tries).sum(1)
-        return Solution(tried.x[flat], tried.cost[flat], tried.status[flat], steps), runner_up
+        return solve_in_stages(
+            partial(self._problem, model=model),
+            seen,
+            starts,
+            config.energy,
+            self.chart,
+            free=self.chart.layout.mask(*blocks).to(self.device),
+            stages=config.stages,
+            options=config.solver,
+        )
 
     def fit(self, frames: Sequence[Frame], *, init: Sequence[Parameters | None] | None = None) -> list[FitResult]:
         """Fit all people of all frames; results in their order, failures included.

@@ -20,7 +20,7 @@ from bodyfit.fitting import residuals as terms
 from bodyfit.fitting.camera import NEAREST_M, project, projection_jacobian
 from bodyfit.fitting.chain_rule import ChainRule
 from bodyfit.fitting.landmark_model import LandmarkModel, LandmarkState
-from bodyfit.fitting.levenberg_marquardt import Linearization, geman_mcclure
+from bodyfit.fitting.levenberg_marquardt import Linearization, total_cost
 from bodyfit.fitting.observations import Observations
 from bodyfit.fitting.rotations import left_jacobian
 from bodyfit.prior.decoder_tangent import decode, decode_with_tangent
@@ -37,6 +37,8 @@ class EnergyConfig:
     """Expected keypoint error as a share of the person's size in the image: the unit of the reprojection residuals."""
     robust_sigmas: float = 5.0
     """Geman-McClure scale of the reprojection residuals, in those units; inf for plain squares."""
+    robust_px: float | None = None
+    """Geman-McClure scale in pixels instead, whatever the person's size, as in SMPLify-X."""
     body: float = 1.0
     """Weight of body points."""
     hands: float = 1.0
@@ -56,7 +58,9 @@ class EnergyConfig:
     expression_sigma: float = 1.0
     """Standard deviation of the expression numbers."""
     jaw_sigma: float = 0.15
-    """Standard deviation of the jaw's rotation, rad."""
+    """Standard deviation of the jaw's opening, rad."""
+    jaw_sideways_sigma: float = 0.15
+    """Standard deviation of the jaw's other two rotations, rad."""
     hand_sigma: float = 1.0
     """Standard deviation of the hands' numbers, in those of their principal components."""
     hand_components: int = 12
@@ -65,6 +69,8 @@ class EnergyConfig:
     """The smaller, the more elbows and knees that bend the wrong way cost; inf switches the term off."""
     log_focal_sigma: float = 0.15
     """Standard deviation of log(focal / guess) where the focal length is refined."""
+    depth_sigma_m: float = float("inf")
+    """Standard deviation, m, of the distance about the one that the problem is given as expected; inf: no such term."""
     softness: float = 0.0
     """Width over which the kinks of the decoder's activations are rounded; 0: the decoder as it is. The solver needs a
     tenth of the iterations where it first goes most of the way on a rounded decoder (0.1, then 0.03)."""
@@ -169,8 +175,16 @@ class BodyProblem:
     """
 
     def __init__(
-        self, chart: Chart, model: LandmarkModel, prior: VPoser, observations: Observations, energy: EnergyConfig
+        self,
+        chart: Chart,
+        model: LandmarkModel,
+        prior: VPoser,
+        observations: Observations,
+        energy: EnergyConfig,
+        *,
+        expected_depth_m: Float[Tensor, " B"] | None = None,
     ):
+        self.expected_depth_m = expected_depth_m
         self.chart, self.model, self.energy, self.observations = chart, model, energy, observations
         self.part_weight = _part_weights(model, energy)
         self.chains = {"latent": ChainRule(model, list(range(1, NUM_BODY_JOINTS + 1)))}
@@ -189,8 +203,10 @@ class BodyProblem:
         sigma = torch.full((layout.size,), torch.inf, **to)
         for name in ("betas", "expression"):
             sigma[layout[name]] = getattr(energy, f"{name}_sigma")
-        sigma[layout["jaw_pose"]] = energy.jaw_sigma
+        if self.chart.has_jaw:
+            sigma[layout["jaw_pose"]] = torch.tensor([energy.jaw_sigma] + [energy.jaw_sideways_sigma] * 2, **to)
         sigma[layout["log_focal"]] = energy.log_focal_sigma
+        sigma[layout["transl"].stop - 1] = energy.depth_sigma_m if self.expected_depth_m is not None else torch.inf
         for side, (_, _, basis) in self.chart.hands.items():
             # Components are not of one size in all files: the prior is on the angles they make.
             sigma[layout[f"{side}_hand"]] = energy.hand_sigma / basis.norm(dim=1).clamp_min(1e-6)
@@ -230,15 +246,17 @@ class BodyProblem:
         return self.model(rotations, self.chart.shape(x), x[:, self.chart.layout["transl"]], derivatives=False)
 
     def cost(self, x: Float[Tensor, "B D"], chunk: int = 512) -> Float[Tensor, " B"]:
-        """Cost of everyone at x, without derivatives: their reprojection and the diagonal priors."""
-        costs = []
-        for items in torch.arange(len(x), device=x.device).split(chunk):
-            seen, part = self.observations.select(items), x[items]
-            rows = self._reprojection_rows(self.landmarks(part), self.focal(part, seen.focal_px), seen)[0]
-            weights = (seen.weights * self.part_weight)[..., None]
-            loss, _, _ = geman_mcclure(rows, rows.new_tensor(self.energy.robust_sigmas))
-            costs.append((weights * loss).sum((1, 2)) + ((part * self.prior_slope) ** 2).sum(1))
-        return torch.nan_to_num(torch.cat(costs), nan=torch.inf, posinf=torch.inf)
+        """Cost of everyone at x, without derivatives."""
+        return torch.cat([self.costs(x[items], items) for items in torch.arange(len(x), device=x.device).split(chunk)])
+
+    def costs(self, x: Float[Tensor, "B D"], items: Int[Tensor, " B"]) -> Float[Tensor, " B"]:
+        """Cost at x for the people `items`: what `total_cost(evaluate(x, items))` is, at a sixth of its price."""
+        seen = self.observations.select(items)
+        body = self.chart.decode(x, self.energy.softness)
+        rotations, transl = self.chart.rotations(x, body), x[:, self.chart.layout["transl"]]
+        state = self.model(rotations, self.chart.shape(x), transl, derivatives=False)
+        rows, _ = self._reprojection_rows(state, self.focal(x, seen.focal_px), seen)
+        return total_cost(self._assemble(x, items, rows, None, seen, body, None))
 
     def _reprojection_rows(self, state, focal, seen) -> tuple[Float[Tensor, "B K 2"], Float[Tensor, "B K 2"]]:
         """Residuals (infinite where a seen point is behind the camera, zero where unseen) and projected pixels."""
@@ -257,7 +275,7 @@ class BodyProblem:
         unit = self.energy.sigma_share * seen.size_px
         rows, points_px = self._reprojection_rows(state, focal, seen)
         jacobian = self._reprojection_jacobian(x, state, tangent, focal, seen, unit, points_px)
-        return self._assemble(x, rows, jacobian, seen.weights * self.part_weight, body, tangent)
+        return self._assemble(x, items, rows, jacobian, seen, body, tangent)
 
     def _reprojection_jacobian(self, x, state, tangent, focal, seen, unit, points_px) -> Float[Tensor, "B K 2 D"]:
         layout, batch, count = self.chart.layout, x.shape[0], len(self.model.names)
@@ -295,34 +313,53 @@ class BodyProblem:
             blocks[f"{side}_hand"] = (turn @ basis.T.unflatten(0, (15, 3))).flatten(1, 2)
         return blocks
 
-    def _assemble(self, x, rows, jacobian, weights, body, tangent) -> Linearization:
-        """Stack the reprojection rows, the root-relative ones, bending, and the pose prior where it is not diagonal."""
-        energy, layout = self.energy, self.chart.layout
-        batch = x.shape[0]
-        stacks = [(rows.flatten(1), jacobian.flatten(1, 2), weights.repeat_interleave(2, 1), energy.robust_sigmas)]
+    def _assemble(self, x, items, rows, jacobian, seen, body, tangent) -> Linearization:
+        """Stack the terms; without a Jacobian where None is given."""
+        weights, wanted = seen.weights * self.part_weight, jacobian is not None
+        scale = x.new_full((1, 1), self.energy.robust_sigmas)
+        if self.energy.robust_px is not None:
+            scale = (self.energy.robust_px / (self.energy.sigma_share * seen.size_px))[:, None]
+        moved = jacobian.flatten(1, 2) if wanted else None
+        stacks = [(rows.flatten(1), moved, weights.repeat_interleave(2, 1), scale)]
         for anchor, members, weight in self.relative:
             both = weights.index_select(1, members) * (weights[:, anchor : anchor + 1] > 0) * weight
-            moved = terms.relative(jacobian, anchor, members).flatten(1, 2)
+            moved = terms.relative(jacobian, anchor, members).flatten(1, 2) if wanted else None
             apart = terms.relative(rows, anchor, members).flatten(1)
-            stacks.append((apart, moved, both.repeat_interleave(2, 1), energy.robust_sigmas))
-        if energy.bending_sigma != torch.inf:
-            rotvec = roma.rotmat_to_rotvec(body[:, self.bending_joints])
-            angles = (rotvec * self.bending_axes).sum(-1)
-            bent = terms.bending(angles, self.bending_signs) / energy.bending_sigma
-            slope = terms.bending_tangent(rotvec, tangent[:, self.bending_joints], self.bending_axes)
-            turned = x.new_zeros(batch, 4, layout.size)
-            turned[..., layout["latent"]] = (bent * self.bending_signs)[..., None] * slope
-            stacks.append((bent, turned, torch.ones_like(bent), torch.inf))
+            stacks.append((apart, moved, both.repeat_interleave(2, 1), scale))
+        if self.energy.bending_sigma != torch.inf:
+            stacks.append(self._bending(body, tangent))
         if self.whitener is not None:
-            distance = terms.mahalanobis(x[:, layout["latent"]], self.latent_mean, self.whitener)
-            moved = x.new_zeros(batch, distance.shape[1], layout.size)
-            moved[..., layout["latent"]] = self.whitener
-            stacks.append((distance, moved, torch.ones_like(distance), torch.inf))
-        scale = torch.cat([x.new_full((r.shape[1],), s) for r, _, _, s in stacks])[None]
-        residual, slope, weight, _ = zip(*stacks, strict=True)
+            stacks.append(self._mahalanobis(x, wanted))
+        residual, slope, weight, scales = zip(*stacks, strict=True)
+        scales = torch.cat(
+            [s.expand(s.shape[0], r.shape[1]).expand_as(r) for r, s in zip(residual, scales, strict=True)], 1
+        )
+        slope = torch.cat(slope, dim=1) if wanted else None
         diagonal = x * self.prior_slope
-        together = (torch.cat(p, dim=1) if len(p) > 1 else p[0] for p in (residual, slope, weight))
-        return Linearization(*together, scale, diagonal, self.prior_slope.expand_as(diagonal))
+        if self.expected_depth_m is not None:
+            z = self.chart.layout["transl"].stop - 1
+            diagonal[:, z] = (x[:, z] - self.expected_depth_m[items]) * self.prior_slope[z]
+        weight, slopes = torch.cat(weight, dim=1), self.prior_slope.expand_as(diagonal)
+        return Linearization(torch.cat(residual, dim=1), slope, weight, scales, diagonal, slopes)
+
+    def _bending(self, body, tangent) -> tuple[Tensor, Tensor | None, Tensor, Tensor]:
+        layout = self.chart.layout
+        rotvec = roma.rotmat_to_rotvec(body[:, self.bending_joints])
+        bent = terms.bending((rotvec * self.bending_axes).sum(-1), self.bending_signs) / self.energy.bending_sigma
+        turned = None
+        if tangent is not None:
+            slope = terms.bending_tangent(rotvec, tangent[:, self.bending_joints], self.bending_axes)
+            turned = body.new_zeros(len(body), 4, layout.size)
+            turned[..., layout["latent"]] = (bent * self.bending_signs)[..., None] * slope
+        return bent, turned, torch.ones_like(bent), bent.new_full((1, 1), torch.inf)
+
+    def _mahalanobis(self, x, wanted: bool) -> tuple[Tensor, Tensor | None, Tensor, Tensor]:
+        layout, moved = self.chart.layout, None
+        distance = terms.mahalanobis(x[:, layout["latent"]], self.latent_mean, self.whitener)
+        if wanted:
+            moved = x.new_zeros(len(x), distance.shape[1], layout.size)
+            moved[..., layout["latent"]] = self.whitener
+        return distance, moved, torch.ones_like(distance), x.new_full((1, 1), torch.inf)
 
 
 def _part_weights(model: LandmarkModel, energy: EnergyConfig) -> Float[Tensor, " K"]:

@@ -18,10 +18,13 @@ from bodyfit.fitting.frames import CameraOptions
 from bodyfit.fitting.initialise import StartConfig
 from bodyfit.fitting.levenberg_marquardt import SolverOptions
 from bodyfit.fitting.pipeline import FitConfig, Fitter
+from bodyfit.fitting.stages import StageConfig
 
 SAMPLES = Path(__file__).parents[2] / "data" / "assets" / "samples"
 QUICK = FitConfig(
-    start=StartConfig(followed=1, iterations=2, finished=1), solver=SolverOptions(max_iterations=3), wide_iterations=2
+    start=StartConfig(followed=1, iterations=2, finished=1),
+    solver=SolverOptions(max_iterations=3),
+    stages=StageConfig(wide_iterations=2, soft_iterations=2, sharp_iterations=2),
 )
 
 

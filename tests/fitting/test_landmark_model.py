@@ -99,7 +99,7 @@ def test_camera_view_takes_the_contour_of_the_same_head_seen_upright(corrected_b
     turned[:, :3] = roma.rotmat_to_rotvec(flip @ roma.rotvec_to_rotmat(pose[:, :3]))
     _, seen = _ours(corrected_body, turned, shape, 0 * transl, contour_view="camera")
     pelvis = upright.points[:, :1]  # the root turns about itself
-    torch.testing.assert_close(seen.points - pelvis, (upright.points - pelvis) @ flip, rtol=0, atol=1e-10)
+    torch.testing.assert_close(seen.points - pelvis, (upright.points - pelvis) @ flip, rtol=0, atol=1e-7)
 
 
 def test_levers_are_the_derivative_in_small_turns_of_each_joint(body):

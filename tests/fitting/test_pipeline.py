@@ -12,6 +12,7 @@ from bodyfit.data.landmarks import BODY, LANDMARK_INDEX, LANDMARK_NAMES
 from bodyfit.fitting.frames import CameraOptions, Frame
 from bodyfit.fitting.pipeline import FitConfig, Fitter, pick_device
 from bodyfit.fitting.previous import PreviousResults
+from bodyfit.fitting.stages import StageConfig
 
 SAMPLES = Path(__file__).parents[2] / "data" / "assets" / "samples"
 
@@ -95,7 +96,7 @@ def test_a_person_does_not_depend_on_the_others(frames):
 
 def test_float32_stops_where_float64_would(fitter, frames, results):
     """Going on from a float32 result in float64 lowers the cost by 5 % at most: precision ends no fit early."""
-    exact = Fitter(dtype=torch.float64, config=FitConfig(wide_iterations=0))
+    exact = Fitter(dtype=torch.float64, config=FitConfig(stages=StageConfig(0, soft_iterations=0, sharp_iterations=0)))
     starts = [{k: v[0] for k, v in result.parameters().items()} for result in results]
     for single, double in zip(results, exact.fit(frames, init=starts), strict=True):
         assert single.cost < 1.05 * double.cost

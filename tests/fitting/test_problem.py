@@ -115,6 +115,7 @@ def test_a_seen_point_behind_the_camera_is_no_solution(body, random_prior):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_people_are_found_from_near_their_truth(body, random_prior, dtype):
     priors_off = {"latent_sigma": 1e2, "betas_sigma": 1e2, "expression_sigma": 1e2, "jaw_sigma": 10, "hand_sigma": 1e2}
+    priors_off["jaw_sideways_sigma"] = 10
     loose = EnergyConfig(robust_sigmas=torch.inf, **priors_off)
     problem, truth = _problem(body, random_prior, loose, dtype, batch=6, noise=0.0)
     free = ~problem.chart.layout.mask("log_focal")
@@ -124,7 +125,8 @@ def test_people_are_found_from_near_their_truth(body, random_prior, dtype):
     focal = problem.focal(solution.x, problem.observations.focal_px)
     error = project(problem.landmarks(solution.x).points, focal, problem.observations.center_px)
     error = (error - problem.observations.targets_px).norm(dim=-1) / problem.observations.size_px[:, None]
-    assert error[seen].max() < 0.002  # of the person's size
+    assert error[seen].median() < 5e-4  # of the person's size
+    assert error[seen].max() < 0.02
 
 
 def test_a_person_does_not_feel_the_others(body, random_prior):
@@ -163,3 +165,24 @@ def test_nan_keypoints_fail_one_person_only(body, random_prior):
 def test_an_unknown_pose_prior_is_refused(body, random_prior):
     with pytest.raises(ValueError, match="pose_prior must be"):
         _problem(body, random_prior, EnergyConfig(pose_prior="gaussian"))
+
+
+@pytest.mark.parametrize(
+    "energy", [EnergyConfig(), EVERY_TERM, EnergyConfig(robust_px=20.0)], ids=["default", "every", "px"]
+)
+def test_costs_without_derivatives_are_those_with(body, random_prior, energy):
+    problem, truth = _problem(body, random_prior, energy)
+    items = torch.tensor([2, 0])
+    expected = total_cost(problem.evaluate(truth[items], items))
+    torch.testing.assert_close(problem.costs(truth[items], items), expected)
+    torch.testing.assert_close(problem.cost(truth)[items], expected)
+
+
+def test_an_expected_depth_pulls(body, random_prior):
+    problem, truth = _problem(body, random_prior, EnergyConfig(), noise=0.0)
+    z = problem.chart.layout["transl"].stop - 1
+    held = BodyProblem(
+        problem.chart, problem.model, random_prior, problem.observations, EnergyConfig(depth_sigma_m=0.5),
+        expected_depth_m=truth[:, z] + 1,
+    )  # fmt: skip
+    torch.testing.assert_close(held.cost(truth) - problem.cost(truth), torch.full((3,), 4.0, dtype=truth.dtype))
