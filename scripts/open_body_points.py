@@ -1,4 +1,4 @@
-"""The 21 extra points of SMPL-X's joints: nose, eyes, ears, toes, heels and finger tips, as vertices of the open body."""
+"""The 21 extra points of SMPL-X's joints: nose, eyes, ears, toes, heels and finger tips, as vertices."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ RIGHT_LID_MARGIN = (0, 54, 47, 41)
 
 
 def extra_points(source: MakeHuman, surface: Surface, template: Float[np.ndarray, "V 3"]) -> dict[str, int]:
-    """Vertex of each extra point, as detectors mark them: eyes on the pupil, ears on the tragus, toes and fingers at the tip."""
+    """Vertex of each extra point as detectors mark it: eyes on the pupil, ears on the tragus, digits at the tip."""
     left = {
         "left_eye": _pupil(source, surface, template),
         "left_ear": int(surface.mirror[surface.index(RIGHT_TRAGUS)]),

@@ -1,7 +1,7 @@
 """SMPL-X's skeleton on MakeHuman's body: joints, merged blend weights, and shapes brought into the T-pose.
 
-MakeHuman has 163 bones, SMPL-X 55 joints. A joint takes the blend weights of all bones that merge into it. Joint places are linear in
-MakeHuman's vertices (means of joint cubes, some shifted to where the joint is in an anatomy book).
+MakeHuman has 163 bones, SMPL-X 55 joints. A joint takes the blend weights of all bones that merge into it. Joint places
+are linear in MakeHuman's vertices (means of joint cubes, some shifted to where the joint is in an anatomy book).
 """
 
 from __future__ import annotations
@@ -181,7 +181,7 @@ class TPosed:
     joints: Float[np.ndarray, "S 55 3"]
 
 
-# Directions of the T-pose. Thighs lean out as far as MakeHuman's, lower legs are vertical; arms and fingers lie along x.
+# The T-pose: thighs lean out as far as MakeHuman's, lower legs are vertical, arms and fingers lie along x.
 THIGH = np.array([0.139, -1.0, 0.0])
 SPLAY_DEGREES = {"index": 5.0, "middle": 0.0, "ring": -4.0, "pinky": -9.0}
 
@@ -189,7 +189,8 @@ SPLAY_DEGREES = {"index": 5.0, "middle": 0.0, "ring": -4.0, "pinky": -9.0}
 def bring_to_t_pose(source: MakeHuman, surface: Surface, vertices: Float[np.ndarray, "S N 3"]) -> TPosed:
     """Undo MakeHuman's pose by the inverse of its blended transforms, x_T = (sum_j w_j A_j)^-1 x.
 
-    With the inverse, posing the T-posed body back gives MakeHuman's sculpted shape exactly, so arms hanging down look as sculpted.
+    With the inverse, posing the T-posed body back gives MakeHuman's sculpted shape exactly, so arms hanging down look
+    as sculpted.
 
     Args:
         vertices: S symmetric bodies in MakeHuman's pose.
@@ -197,7 +198,7 @@ def bring_to_t_pose(source: MakeHuman, surface: Surface, vertices: Float[np.ndar
     posed, rest = [], []
     sparse_weights = scipy.sparse.csr_matrix(surface.weights)
     parents = joint_parents()
-    for body in vertices:
+    for body in vertices.astype(float):
         joints = place_joints(source, body)
         rotations = _rotations_from_t_pose(source, body, joints)
         t_joints = np.zeros_like(joints)

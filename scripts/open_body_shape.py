@@ -6,11 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.optimize
+import scipy.sparse
 from jaxtyping import Bool, Float
 
 from bodyfit.data.landmarks import JOINT_NAMES
 from bodyfit.scripts.open_body_makehuman import RACES, MakeHuman
 from bodyfit.scripts.open_body_rig import JOINT_INDEX, Surface, TPosed, bring_to_t_pose, mirrored_joints
+
+DEEP_JOINTS = ("pelvis", "spine1", "spine2", "spine3", "neck", "head", "collar", "hip", "knee", "shoulder")
+WIDE_REACH = 0.2  # metres
 
 STATURE_METRES = {"male": (1.78, 0.08), "female": (1.62, 0.08)}  # mean and standard deviation
 
@@ -76,6 +80,11 @@ class Population:
     bodies: TPosed
     male: Bool[np.ndarray, " S"]
 
+    def of(self, gender: str) -> Population:
+        """The men, the women, or ("neutral") all."""
+        kept = {"neutral": self.male | True, "male": self.male, "female": ~self.male}[gender]
+        return Population(TPosed(self.bodies.vertices[kept], self.bodies.joints[kept]), self.male[kept])
+
 
 def sample_population(source: MakeHuman, surface: Surface, count: int, seed: int) -> Population:
     """Draw half men, half women of 18 to about 75 years; the same ones for the same seed."""
@@ -93,29 +102,52 @@ def sample_makehuman_shapes(
     _, macro = source.macro_targets
     pairs = [(strength, *pair) for strength, group in LOCAL_TARGETS.items() for pair in group]
     local = np.stack([_both_sides(source, name) for _, *pair in pairs for name in pair]).astype(np.float32)
-    strength = rng.normal(size=(len(male), len(pairs))) * np.array([entry[0] for entry in pairs])
-    strength = np.clip(strength, -1, 1)
+    strength = np.clip(rng.normal(size=(len(male), len(pairs))) * np.array([entry[0] for entry in pairs]), -1, 1)
     local_weights = np.stack([np.maximum(-strength, 0), np.maximum(strength, 0)], axis=2).reshape(len(male), -1)
-    rest = source.vertices + np.tensordot(local_weights, local, 1)
-
-    # Stature is linear in the height trait: two evaluations give the value that meets the drawn stature.
     mean, deviation = np.where(male[:, None], STATURE_METRES["male"], STATURE_METRES["female"]).T
-    wanted = mean + deviation * np.clip(rng.normal(size=len(male)), -2.7, 2.7)
+    stature = mean + deviation * np.clip(rng.normal(size=len(male)), -2.7, 2.7)
+
+    # Stature is linear in the height trait: the bodies of height 0 and 1 give the value that meets the drawn stature.
+    macro_weights = [source.macro_weights({**traits, "height": np.full(len(male), h)}) for h in (0.0, 1.0)]
     skin = np.unique([vertex for face in source.groups["body"] for vertex in face])
-    ends = [
-        rest + np.tensordot(source.macro_weights({**traits, "height": np.full(len(male), h)}), macro, 1)
-        for h in (0.0, 1.0)
-    ]
-    short, tall = (np.ptp(end[:, skin, 1], axis=1) for end in ends)
-    height = ((wanted - short) / (tall - short))[:, None, None]
-    shapes = (1 - height) * ends[0] + height * ends[1]
-    return (shapes + shapes[:, source.mirror] * np.array([-1, 1, 1])) / 2
+    smooth = smooth_nipples(source)
+    shapes = np.empty((len(male), *source.vertices.shape), np.float32)
+    for start in range(0, len(male), 50):
+        some = slice(start, start + 50)
+        rest = source.vertices.astype(np.float32) + np.tensordot(local_weights[some].astype(np.float32), local, 1)
+        short, tall = (rest + np.tensordot(w[some].astype(np.float32), macro, 1) for w in macro_weights)
+        low, high = np.ptp(short[:, skin, 1], axis=1), np.ptp(tall[:, skin, 1], axis=1)
+        height = ((stature[some] - low) / (high - low))[:, None, None]
+        bodies = short + height * (tall - short)
+        bodies = (bodies + bodies[:, source.mirror] * np.array([-1, 1, 1])) / 2
+        shapes[some] = np.stack([smooth @ body for body in bodies])
+    return shapes
+
+
+def smooth_nipples(source: MakeHuman) -> scipy.sparse.csr_matrix:
+    """Matrix (N, N) that puts the smoothest skin (Laplace's equation) in place of the nipples."""
+    moved = [np.abs(source.target(f"breast/nipple-{what}-incr")).sum(1) for what in ("size", "point")]
+    inner = np.flatnonzero(np.any(np.array(moved) > 1e-4, axis=0))
+    quads = [face for face in source.groups["body"] if np.isin(face, inner).any()]
+    edges = np.unique(
+        [pair for face in quads for i in range(4) for pair in ((face[i], face[i - 1]), (face[i - 1], face[i]))], axis=0
+    )
+    edges = edges[np.isin(edges[:, 0], inner)]
+    count = len(source.vertices)
+    adjacency = scipy.sparse.csr_matrix((np.ones(len(edges)), edges.T), shape=(count, count))[inner]
+    average = scipy.sparse.diags(1 / adjacency.sum(1).A1) @ adjacency
+    system = np.eye(len(inner)) - average[:, inner].toarray()
+    outer = average.toarray()
+    outer[:, inner] = 0
+    result = scipy.sparse.identity(count, format="lil")
+    result[inner] = np.linalg.solve(system, outer)
+    return result.tocsr()
 
 
 def _sample_traits(male: Bool[np.ndarray, " S"], rng: np.random.Generator) -> dict[str, np.ndarray]:
     """MakeHuman's traits. Fat people have high weight and low muscle tone there; both follow one `fat` number."""
     count = len(male)
-    fat = np.clip(rng.normal(0.15, 0.5, count), -0.8, 1.25)
+    fat = np.clip(rng.normal(0.25, 0.6, count), -0.85, 1.4)
     traits = {
         "male": np.where(male, rng.uniform(0.85, 1, count), rng.uniform(0, 0.15, count)),
         "age": rng.beta(1.2, 2.5, count) * 0.9,
@@ -144,7 +176,7 @@ class ShapeSpace:
 
 
 def fit_shape_space(vertices: Float[np.ndarray, "S V 3"], surface: Surface, count: int = 10) -> ShapeSpace:
-    """Principal components over skin area (a dense face counts no more than a back); the first is made to grow taller."""
+    """Principal components over skin area (a dense face counts no more than a back); the first grows taller."""
     template = vertices.mean(0)
     area = np.sqrt(vertex_areas(template, surface.faces) + 1e-12)[:, None]
     centred = (vertices - template) * area
@@ -167,6 +199,16 @@ def _volume_change(template: np.ndarray, components: np.ndarray, faces: np.ndarr
     return np.einsum("fa,fak->k", normal, components[faces].mean(1))
 
 
+def reconstruction_error(shape: ShapeSpace, vertices: Float[np.ndarray, "S V 3"], surface: Surface) -> float:
+    """Mean distance in metres between bodies' vertices and their best reconstruction by the components."""
+    area = np.sqrt(vertex_areas(shape.template, surface.faces) + 1e-12)[:, None]
+    basis = (shape.components * area[:, :, None]).reshape(-1, shape.components.shape[2])
+    offsets = vertices - shape.template
+    betas = np.linalg.lstsq(basis, (offsets * area).reshape(len(vertices), -1).T, rcond=None)[0]
+    rest = offsets - np.einsum("vck,ks->svc", shape.components, betas)
+    return float(np.linalg.norm(rest, axis=2).mean())
+
+
 def vertex_areas(vertices: Float[np.ndarray, "V 3"], faces: np.ndarray) -> Float[np.ndarray, " V"]:
     """A third of the area of the triangles around each vertex, square metres."""
     a, b, c = (vertices[faces[:, i]] for i in range(3))
@@ -177,8 +219,8 @@ def vertex_areas(vertices: Float[np.ndarray, "V 3"], faces: np.ndarray) -> Float
 def fit_joint_regressor(population: TPosed, surface: Surface) -> Float[np.ndarray, "55 V"]:
     """Sparse, non-negative, mirror-symmetric weights that give the joints as means of skin vertices.
 
-    Each joint takes vertices that its own or its parent's weights move, near it, and solves a non-negative least squares over all
-    sampled bodies; the solution keeps few of them, and the sum of the weights is held at 1.
+    Each joint takes the skin around it and solves a non-negative least squares over all sampled bodies; the solution
+    keeps few vertices, and the sum of the weights is held at 1.
     """
     regressor = np.zeros((len(JOINT_NAMES), len(surface.vertex_ids)))
     mirrored = mirrored_joints()
@@ -201,16 +243,17 @@ def fit_joint_regressor(population: TPosed, surface: Surface) -> Float[np.ndarra
     return regressor
 
 
-def _candidates(population: TPosed, surface: Surface, joint: int, count: int = 260) -> np.ndarray:
-    mean, place = population.vertices[:60].mean(0), population.joints[:60, joint].mean(0)
-    if "eye" in JOINT_NAMES[joint]:
+def _candidates(population: TPosed, surface: Surface, joint: int, count: int = 500) -> np.ndarray:
+    """Skin that may place a joint: around it, and for joints deep in the trunk all that surrounds them."""
+    name = JOINT_NAMES[joint]
+    if "eye" in name:
         return np.flatnonzero(surface.weights[:, joint] > 0.5)
-    skin = surface.weights[:, [JOINT_INDEX["left_eye_smplhf"], JOINT_INDEX["right_eye_smplhf"]]].sum(1) == 0
-    distance = np.linalg.norm(mean - place, axis=1)
-    near = np.flatnonzero(skin & (distance < 3.0 * distance[skin].min() + 0.01))
-    moved = near[surface.weights[near, joint] > 0.02]
-    chosen = moved if len(moved) >= 20 else near
-    return chosen[:: max(1, len(chosen) // count)]
+    mean, place = population.vertices[:60].mean(0), population.joints[:60, joint].mean(0)
+    eyeballs = surface.weights[:, [JOINT_INDEX["left_eye_smplhf"], JOINT_INDEX["right_eye_smplhf"]]].sum(1) > 0
+    distance = np.where(eyeballs, np.inf, np.linalg.norm(mean - place, axis=1))
+    reach = WIDE_REACH if name.removeprefix("left_") in DEEP_JOINTS else 3.0 * distance.min() + 0.01
+    near = np.flatnonzero(distance < reach)
+    return near[:: max(1, len(near) // count)]
 
 
 def _sparse_mean(
@@ -222,9 +265,8 @@ def _sparse_mean(
     keep = np.arange(points.shape[1])
     for _ in range(2):
         system = np.vstack([rows[:, keep], np.full((1, len(keep)), held)])
-        triangle, rotated = np.linalg.qr(np.column_stack([system, np.append(wanted, held)]), mode="r"), None
-        rotated = triangle[:, -1]
-        solution, _ = scipy.optimize.nnls(triangle[:, :-1], rotated, maxiter=20 * len(keep))
+        triangle = np.linalg.qr(np.column_stack([system, np.append(wanted, held)]), mode="r")
+        solution, _ = scipy.optimize.nnls(triangle[:, :-1], triangle[:, -1], maxiter=20 * len(keep))
         weights = np.zeros(points.shape[1])
         weights[keep] = solution / solution.sum()
         keep = np.flatnonzero(weights > smallest)
