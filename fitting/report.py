@@ -49,16 +49,16 @@ def write_report(
     if not gallery.people:
         raise BodyfitError(f"{gallery.folder / 'summary.json'}: lists no people, so there is nothing to report.")
     people = gallery.sorted()[:max_people]
-    page = Template(_asset("report.html")).substitute(
+    page = Template(page_asset("report.html")).substitute(
         title=escape(title),
         subtitle=escape(_subtitle(gallery)),
-        css=_asset("report.css"),
+        css=page_asset("report.css"),
         tiles=_tiles(gallery),
         plots=_plots(gallery),
         notes=_notes(gallery, len(people)),
         data=_script_safe(_page_data(gallery, people, meshes)),
-        viewer_js=_asset("viewer.js"),
-        report_js=_asset("report.js"),
+        viewer_js=page_asset("viewer.js"),
+        report_js=page_asset("report.js"),
     )
     return write_atomically(path, lambda temporary: temporary.write_text(page, encoding="utf-8"))
 
@@ -203,5 +203,6 @@ def _script_safe(data: dict) -> str:
     return json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
 
 
-def _asset(name: str) -> str:
+def page_asset(name: str) -> str:
+    """Text of a file that our pages are made of."""
     return resources.files("bodyfit.data").joinpath("assets", "pages", name).read_text(encoding="utf-8")

@@ -19,6 +19,7 @@ from bodyfit.data.result import FitResult
 from bodyfit.fitting.colours import VERMILION, person_hex, rgb8, side_hex, status_hex
 from bodyfit.fitting.gallery import ORDERS, Gallery, GalleryPerson
 from bodyfit.fitting.layers import Mesh
+from bodyfit.fitting.page_server import add_lights, start_server
 from bodyfit.fitting.portraits import photo_of
 
 logger = logging.getLogger(__name__)
@@ -26,37 +27,6 @@ logger = logging.getLogger(__name__)
 _LARGEST_PHOTO = 1600  # pixels along the longer side; more only slows the browser down
 _VIEWS = ("camera", "three-quarter", "side", "top")
 _ALL = "all"
-
-
-def import_viser():
-    """viser, or an error that names what to install."""
-    try:
-        import viser
-    except ImportError as error:
-        raise BodyfitError("the viewer needs viser. Install it with: pip install 'bodyfit[view]'") from error
-    return viser
-
-
-def start_server(host: str, port: int):
-    """A viser server dressed the way all our pages are: it asks the internet for nothing."""
-    viser = import_viser()
-    logging.getLogger("websockets").setLevel(logging.WARNING)  # it tells of every connection
-    server = viser.ViserServer(host=host, port=port, label="bodyfit", verbose=False)
-    server.gui.configure_theme(show_logo=False, show_share_button=False)  # sharing would go through a service outside
-    server.gui.main_panel.dock_right()
-    server.scene.configure_environment_map(None)  # the usual ones are fetched from a content network
-    server.scene.configure_default_lights(False)
-    return server
-
-
-def add_lights(server, up: Float[np.ndarray, "3"], forward: Float[np.ndarray, "3"]) -> None:
-    """A key light from the upper left in front, a fill from the right, a sky: as in our pictures."""
-    left = np.cross(up, forward)
-    key, fill = 0.45 * left + 0.75 * up - 0.65 * forward, -0.75 * left + 0.05 * up - 0.55 * forward
-    for name, towards, intensity in (("key", key, 2.4), ("fill", fill, 0.7), ("back", -key, 0.6)):
-        # A directional light shines from where it stands towards the origin.
-        server.scene.add_light_directional(f"/lights/{name}", intensity=intensity, position=tuple(100 * towards))
-    server.scene.add_light_ambient("/lights/sky", intensity=0.7)
 
 
 @dataclass

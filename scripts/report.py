@@ -15,11 +15,12 @@ logger = logging.getLogger(__name__)
 class ReportCommand:
     """Write one self-contained HTML file about a run: contact sheet, figures, plots, each body to turn.
 
-    The file needs no server and no network; 200 people on 200 photos take about 25 MB.
+    Of a folder that `bodyfit prior train` fills it shows the curves, the latest sheets and the model card. The file
+    needs no server and no network; 200 people on 200 photos take about 25 MB.
     """
 
     out: Annotated[Path, tyro.conf.Positional]
-    """Results folder that `bodyfit fit PHOTOS -o OUT` wrote."""
+    """Results folder that `bodyfit fit PHOTOS -o OUT` wrote, or RUN of `bodyfit prior train`."""
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
     """HTML file to write; OUT/report.html by default."""
     title: str = "bodyfit report"
@@ -34,10 +35,14 @@ class ReportCommand:
     def run(self) -> int:
         from bodyfit.fitting.gallery import open_gallery
         from bodyfit.fitting.report import write_report
+        from bodyfit.fitting.training_report import CURVES, write_training_report
 
-        gallery = open_gallery(self.out)
         path = self.output or self.out / "report.html"
-        write_report(gallery, path, title=self.title, max_people=self.max_people, meshes=self.meshes)
+        if (self.out / CURVES).is_file():
+            write_training_report(self.out, path, title=self.title)
+        else:
+            gallery = open_gallery(self.out)
+            write_report(gallery, path, title=self.title, max_people=self.max_people, meshes=self.meshes)
         logger.info("wrote %s (%.1f MB)", path, path.stat().st_size / 1e6)
         if self.open:
             webbrowser.open(path.resolve().as_uri())
