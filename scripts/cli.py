@@ -5,12 +5,17 @@ from __future__ import annotations
 import importlib
 import inspect
 import logging
+import os
 import sys
 from collections.abc import Sequence
 
 import tyro
 
 from bodyfit.data.errors import BodyfitError
+
+# Threads that wait for each other should sleep, not spin: on a busy machine spinning made fits ten times slower. OpenMP
+# reads this when PyTorch is loaded, which is after this file.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # name -> (module, class, one line for the overview); imported only when asked for, so that `--help` is quick.
 COMMANDS: dict[str, tuple[str, str, str]] = {

@@ -2,6 +2,8 @@
 
 import importlib.util
 import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before PyTorch is loaded: waiting threads sleep, as in the CLI
 from pathlib import Path
 from types import ModuleType
 
