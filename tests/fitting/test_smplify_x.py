@@ -1,0 +1,97 @@
+"""SMPLify-X's energy: equal to a plain reference through smplx's full forward, and lowered by its five stages."""
+
+import pytest
+import torch
+
+from bodyfit.fitting import smplify_x
+from bodyfit.fitting.camera import project
+from bodyfit.fitting.landmark_model import LandmarkModel
+from bodyfit.fitting.observations import Observations
+from bodyfit.fitting.problem import BodyProblem, Chart, EnergyConfig
+from bodyfit.fitting.reference import Reference
+from bodyfit.fitting.synthetic import SyntheticOptions, make_people, prior_poses
+
+
+@pytest.fixture(scope="module")
+def people(body, random_prior):
+    return make_people(body, prior_poses(random_prior, 4, seed=0), seed=0, options=SyntheticOptions(cropped=0.0))
+
+
+def _seen(people, names, dtype=torch.float64):
+    numbers = (people.keypoints_px, people.confidence, people.focal_px, people.center_px, people.image_size[:, 1])
+    return smplify_x.observe(*(n.double().numpy() for n in numbers), names=names, dtype=dtype)
+
+
+def _unknowns(chart, seed=0):
+    rng = torch.Generator().manual_seed(seed)
+    x = torch.randn(4, chart.layout.size, generator=rng, dtype=torch.float64) * 0.2
+    x[:, chart.layout["global_orient"]] += torch.tensor([3.0, 0, 0])
+    x[:, chart.layout["transl"]] += torch.tensor([0, 0, 5.0])
+    return x
+
+
+@pytest.mark.parametrize("energy", [EnergyConfig(), *map(smplify_x.energy, smplify_x.STAGES)])
+def test_energy_equals_the_plain_reference(body, random_prior, people, energy):
+    prior = random_prior.double()
+    try:
+        model = LandmarkModel(body, dtype=torch.float64)
+        chart = Chart(body, prior, model)
+        seen, x = _seen(people, model.names), _unknowns(chart)
+        ours = BodyProblem(chart, model, prior, seen, energy).cost(x)
+        reference = Reference(body, prior, chart, energy, model.names)
+        with torch.no_grad():
+            plain = torch.stack([reference.cost(x[i], seen.select(torch.tensor([i]))) for i in range(len(x))])
+    finally:
+        random_prior.float()
+    torch.testing.assert_close(ours, plain, rtol=1e-5, atol=0)
+
+
+def test_one_keypoint_by_hand():
+    """The data term for one point 50 px off in x, confidence 0.5, image height 500: (1000/500)^2 0.25 rho(50)."""
+    expected = 4 * 0.25 * (100.0**2 * 50.0**2 / (100.0**2 + 50.0**2))
+    config = smplify_x.energy()
+    unit = config.sigma_share * 500
+    residual, scale = 50 / unit, config.robust_px / unit
+    assert 0.25 * residual**2 * scale**2 / (scale**2 + residual**2) == pytest.approx(expected)
+
+
+def test_neck_and_hips_are_ignored(people):
+    names = ("neck", "left_hip", "right_hip", "nose", "left_knee")
+    assert (_seen(people, names).weights[:, :3] == 0).all()
+    assert (_seen(people, names).weights[:, 4] > 0).any()
+
+
+def test_camera_start_puts_the_torso_where_it_is_seen(body, random_prior):
+    """A body in the prior's mean pose, upright: the camera's stage must find its distance from the torso."""
+    model = LandmarkModel(body)
+    chart = Chart(body, random_prior, model)
+    fit = smplify_x.SmplifyX(chart, model, random_prior)
+    x = torch.zeros(2, chart.layout.size)
+    x[:, 0], x[:, chart.layout["transl"]] = torch.pi, torch.tensor([[0.3, 0.1, 3.0], [-0.2, 0.0, 6.0]])
+    focal, center = torch.full((2,), 1000.0), torch.full((2, 2), 400.0)
+    problem_points = fit.problem(
+        Observations(torch.zeros(2, 144, 2), torch.ones(2, 144), torch.ones(2), focal, center), smplify_x.energy()
+    ).landmarks(x)
+    pixels = project(problem_points.points, focal, center)
+    seen = Observations(pixels, torch.ones(2, 144), torch.full((2,), 800.0), focal, center)
+    found = fit.camera_start(smplify_x.torso_only(seen, model.names, seen.weights))
+    error = (found[:, chart.layout["transl"]] - x[:, chart.layout["transl"]]).norm(dim=1)
+    assert (error < 0.15 * x[:, chart.layout["transl"].stop - 1]).all()
+
+
+def test_stages_end_with_the_energy_itself(body, random_prior):
+    model = LandmarkModel(body)
+    with pytest.raises(ValueError, match="must end with 0"):
+        smplify_x.SmplifyX(Chart(body, random_prior, model), model, random_prior, softness=(0.1,))
+
+
+def test_five_stages_lower_the_cost(body, random_prior, people):
+    model = LandmarkModel(body)
+    chart = Chart(body, random_prior, model)
+    fit = smplify_x.SmplifyX(chart, model, random_prior)
+    seen = _seen(people, model.names, torch.float32)
+    torso = smplify_x.torso_only(seen, model.names, people.confidence)
+    start, end = fit.camera_start(torso), fit.fit(seen, torso)
+    problem = fit.problem(seen, smplify_x.energy())
+    torch.testing.assert_close(problem.cost(end.x), end.cost)
+    assert (end.cost < 0.5 * problem.cost(start)).all()
