@@ -6,10 +6,11 @@ from html import escape
 
 import numpy as np
 
-from bodyfit.fitting.colours import GREY, INK, PEOPLE
+from bodyfit.fitting.colours import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, VERMILION
 
 _WIDTH, _HEIGHT = 360, 200
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 12, 36, 36
+_CURVES = (BLUE, ORANGE, GREEN, PURPLE, VERMILION)
 _FONT = "font-family='system-ui,sans-serif' font-size='11'"
 
 
@@ -80,7 +81,7 @@ def lines_svg(
     y_range = _range(np.concatenate([y for _, y in drawn]))
     parts = []
     for i, (name, (x, y)) in enumerate(curves.items()):
-        colour = PEOPLE[(i * 5) % len(PEOPLE)]  # blue first, then orange: the pair with the most contrast on paper
+        colour = _CURVES[i % len(_CURVES)]
         places = zip(_x(x, *x_range), _y(y - y_range[0], y_range[1] - y_range[0]), strict=True)
         points = " ".join(f"{px:.1f},{py:.1f}" for px, py in places)
         parts.append(f"<polyline points='{points}' fill='none' stroke='{colour}' stroke-width='1.8'/>")

@@ -18,7 +18,7 @@ from bodyfit.fitting.report import page_asset
 
 CURVES = Path("curves") / "metrics.csv"
 
-_SHEETS = 3  # the latest ones
+_SHEETS = 3  # the latest ones, the last first
 _LOGARITHMIC = ("loss",)
 Curve = tuple[list[float], list[float]]
 
@@ -40,7 +40,7 @@ def write_training_report(run: Path | str, path: Path | str, *, title: str) -> P
             lines_svg(series, title=name.replace("_", " "), x_unit="epoch", log_y=name in _LOGARITHMIC)
             for name, series in curves.items()
         ),
-        sheets="".join(_sheet(sheet) for sheet in sorted((run / "sheets").glob("*.png"))[-_SHEETS:]),
+        sheets="".join(_sheet(sheet) for sheet in sorted((run / "sheets").glob("*.png"), reverse=True)[:_SHEETS]),
         card=f"<pre>{escape(card.read_text(encoding='utf-8'))}</pre>" if card.is_file() else "",
     )
     return write_atomically(path, lambda temporary: temporary.write_text(page, encoding="utf-8"))

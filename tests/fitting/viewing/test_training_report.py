@@ -40,7 +40,7 @@ def test_report_of_a_training_run_has_curves_sheets_and_card(run):
     assert ReportCommand(run).run() == 0
     text = (run / "report.html").read_text()
     assert text.count("<polyline") == 3
-    assert re.findall(r"<figcaption[^>]*>([^<]*)", text) == ["epoch 002", "epoch 003", "epoch 004"]
+    assert re.findall(r"<figcaption[^>]*>([^<]*)", text) == ["epoch 004", "epoch 003", "epoch 002"]
     assert "# A &lt;prior&gt;" in text
 
 
