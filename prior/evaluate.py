@@ -14,6 +14,7 @@ from bodyfit.data.body_model import BodyModel
 from bodyfit.data.errors import BodyfitError
 from bodyfit.prior import protocols
 from bodyfit.prior import rotations as rot
+from bodyfit.prior.augment import mirror_half
 from bodyfit.prior.baselines import MixtureModel, PoseModel, VaeModel
 from bodyfit.prior.capsules import self_intersecting
 from bodyfit.prior.dataset import PoseSet, load_manifest, load_poses
@@ -67,6 +68,8 @@ def evaluate(
     models.append(MixtureModel.fit(drawn))
     real = {name: rot.matrices_from_axis_angle(poses) for name, poses in sets.items()}
     real["train"] = rot.matrices_from_axis_angle(_drawn(training, config.poses, config, seed=1))
+    # People are as often left-handed as their mirror images, and a prior may know it: judge it against that, too.
+    real["train_mirrored"] = mirror_half(real["train"], torch.Generator().manual_seed(config.seed))
     document: dict = {
         "config": vars(config),
         "real": {name: _diversity(rotations) for name, rotations in real.items()},
