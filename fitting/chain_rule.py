@@ -50,9 +50,9 @@ class ChainRule:
 
     def write(
         self,
-        jacobian: Float[Tensor, "B K 2 D"],
+        jacobian: Float[Tensor, "B K E D"],
         columns: slice,
-        rows: Float[Tensor, "N1 B 2 3"],
+        rows: Float[Tensor, "N1 B E 3"],
         tangent: Float[Tensor, "B W P"],
     ) -> None:
         """Fill the block's columns.
@@ -60,13 +60,14 @@ class ChainRule:
         Args:
             jacobian: filled in place.
             columns: where the block's P parameters stand among the D.
-            rows: d pixel / d (world rotation of a joint) for each lever, a zero row appended.
+            rows: d (E numbers of a landmark, such as its pixel) / d (world rotation of a joint) for each lever, and a
+                zero row after them.
             tangent: small world rotations of the block's joints (W = 3 x joints) per unit of each parameter.
         """
-        batch = rows.shape[1]
+        batch, each = rows.shape[1:3]
         for group in self.groups:
             count = len(group.landmarks)
-            taken = rows.index_select(0, group.rows).view(count, group.length, batch, 2, 3)
-            taken = taken.permute(2, 0, 3, 1, 4).reshape(batch, count * 2, group.length * 3)
+            taken = rows.index_select(0, group.rows).view(count, group.length, batch, each, 3)
+            taken = taken.permute(2, 0, 3, 1, 4).reshape(batch, count * each, group.length * 3)
             part = tangent if group.tangent is None else tangent.index_select(1, group.tangent)
-            jacobian[:, group.landmarks, :, columns] = (taken @ part).view(batch, count, 2, -1)
+            jacobian[:, group.landmarks, :, columns] = (taken @ part).view(batch, count, each, -1)

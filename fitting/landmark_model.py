@@ -81,7 +81,7 @@ class LandmarkModel:
         self.contour_view = contour_view
         self.dtype, self.device = dtype, torch.device(device)
         self.joint_names = tuple(body.joint_names)
-        self.names = tuple(n for n in (names or LANDMARK_NAMES) if _has_landmark(body, n))
+        self.names = tuple(n for n in (names or LANDMARK_NAMES) if has_landmark(body, n))
         self.num_shape = body.shapedirs.shape[2] + body.exprdirs.shape[2]
         self._order_joints(body)
         self._build_rest(body)
@@ -325,7 +325,8 @@ def _chain_to_root(joint: int, parents: np.ndarray) -> list[int]:
     return chain
 
 
-def _has_landmark(body: BodyModel, name: str) -> bool:
+def has_landmark(body: BodyModel, name: str) -> bool:
+    """Whether a body model has a landmark of this name."""
     if name in body.joint_names or name in body.extra_vertex_ids:
         return True
     if name in INNER_FACE_NAMES:

@@ -1,0 +1,238 @@
+"""What `bodyfit benchmark` measures: speed and memory of batches, accuracy against the truth, and other minimisers."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import roma
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from bodyfit.data.body_model import pose_body
+from bodyfit.data.landmarks import BODY, LANDMARK_NAMES
+from bodyfit.fitting import smplify_x
+from bodyfit.fitting.accuracy import body_errors, image_error_share, turned_away
+from bodyfit.fitting.camera import project
+from bodyfit.fitting.initialise import Starter
+from bodyfit.fitting.landmark_model import LandmarkModel
+from bodyfit.fitting.levenberg_marquardt import Solution
+from bodyfit.fitting.observations import Observations, observe
+from bodyfit.fitting.pipeline import Fitter
+from bodyfit.fitting.problem import BodyProblem
+from bodyfit.fitting.reference import Reference
+from bodyfit.fitting.stages import solve_in_stages
+from bodyfit.fitting.synthetic import SyntheticPeople
+
+MIN_BODY_POINTS = 6
+
+
+def usable(people: SyntheticPeople) -> SyntheticPeople:
+    """Those with enough body points to be fitted at all."""
+    return people.select((people.confidence[:, list(BODY)] > 0).sum(1) >= MIN_BODY_POINTS)
+
+
+class Bench:
+    """People with known truth before a fitter."""
+
+    def __init__(self, fitter: Fitter, people: SyntheticPeople):
+        self.fitter, self.people = fitter, people
+        self.model: LandmarkModel = fitter.model_for(people.confidence.cpu().double().numpy())
+
+    def observations(self, people: SyntheticPeople) -> Observations:
+        """As the fitting weighs them."""
+        numbers = (people.keypoints_px, people.confidence, people.focal_px, people.center_px)
+        arrays = (n.cpu().double().numpy() for n in numbers)
+        return observe(*arrays, names=self.model.names, dtype=self.fitter.dtype, device=self.fitter.device)
+
+    def solve(self, people: SyntheticPeople) -> Solution:
+        """The whole fit: start and solve."""
+        return self.fitter.solve(self.observations(people), self.model)[0]
+
+    def errors(self, people: SyntheticPeople, x: Float[Tensor, "B D"], chunk: int = 64) -> dict[str, Tensor]:
+        """All measures of error, a number a person."""
+        parts = [
+            self._errors(people.select(rows), x[rows]) for rows in torch.arange(len(x), device=x.device).split(chunk)
+        ]
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+    @torch.no_grad()
+    def _errors(self, people: SyntheticPeople, x: Tensor) -> dict[str, Tensor]:
+        chart, body = self.fitter.chart, self.fitter.body
+        layout, turns = chart.layout, chart.decode(x)
+        transl = x[:, layout["transl"]]
+        points = self.fitter.everything(chart.rotations(x, turns), chart.shape(x), transl, derivatives=False).points
+        names = ["betas", "global_orient", "transl"]
+        names += ["expression", "jaw_pose"] if body.kind == "smplx" else []
+        hands = {f"{side}_hand_pose": chart.hand_pose(x, side) for side in chart.hands}
+        blocks = {name: x[:, layout[name]] for name in names}
+        fitted = pose_body(body, body_pose=roma.rotmat_to_rotvec(turns).flatten(1), **blocks, **hands)
+        landmarks = points.new_zeros(people.landmarks.shape)
+        rows = [i for i, name in enumerate(LANDMARK_NAMES) if name in self.fitter.everything.names]
+        landmarks[:, rows] = points
+        errors = body_errors(landmarks, fitted, people.landmarks, people.pose(body))
+        pixels = project(landmarks, people.focal_px, people.center_px)
+        shares = image_error_share(pixels, people.keypoints_px, people.confidence, people.size_px)
+        return errors | {
+            "image_error_percent": 100 * shares,
+            "turned_away_percent": 100 * turned_away(x[:, layout["global_orient"]], people.global_orient),
+        }
+
+    def timed(self, batch: int, repeats: int = 3) -> dict[str, float]:
+        """Speed and memory of batches of this size; the median of the repeats, after one warm-up."""
+        people = self.people.select(torch.arange(batch, device=self.fitter.device) % len(self.people))
+        with PeakMemory(self.fitter.device) as memory:
+            self.solve(people)
+        seconds = [self._seconds(lambda: self.solve(people)) for _ in range(repeats)]
+        seen, middle = self.observations(people), statistics.median(seconds)
+        starts = self._starts(seen)
+        solve_only = statistics.median(self._seconds(lambda: self._finish(seen, starts)) for _ in range(repeats))
+        return {
+            "batch": batch,
+            "people_per_second": batch / middle,
+            "seconds": middle,
+            "solve_only_seconds": solve_only,
+            "peak_memory_mb": memory.megabytes,
+        }
+
+    def _seconds(self, work: Callable[[], object]) -> float:
+        began = time.perf_counter()
+        work()
+        if self.fitter.device.type == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter() - began
+
+    def _problem(self, seen: Observations, energy=None) -> BodyProblem:
+        energy = energy or self.fitter.config.energy
+        return BodyProblem(self.fitter.chart, self.model, self.fitter.prior, seen, energy)
+
+    @torch.no_grad()
+    def _starts(self, seen: Observations) -> Float[Tensor, "B F D"]:
+        config = self.fitter.config
+        starter = Starter(self.fitter.chart, self.fitter.prior, self.fitter.network, config.start)
+        return starter.best_starts(seen, self._problem, config.energy)
+
+    @torch.no_grad()
+    def _finish(self, seen: Observations, starts: Float[Tensor, "B F D"]) -> Solution:
+        config, chart = self.fitter.config, self.fitter.chart
+        free = ~chart.layout.mask("log_focal").to(starts.device)
+        settings = {"free": free, "stages": config.stages, "options": config.solver}
+        return solve_in_stages(self._problem, seen, starts, config.energy, chart, **settings)[0]
+
+    def best_known(self, people: SyntheticPeople, tries: int, seed: int) -> Float[Tensor, " B"]:
+        """Lowest cost over random starts (any yaw and tilt, poses of the prior), each run to convergence."""
+        fitter, chart = self.fitter, self.fitter.chart
+        seen, layout = self.observations(people), chart.layout
+        generator, best = torch.Generator().manual_seed(seed), torch.full((len(people),), torch.inf)
+        starter = Starter(chart, fitter.prior, None, fitter.config.start)
+        problem = self._problem(seen)
+        for _ in range(tries):
+            x = seen.targets_px.new_zeros(len(people), layout.size)
+            angles = torch.randn(len(people), 3, generator=generator) * torch.tensor([0.4, 0.0, 0.4])
+            angles[:, 1] = 2 * math.pi * torch.rand(len(people), generator=generator)
+            upright = torch.tensor([math.pi, 0.0, 0.0]).expand(len(people), 3)
+            turned = roma.rotvec_composition([angles * torch.tensor([1.0, 0, 1]), upright])
+            turned = roma.rotvec_composition([turned, angles * torch.tensor([0.0, 1, 0])])
+            x[:, layout["global_orient"]] = turned.to(x)
+            x[:, layout["latent"]] = fitter.prior.cpu().sample(len(people), generator).detach().to(x)
+            fitter.prior.to(x)
+            solution = self._finish(seen, starter.place(x, problem)[:, None])
+            best = torch.minimum(best, solution.cost.cpu())
+        return best
+
+    def reference(self, people: SyntheticPeople) -> dict[str, float]:
+        """The plain minimiser on a few people, from the same starts under the same energy: its speed and final cost."""
+        fitter, seen = self.fitter, self.observations(people)
+        starts, ours = self._starts(seen)[:, 0], self.solve(people).cost
+        plain = Reference(fitter.body, fitter.prior, fitter.chart, fitter.config.energy, self.model.names)
+        solutions, began = [], time.perf_counter()
+        for i in range(len(people)):
+            solutions.append(plain.minimise(starts[i], seen.select(torch.tensor([i]))))
+        seconds = time.perf_counter() - began
+        theirs = torch.tensor([s.cost for s in solutions])
+        return {
+            "reference_people": len(people),
+            "reference_people_per_second": len(people) / seconds,
+            "reference_evaluations": sum(s.evaluations for s in solutions) / len(people),
+            "not_above_reference_share": float((ours <= 1.0001 * theirs).double().mean()),
+            "cost_ratio_to_reference": float((ours / theirs).median()),
+        }
+
+    def smplify_x(self, people: SyntheticPeople, with_reference: int = 0) -> dict[str, float]:
+        """SMPLify-X's energy by its five stages: accuracy, and the final cost against the plain minimiser's."""
+        fitter = self.fitter
+        names, numbers = self.model.names, (people.keypoints_px, people.confidence, people.focal_px, people.center_px)
+        arrays = [n.cpu().double().numpy() for n in (*numbers, people.image_size[:, 1])]
+        seen = smplify_x.observe(*arrays, names=names, dtype=fitter.dtype, device=fitter.device)
+        columns = [LANDMARK_NAMES.index(name) for name in names]
+        torso = smplify_x.torso_only(seen, names, people.confidence[:, columns])
+        procedure = smplify_x.SmplifyX(fitter.chart, self.model, fitter.prior)
+        with torch.no_grad():
+            began = time.perf_counter()
+            solution = procedure.fit(seen, torso)
+            seconds = time.perf_counter() - began
+            start = procedure.camera_start(torso)
+        row = {"people_per_second": len(people) / seconds, "iterations": float(solution.iterations.double().mean())}
+        row |= {k: float(v.mean()) for k, v in self.errors(people, solution.x).items()}
+        if with_reference:
+            costs = [self._staged_reference(seen.select(torch.tensor([i])), start[i]) for i in range(with_reference)]
+            theirs = torch.tensor(costs)
+            lower = solution.cost[:with_reference] <= 1.0001 * theirs
+            row["not_above_reference_share"] = float(lower.double().mean())
+        return row
+
+    def _staged_reference(self, seen: Observations, x: Float[Tensor, " D"]) -> float:
+        fitter = self.fitter
+        for stage in smplify_x.STAGES:
+            plain = Reference(fitter.body, fitter.prior, fitter.chart, smplify_x.energy(stage), self.model.names)
+            solution = plain.minimise(x, seen, max_evaluations=300)
+            x = solution.x
+        return solution.cost
+
+
+@dataclass
+class PeakMemory:
+    """Memory that a piece of work takes at most, above what there was before it. Megabytes."""
+
+    device: torch.device
+    megabytes: float = 0.0
+
+    def __enter__(self) -> PeakMemory:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+            torch.cuda.reset_peak_memory_stats()
+            self._before = torch.cuda.memory_allocated()
+        else:
+            _forget_peak()
+            self._before = _peak_bytes()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        peak = torch.cuda.max_memory_allocated() if self.device.type == "cuda" else _peak_bytes()
+        self.megabytes = (peak - self._before) / 1e6
+
+
+def _forget_peak() -> None:
+    """Linux gives back what is free and forgets the peak when asked to; elsewhere the process's whole peak stands."""
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+        Path("/proc/self/clear_refs").write_text("5")
+    except (OSError, AttributeError):
+        return
+
+
+def _peak_bytes() -> int:
+    status = Path("/proc/self/status")
+    if status.exists():
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -1,0 +1,158 @@
+"""`bodyfit benchmark`: accuracy and speed on synthetic people with known truth."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import platform
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from bodyfit.data.body_model import load_body_model
+from bodyfit.fitting.measure import Bench, usable
+from bodyfit.fitting.pipeline import Fitter, pick_device
+from bodyfit.fitting.synthetic import PeopleMaker, SyntheticOptions, mocap_poses, prior_poses
+from bodyfit.prior import load_prior
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class BenchmarkCommand:
+    """Measure accuracy and speed on synthetic people with known truth.
+
+    Bodies in random shapes, in poses of a mocap folder or of the prior, before random cameras, seen by a noisy
+    detector. The plain reference (one by one, torch's L-BFGS on smplx's whole mesh) runs on a few of them in the same
+    run.
+    """
+
+    people: int = 128
+    """People whose accuracy is measured."""
+    batch: tuple[int, ...] = (1, 8, 64, 512)
+    """Batch sizes whose speed and memory are measured."""
+    poses: Path | None = None
+    """Folder of motion files (.npz) to take poses from. Default: samples of the prior."""
+    split: str | None = None
+    """Which split of the folder's splits.json, such as test; all clips by default."""
+    body: Path | None = None
+    """Body model file or folder. Default: the open body that comes along."""
+    prior: Path | None = None
+    """Pose prior. Default: the one shipped."""
+    crop: str = "edge"
+    """How the cropped people are cut: edge, hips or knees."""
+    cropped: float = 0.1
+    """Share of people who are cropped."""
+    known_starts: int = 8
+    """Random starts a person, each run to convergence, that the best known cost is taken from. 0: none."""
+    known_people: int = 32
+    """People whose best known cost is looked for."""
+    reference: int = 2
+    """People that the plain reference fits, minutes each. 0: none."""
+    smplify_x: int = 32
+    """People that are also fitted by SMPLify-X's energy and stages. 0: none."""
+    seed: int = 0
+    """The same seed makes the same people."""
+    device: str = "auto"
+    """cpu, cuda, cuda:1, or auto: CUDA where there is one."""
+    threads: int = 0
+    """CPU threads; 0: as PyTorch chooses."""
+    json: bool = False
+    """Print one JSON document on stdout, and nothing else."""
+
+    def run(self) -> int:
+        """Measure and print."""
+        if self.threads:
+            torch.set_num_threads(self.threads)
+        document = self.measure()
+        print(json.dumps(document) if self.json else as_text(document))
+        return 0
+
+    def measure(self) -> dict:
+        """Everything that was asked for, as plain numbers."""
+        bench = self._bench()
+        people = bench.people
+        rows = []
+        for batch in self.batch:  # before the rest, so that the memory counted is that of the batch
+            log.info("speed, batch %d", batch)
+            rows.append(bench.timed(batch))
+        log.info("%d people, accuracy", len(people))
+        shared = self._accuracy(bench)
+        if self.reference:
+            log.info("the plain reference, %d people", self.reference)
+            shared |= bench.reference(people.select(slice(0, self.reference)))
+        for row in rows:
+            row |= shared
+            if self.reference:
+                row["times_reference"] = row["people_per_second"] / row["reference_people_per_second"]
+        document = {"settings": self._settings(), "machine": machine(bench.fitter.device), "rows": rows}
+        if self.smplify_x:
+            log.info("SMPLify-X's energy and stages")
+            some = people.select(slice(0, self.smplify_x))
+            document["smplify_x"] = bench.smplify_x(some, min(self.reference, len(some)))
+        return document
+
+    def _bench(self) -> Bench:
+        body, prior = load_body_model(self.body), load_prior(self.prior)
+        fitter = Fitter(body, prior, device=pick_device(self.device))
+        orient = None
+        if self.poses is None:
+            poses = prior_poses(prior.cpu(), self.people, seed=self.seed)
+            prior.to(fitter.device)
+        else:
+            poses, orient = mocap_poses(self.poses, self.people, seed=self.seed, split=self.split)
+        options = SyntheticOptions(crop=self.crop, cropped=self.cropped)
+        maker = PeopleMaker(body, options, device=fitter.device)
+        return Bench(fitter, usable(maker.make(poses, orient, seed=self.seed)))
+
+    def _accuracy(self, bench: Bench) -> dict[str, float]:
+        people = bench.people
+        solution = bench.solve(people)
+        row = {
+            "people": len(people),
+            "converged_share": float((solution.status == 1).double().mean()),
+            "iterations": float(solution.iterations.double().mean()),
+        }
+        for name, values in bench.errors(people, solution.x).items():
+            row[name], row[f"{name}_median"] = float(values.mean()), float(values.median())
+        if self.known_starts:
+            some = people.select(slice(0, self.known_people))
+            log.info("best known cost of %d people over %d random starts", len(some), self.known_starts)
+            ours = solution.cost[: len(some)].cpu()
+            best = torch.minimum(bench.best_known(some, self.known_starts, self.seed), ours)
+            row["within_1.05_of_best_share"] = float((ours <= 1.05 * best).double().mean())
+            row["within_1.2_of_best_share"] = float((ours <= 1.2 * best).double().mean())
+        return row
+
+    def _settings(self) -> dict:
+        return {k: str(v) if isinstance(v, Path) else v for k, v in asdict(self).items()}
+
+
+def machine(device: torch.device) -> dict:
+    """What the figures were measured on."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    return {
+        "device": str(device),
+        "name": name,
+        "cpu_count": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+    }
+
+
+def as_text(document: dict) -> str:
+    """The document as tables for people."""
+    rows, first = document["rows"], document["rows"][0]
+    columns = ("batch", "people_per_second", "solve_only_seconds", "peak_memory_mb", "times_reference")
+    shown = [c for c in columns if c in first]
+    lines = ["  ".join(f"{c:>18}" for c in shown)]
+    lines += ["  ".join(f"{row[c]:>18.4g}" for c in shown) for row in rows]
+    rest = {k: v for k, v in first.items() if k not in (*columns, "seconds")}
+    lines += ["", *(f"{name:32} {value:10.4g}" for name, value in rest.items())]
+    if "smplify_x" in document:
+        lines += ["", "SMPLify-X's energy and stages, on the same solver"]
+        lines += [f"{name:32} {value:10.4g}" for name, value in document["smplify_x"].items()]
+    lines += ["", ", ".join(f"{k} {v}" for k, v in document["machine"].items())]
+    return "\n".join(lines)

@@ -1,0 +1,62 @@
+"""`bodyfit benchmark`: its measures are right on known answers, and a small run prints what it promises."""
+
+import json
+
+import pytest
+import roma
+import torch
+
+from bodyfit.fitting.accuracy import aligned, image_error_share, mean_distance_mm, turned_away
+from bodyfit.scripts.benchmark import BenchmarkCommand
+
+
+def test_alignment_undoes_rotation_scale_and_shift():
+    truth = torch.randn(3, 20, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    moved = 1.3 * truth @ roma.random_rotmat(3, dtype=torch.float64).transpose(1, 2) + 0.7
+    torch.testing.assert_close(aligned(moved, truth), truth)
+
+
+def test_distances_are_millimetres():
+    points = torch.zeros(1, 2, 3)
+    assert mean_distance_mm(points, points + torch.tensor([0.003, 0, 0.004])).item() == pytest.approx(5.0)
+
+
+def test_image_error_leaves_out_the_unseen():
+    pixels = torch.zeros(1, 3, 2)
+    targets = torch.tensor([[[3.0, 4.0], [900.0, 900.0], [3.0, 4.0]]])
+    share = image_error_share(pixels, targets, torch.tensor([[1.0, 0.0, 1.0]]), torch.tensor([100.0]))
+    assert share.item() == pytest.approx(0.05)
+
+
+def test_half_a_turn_is_turned_away():
+    front = torch.tensor([[torch.pi, 0.0, 0.0]] * 2)
+    turned = roma.rotvec_composition([front, torch.tensor([[0.0, 3.0, 0.0], [0.0, 0.3, 0.0]])])
+    assert turned_away(turned, front).tolist() == [1.0, 0.0]
+
+
+@pytest.fixture(scope="module")
+def document():
+    command = BenchmarkCommand(
+        people=2, batch=(1, 2), known_starts=1, known_people=1, reference=0, smplify_x=0, device="cpu"
+    )
+    return command.measure()
+
+
+def test_rows_say_what_they_promise(document):
+    assert [row["batch"] for row in document["rows"]] == [1, 2]
+    for row in document["rows"]:
+        for name in ("people_per_second", "peak_memory_mb", "pa_mpjpe_mm", "mpjpe_mm", "pa_vertex_mm", "hands_mm",
+                     "face_mm", "image_error_percent", "iterations", "within_1.2_of_best_share"):  # fmt: skip
+            assert isinstance(row[name], float), name
+        assert row["people_per_second"] > 0
+
+
+def test_fits_are_near_the_truth(document):
+    """Noise is 0.4 % of a person's size: fitted points must come that near, and bodies to human accuracy."""
+    row = document["rows"][0]
+    assert row["image_error_percent_median"] < 1.5
+    assert row["pa_mpjpe_mm_median"] < 120
+
+
+def test_json_can_be_written(document):
+    assert json.loads(json.dumps(document))["settings"]["seed"] == 0
