@@ -6,6 +6,8 @@ tests hold the two energies together; `bodyfit benchmark` compares what they rea
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from dataclasses import dataclass
 
 import roma
@@ -44,10 +46,11 @@ class Reference:
         self.body, self.prior, self.chart, self.energy = body, prior, chart, energy
         self.dtype = chart.layers[0][0].dtype
         self.columns = [LANDMARK_INDEX[name] for name in names]
-        self.model = smplx.create(
-            str(body.path), model_type="smplx", gender=body.gender, use_pca=False, flat_hand_mean=True, ext="npz",
-            num_betas=body.num_betas, num_expression_coeffs=body.num_expression, dtype=self.dtype,
-        )  # fmt: skip
+        with contextlib.redirect_stdout(sys.stderr):  # smplx prints its warnings
+            self.model = smplx.create(
+                str(body.path), model_type="smplx", gender=body.gender, use_pca=False, flat_hand_mean=True, ext="npz",
+                num_betas=body.num_betas, num_expression_coeffs=body.num_expression, dtype=self.dtype,
+            )  # fmt: skip
         # The same 21 points in smplx's order, at this file's own vertices: smplx knows the official meshes' only.
         own_vertices = torch.tensor(list(body.extra_vertex_ids.values()))
         self.model.vertex_joint_selector.extra_joints_idxs = own_vertices
