@@ -34,6 +34,8 @@ class EvaluateConfig:
     """Real poses of each set for reconstruction, FID, precision, recall and separation."""
     samples: int = 5000
     """Generated poses. The literature takes 50 000; FID and recall depend on it."""
+    training: int = 20_000
+    """Training poses for the mixture baseline, nearest neighbours and active dimensions."""
     completed: int = 100
     """Poses to complete, ten times each part."""
     denoised: int = 200
@@ -63,7 +65,7 @@ def evaluate(
         raise BodyfitError(f"{data}: has no split besides train to judge on")
     training = load_poses(data, "train")
     sets = {name: _drawn(load_poses(data, name), config.poses, config) for name in held_out}
-    drawn = _drawn(training, 20_000, config)
+    drawn = _drawn(training, config.training, config)
     models: list[PoseModel] = [VaeModel(prior, name) for name, prior in priors.items()]
     models.append(MixtureModel.fit(drawn))
     real = {name: rot.matrices_from_axis_angle(poses) for name, poses in sets.items()}

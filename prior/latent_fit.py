@@ -89,7 +89,8 @@ def denoise(
 
     sigma: standard deviation of the noise in metres, an axis.
     """
-    bank = prior.sample(_BANK, generator)
+    mixture = prior.mixture
+    bank = mixture.sample(_BANK, generator)
     with torch.no_grad():
         bank_positions = forward_kinematics(prior.decode(bank))[0]
         nearest = torch.cdist(positions.flatten(1), bank_positions.flatten(1)).argmin(1)
@@ -97,7 +98,7 @@ def denoise(
     def energy(latent: Tensor) -> Tensor:
         result = forward_kinematics(prior.decode(latent))[0]
         evidence = 0.5 * ((result - positions) / sigma).square().sum((-2, -1))
-        return evidence - prior.latent_log_prob(latent)
+        return evidence - mixture.log_prob(latent)
 
     return prior.decode(descend(energy, bank[nearest], steps=2 * _STEPS))
 
@@ -111,10 +112,11 @@ def project(prior: VPoser, body_pose: Float[Tensor, "*batch width"], steps: int 
     latent = prior.encode(pose).mean
     if steps:
         target = rot.matrices_from_axis_angle(pose.detach())
+        mixture = prior.mixture
         everything = torch.ones(target.shape[-3], dtype=torch.bool)
 
         def energy(z: Tensor) -> Tensor:
-            return _known_misfit(prior, prior.decode(z), target, everything) - prior.latent_log_prob(z)
+            return _known_misfit(prior, prior.decode(z), target, everything) - mixture.log_prob(z)
 
         latent = descend(energy, latent, steps=steps)
     return prior.decode_axis_angle(latent)

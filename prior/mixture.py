@@ -6,6 +6,7 @@ deterministic autoencoders", ICLR 2020), and on poses themselves as the baseline
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Float
@@ -20,15 +21,21 @@ class GaussianMixture:
     means: Float[Tensor, "K D"]
     covariances: Float[Tensor, "K D D"]
 
-    def component_log_probs(self, x: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch K"]:
-        """log weight_k + log N(x; mean_k, covariance_k)."""
+    @cached_property
+    def _whitening(self) -> tuple[Tensor, Tensor, Tensor]:
+        """What evaluating needs of the covariances, once: whiteners, whitened means, log weights over normalisers."""
         factors = torch.linalg.cholesky(self.covariances)
         # Whitened offsets by one matrix product: far cheaper than a triangular solve for every x and component.
         whiteners = torch.linalg.inv(factors)
-        centred = torch.einsum("...d,ked->...ke", x, whiteners) - torch.einsum("kd,ked->ke", self.means, whiteners)
+        means = torch.einsum("kd,ked->ke", self.means, whiteners)
         log_det = factors.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-        normaliser = 0.5 * x.shape[-1] * math.log(2 * math.pi) + log_det
-        return self.weights.log() - normaliser - 0.5 * centred.square().sum(-1)
+        return whiteners, means, self.weights.log() - log_det - 0.5 * self.means.shape[1] * math.log(2 * math.pi)
+
+    def component_log_probs(self, x: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch K"]:
+        """log weight_k + log N(x; mean_k, covariance_k)."""
+        whiteners, means, log_factor = self._whitening
+        centred = torch.einsum("...d,ked->...ke", x, whiteners) - means
+        return log_factor - 0.5 * centred.square().sum(-1)
 
     def log_prob(self, x: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch"]:
         """Log density in nats."""

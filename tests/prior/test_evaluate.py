@@ -30,7 +30,7 @@ def prepared(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def document(prepared):
-    config = EvaluateConfig(poses=100, samples=120, completed=2, denoised=2)
+    config = EvaluateConfig(poses=100, samples=120, training=500, completed=2, denoised=2)
     return evaluate({"ours": load_prior()}, prepared, config)
 
 
