@@ -66,7 +66,7 @@ class BodyModel:
     contour_faces: Int[np.ndarray, "79 17"] | None = None
     """Triangles of the face contour, a row for each degree of head yaw (row 0 to 39: 0 to 39, then -1 to -39)."""
     contour_bary: Float[np.ndarray, "79 17 3"] | None = None
-    _tensors: dict[Any, Tensor] = field(default_factory=dict, repr=False)
+    _tensors: dict[Any, Tensor] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def num_vertices(self) -> int:

@@ -125,7 +125,7 @@ class FolderRun:
     def _write_photo(self, item: FitInput, frame: Frame, people: list[FitResult]) -> list[dict]:
         rows, meshes = [], []
         for result in people:
-            row = {"image": item.name, "person": result.person_id, "photo": str(item.photo or "")}
+            row = {"image": item.name, "person": result.person_id, "photo": result.photo}
             row |= {name: getattr(result, name) for name in ROW_FIELDS}
             if result.status == "failed":
                 log.warning("%s, person %s: %s", item.name, result.person_id, result.reason)
@@ -217,7 +217,7 @@ def _plain(value: Any) -> Any:
 
 
 def _failed_row(item: FitInput, reason: str) -> dict[str, Any]:
-    row = {"image": item.name, "person": None, "photo": str(item.photo or "")}
+    row = {"image": item.name, "person": None, "photo": str(item.photo.resolve()) if item.photo else ""}
     return row | {name: None for name in ROW_FIELDS} | {"status": "failed", "reason": reason}
 
 

@@ -253,7 +253,7 @@ class Fitter:
             body_gender=self.body.gender,
             prior=self.prior.name,
             person_id=frame.detections.person_ids[i],
-            photo=str(frame.photo or ""),
+            photo=str(frame.photo.resolve()) if frame.photo else "",
         )
 
     def _failed(self, frame: Frame, i: int, reason: str | None) -> FitResult:

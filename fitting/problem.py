@@ -33,15 +33,15 @@ NUM_BODY_JOINTS = 21
 class EnergyConfig:
     """Weights of the energy's terms. Standard deviations are what one expects; weights are what one trusts."""
 
-    sigma_share: float = 0.01
+    sigma_share: float = 0.008
     """Expected keypoint error as a share of the person's size in the image: the unit of the reprojection residuals."""
-    robust_sigmas: float = 5.0
+    robust_sigmas: float = 6.0
     """Geman-McClure scale of the reprojection residuals, in those units; inf for plain squares."""
     robust_px: float | None = None
     """Geman-McClure scale in pixels instead, whatever the person's size, as in SMPLify-X."""
     body: float = 1.0
     """Weight of body points."""
-    hands: float = 1.0
+    hands: float = 2.0
     """Weight of finger joints and tips."""
     face: float = 0.3
     """Weight of face points."""
@@ -49,7 +49,7 @@ class EnergyConfig:
     """Weight of finger points relative to their wrist."""
     relative_face: float = 0.0
     """Weight of face points relative to the nose."""
-    pose_prior: str = "unit"
+    pose_prior: str = "mahalanobis"
     """The latent's prior: "unit" normal, or "mahalanobis" under the prior's aggregate posterior."""
     latent_sigma: float = 1.0
     """Standard deviation of the pose prior, in its own units."""

@@ -69,7 +69,6 @@ def points_body(body: BodyModel) -> BodyModel:
         extra_vertex_ids={name: 24 + i for i, name in enumerate(skin)},
         face_landmark_faces=None,
         contour_faces=None,
-        _tensors={},
     )
 
 

@@ -71,7 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"bodyfit: error: there is no command '{' '.join(arguments[:2])}'.\n\n{overview()}", file=sys.stderr)
         sys.exit(2)
     name, rest = found
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="bodyfit: %(message)s")
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="bodyfit: %(message)s")
+    logging.getLogger("bodyfit").setLevel(logging.INFO)
     module, class_name, line = COMMANDS[name]
     try:
         command_class = getattr(importlib.import_module(f"bodyfit.scripts.{module}"), class_name)
