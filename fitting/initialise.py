@@ -47,6 +47,8 @@ class StartConfig:
     """Hypotheses finished for each person."""
     robust_sigmas: float = 30.0
     """Robust scale while ranking: wide, so that far-off limbs still pull."""
+    softness: float = 0.2
+    """Rounding of the decoder's kinks while ranking."""
 
 
 def upright_orientations(yaws: int, like: Tensor) -> Float[Tensor, "H 3 3"]:
@@ -96,8 +98,9 @@ class Starter:
             x[..., layout["global_orient"]] = roma.rotmat_to_rotvec(proposed.global_orient)
             body_pose = roma.rotmat_to_rotvec(proposed.body_pose).flatten(-2)
             x[..., layout["latent"]] = self.prior.encode(body_pose).mean
-            count = min(self.chart.num_betas, proposed.betas.shape[-1])
-            x[..., layout["betas"]][..., :count] = proposed.betas[..., :count]
+            if self.network.config.body == self.chart.body_name:  # shape numbers mean nothing to another body
+                count = min(self.chart.num_betas, proposed.betas.shape[-1])
+                x[..., layout["betas"]][..., :count] = proposed.betas[..., :count]
             parts.append(x)
         return torch.cat(parts, dim=1)
 
@@ -122,7 +125,7 @@ class Starter:
             energy: the energy to be lowered in the end.
         """
         config = self.config
-        wide = replace(energy, robust_sigmas=config.robust_sigmas)
+        wide = replace(energy, robust_sigmas=config.robust_sigmas, softness=config.softness)
         x = self.hypotheses(seen, make_problem(seen, wide).model.names)
         people, count, size = x.shape
         everyone = make_problem(seen.repeat(count), wide)
@@ -132,7 +135,9 @@ class Starter:
         problem = make_problem(seen.repeat(followed), wide)
         options = SolverOptions(max_iterations=config.iterations, damping=0.1, tolerance=1e-2)
         free = self.chart.layout.mask("global_orient", "transl", "latent", "betas").to(x.device)
-        solution = minimise(problem.evaluate, self.chart.retract, x.flatten(0, 1), options, free=free)
+        solution = minimise(
+            problem.evaluate, self.chart.retract, x.flatten(0, 1), options, cost=problem.costs, free=free
+        )
         solved = solution.x.view(people, followed, size)
         return _keep_best(solution.cost.view(people, followed), solved, self.chart, config.finished)
 

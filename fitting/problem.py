@@ -106,7 +106,7 @@ class Chart:
         self.layers = [
             (w.detach().to(device, dtype), b.detach().to(device, dtype), s) for w, b, s in prior.decoder_layers()
         ]
-        self.names = tuple(body.joint_names)
+        self.names, self.body_name = tuple(body.joint_names), body.name
         self.has_hands, self.has_jaw = "left_index1" in self.names, "jaw" in self.names
         self.jaw = self.names.index("jaw") if self.has_jaw else None
         self.parents = torch.as_tensor(body.parents, dtype=torch.long, device=device)

@@ -41,8 +41,8 @@ class Reference:
     """The energy of one person through smplx. Only for SMPL-X files, without root-relative terms."""
 
     def __init__(self, body: BodyModel, prior: VPoser, chart: Chart, energy: EnergyConfig, names: tuple[str, ...]):
-        if body.kind != "smplx" or energy.relative_hands or energy.relative_face or energy.pose_prior != "unit":
-            raise ValueError("the reference knows SMPL-X bodies, the unit pose prior and no root-relative terms")
+        if body.kind != "smplx" or energy.relative_hands or energy.relative_face:
+            raise ValueError("the reference knows SMPL-X bodies and no root-relative terms")
         self.body, self.prior, self.chart, self.energy = body, prior, chart, energy
         self.dtype = chart.layers[0][0].dtype
         self.columns = [LANDMARK_INDEX[name] for name in names]
@@ -76,7 +76,7 @@ class Reference:
 
     def _priors(self, block: dict[str, Tensor], rotvec: Float[Tensor, "1 21 3"]) -> Float[Tensor, ""]:
         energy = self.energy
-        total = (block["latent"] / energy.latent_sigma).square().sum()
+        total = self._pose_prior(block["latent"][0]) / energy.latent_sigma**2
         total = total + (block["betas"] / energy.betas_sigma).square().sum()
         total = total + (block["expression"] / energy.expression_sigma).square().sum()
         jaw = block["jaw_pose"] / _like([energy.jaw_sigma] + [energy.jaw_sideways_sigma] * 2, rotvec)
@@ -87,6 +87,13 @@ class Reference:
             angle = rotvec[0, LANDMARK_INDEX[joint] - 1, axis]
             total = total + (sign * angle).exp().square() / energy.bending_sigma**2
         return total + (block["log_focal"] / energy.log_focal_sigma).square().sum()
+
+    def _pose_prior(self, latent: Float[Tensor, " Z"]) -> Float[Tensor, ""]:
+        """Squared distance of the latent from the unit normal's or the aggregate posterior's middle."""
+        if self.energy.pose_prior == "unit":
+            return latent.square().sum()
+        away = latent - self.prior.latent_mean.to(latent)
+        return away @ torch.linalg.solve(self.prior.latent_covariance.to(latent), away)
 
     def _points(self, block: dict[str, Tensor], rotvec: Float[Tensor, "1 21 3"]) -> Float[Tensor, "1 144 3"]:
         """All landmarks by smplx's forward; the contour by its functions, with the root turned into its y-up axes."""

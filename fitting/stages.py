@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import roma
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from bodyfit.fitting.levenberg_marquardt import Solution, SolverOptions, minimise
@@ -19,6 +20,9 @@ from bodyfit.fitting.observations import Observations
 from bodyfit.fitting.problem import BodyProblem, Chart, EnergyConfig
 
 MakeProblem = Callable[[Observations, EnergyConfig], BodyProblem]
+
+OTHER_FACING = 0.35  # rad: two solutions farther apart than one of these are two readings of a photo
+OTHER_LATENT = 2.0
 
 
 @dataclass(frozen=True)
@@ -57,8 +61,9 @@ def solve_in_stages(
     """Fit people, each from several starts.
 
     Returns:
-        the best solution of each person, with the iterations of all its starts and stages, and the runner-up's cost as
-        compared with the winner's where the choice was made, times the winner's final cost (NaN for one start only).
+        the best solution of each person, with the iterations of all its starts and stages, and the cost of the best
+        start that leads to another reading of the photo, as compared with the winner's where the choice was made,
+        times the winner's final cost (NaN where all starts came to the same).
     """
     stages, options = stages or StageConfig(), options or SolverOptions()
     people, tries, size = starts.shape
@@ -82,8 +87,20 @@ def solve_in_stages(
     problem = make_problem(seen, energy)
     last = minimise(problem.evaluate, chart.retract, third.x, options, cost=problem.costs, free=free)
     early = (first.iterations + second.iterations).view(people, tries).sum(1)
-    margin = torch.full_like(last.cost, torch.nan)
-    if tries > 1:
-        margin = cost.sort(dim=1).values[:, 1] / cost[rows, best].clamp_min(torch.finfo(cost.dtype).tiny)
+    margin = _second_reading(second.x.view(people, tries, size), cost, best, chart)
     iterations = early + third.iterations + last.iterations
     return Solution(last.x, last.cost, last.status, iterations), margin * last.cost
+
+
+def _second_reading(
+    x: Float[Tensor, "B F D"], cost: Float[Tensor, "B F"], best: Int[Tensor, " B"], chart: Chart
+) -> Float[Tensor, " B"]:
+    """Cost of the cheapest start that is posed or turned otherwise than the winner, as a multiple of the winner's."""
+    rows = torch.arange(len(x), device=x.device)
+    latent, facing = x[..., chart.layout["latent"]], roma.rotvec_to_rotmat(x[..., chart.layout["global_orient"]])
+    turned = roma.rotmat_geodesic_distance(facing[rows, best][:, None].expand_as(facing), facing)
+    apart = (latent - latent[rows, best][:, None]).norm(dim=-1)
+    other = (turned > OTHER_FACING) | (apart > OTHER_LATENT)
+    second = torch.where(other, cost, torch.full_like(cost, torch.nan)).nan_to_num(torch.inf).amin(dim=1)
+    ratio = second / cost[rows, best].clamp_min(torch.finfo(cost.dtype).tiny)
+    return torch.where(torch.isfinite(ratio), ratio, torch.full_like(ratio, torch.nan))

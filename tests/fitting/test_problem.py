@@ -86,7 +86,7 @@ def test_leaving_out_the_derivative_of_correctives_costs_little(corrected_body, 
 
 
 def test_true_parameters_have_no_reprojection_error(body, random_prior):
-    problem, truth = _problem(body, random_prior, EnergyConfig(bending_sigma=torch.inf), noise=0.0)
+    problem, truth = _problem(body, random_prior, EnergyConfig(bending_sigma=torch.inf, pose_prior="unit"), noise=0.0)
     assert problem.evaluate(truth, torch.arange(3)).residuals.abs().max() < 1e-9
 
 
