@@ -39,9 +39,9 @@ class StartConfig:
     """Also lying with the head to either side, upside-down, and from above or below."""
     learned: bool = True
     """Also the start network's proposals, where its weights are there."""
-    followed: int = 5
+    followed: int = 3
     """Hypotheses followed, the best by their cost with nothing but the translation solved."""
-    iterations: int = 6
+    iterations: int = 4
     """Steps on each followed hypothesis before they are ranked."""
     finished: int = 2
     """Hypotheses finished for each person."""

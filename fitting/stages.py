@@ -29,13 +29,13 @@ OTHER_LATENT = 2.0
 class StageConfig:
     """The stages before the last, which runs under the energy itself with the solver's own options."""
 
-    wide_iterations: int = 10
+    wide_iterations: int = 6
     """Steps of every start under a wide robust scale, so that far-off hands and feet still pull."""
     wide_robust_sigmas: float = 30.0
     """That scale."""
     wide_softness: float = 0.2
     """Rounding of the decoder's kinks there."""
-    soft_iterations: int = 12
+    soft_iterations: int = 8
     """Steps of every start under the energy's own scale with a rounded decoder; then the best start is chosen."""
     soft_softness: float = 0.05
     """Rounding there."""
