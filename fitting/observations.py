@@ -10,7 +10,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from bodyfit.data.keypoints import Detections
 from bodyfit.data.landmarks import BODY, LANDMARK_INDEX, LANDMARK_NAMES
 
 CONFIDENT = 0.1  # keypoints below this tell nothing about a person's size
@@ -79,10 +78,3 @@ def observe(
     weights = (confidence**2 * _RELIABILITY)[:, columns]
     arrays = (xy[:, columns], weights, person_size(xy, confidence).clip(min=1.0), focal_px, center_px)
     return Observations(*(torch.as_tensor(np.array(a), dtype=dtype, device=device) for a in arrays))
-
-
-def stack_people(detections: Sequence[Detections]) -> tuple[np.ndarray, np.ndarray]:
-    """Keypoints (P, 144, 2) and confidences (P, 144) of all people of several images."""
-    xy = [d.xy for d in detections] or [np.zeros((0, len(LANDMARK_NAMES), 2))]
-    confidence = [d.confidence for d in detections] or [np.zeros((0, len(LANDMARK_NAMES)))]
-    return np.concatenate(xy), np.concatenate(confidence)
