@@ -3,7 +3,7 @@
 import json
 import math
 import pickle
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
 
@@ -31,6 +31,10 @@ NAN = float("nan")
 
 class ResultError(BodyfitError):
     """A result file that cannot be read or written."""
+
+
+def _empty() -> Float[np.ndarray, " 0"]:
+    return np.zeros(0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +84,11 @@ class FitResult:
     error_share_face: float = NAN
     runner_up_cost: float = NAN
     """Cost of the best start that led elsewhere."""
+    runner_up_global_orient: Float[np.ndarray, " 3"] = field(default_factory=_empty)
+    """The other reading of the photo that this start led to; empty, like its next three, where there is none."""
+    runner_up_body_pose: Float[np.ndarray, " 63"] = field(default_factory=_empty)
+    runner_up_transl: Float[np.ndarray, " 3"] = field(default_factory=_empty)
+    runner_up_betas: Float[np.ndarray, " Nb"] = field(default_factory=_empty)
     ambiguous: bool = False
     """Whether the runner-up explains the keypoints nearly as well."""
     iterations: int = 0
@@ -97,15 +106,33 @@ class FitResult:
             raise ResultError(f"status must be one of {', '.join(get_args(Status))}, got '{self.status}'.")
         for name, shape in _SHAPES.items():
             array = np.asarray(getattr(self, name), dtype=np.float64)
-            if len(array.shape) != len(shape) or any(n not in (-1, m) for n, m in zip(shape, array.shape, strict=True)):
+            absent = name in _RUNNER_UP and array.size == 0
+            if not absent and not _fits(array.shape, shape):
                 raise ResultError(f"{name} has shape {array.shape}, expected {shape} (-1: any length).")
             object.__setattr__(self, name, array)
+        if len({getattr(self, name).size > 0 for name in _RUNNER_UP}) > 1:
+            raise ResultError(f"another reading needs all of {', '.join(_RUNNER_UP)}, or none of them.")
         for name, kind in _PLAIN.items():
             object.__setattr__(self, name, kind(getattr(self, name)))
 
     def parameters(self) -> dict[str, Float[np.ndarray, "1 n"]]:
         """What smplx's forward, and `pose_body`, take: each parameter under its name, as a batch of one."""
         return {name: getattr(self, name)[None] for name in _PARAMETERS}
+
+    @property
+    def has_runner_up(self) -> bool:
+        """Whether the body of the other reading was kept."""
+        return self.runner_up_body_pose.size > 0
+
+    def runner_up_parameters(self) -> dict[str, Float[np.ndarray, "1 n"]]:
+        """`parameters` of the other reading; hands, jaw, eyes and expression are this one's.
+
+        Raises ResultError where there is no other reading.
+        """
+        if not self.has_runner_up:
+            raise ResultError(f"person {self.person_id} of {self.photo or 'no photo'}: no other reading was kept.")
+        other = {name.removeprefix("runner_up_"): getattr(self, name)[None] for name in _RUNNER_UP}
+        return self.parameters() | other
 
     def save(self, path: Path | str) -> Path:
         """Write .npz, .json or .pkl, by the suffix. Raises ResultError for another one."""
@@ -126,7 +153,7 @@ class FitResult:
         if reader is None:
             raise ResultError(f"{path}: expected a result in .npz or .json, found '{path.suffix}'.")
         content = reader(path)
-        missing = [f.name for f in fields(cls) if f.name not in content and f.default is MISSING]
+        missing = [f.name for f in fields(cls) if f.name not in content and _is_required(f)]
         if missing:
             raise ResultError(f"{path}: not a complete result, it has no {', '.join(missing)}. Was bodyfit its writer?")
         if int(content.get("conventions_version", 0)) > CONVENTIONS_VERSION:
@@ -164,10 +191,12 @@ _PARAMETERS = (
     *("betas", "expression", "global_orient", "body_pose", "jaw_pose", "leye_pose", "reye_pose"),
     *("left_hand_pose", "right_hand_pose", "transl"),
 )
+_RUNNER_UP = tuple(f"runner_up_{name}" for name in ("global_orient", "body_pose", "transl", "betas"))
 _SHAPES: dict[str, tuple[int, ...]] = {
     **{name: (3,) for name in ("global_orient", "jaw_pose", "leye_pose", "reye_pose", "transl")},
     **{name: (-1,) for name in ("betas", "expression", "latent")},
     **{"body_pose": (63,), "left_hand_pose": (45,), "right_hand_pose": (45,), "center_px": (2,)},
+    **dict(zip(_RUNNER_UP, ((3,), (63,), (3,), (-1,)), strict=True)),
     **{"landmarks": (144, 3), "landmarks_px": (144, 2), "keypoints_px": (144, 2), "keypoint_confidence": (144,)},
 }
 _PLAIN: dict[str, Any] = {
@@ -177,6 +206,14 @@ _PLAIN: dict[str, Any] = {
     "landmark_names": lambda names: tuple(str(name) for name in names),
     "status": str,
 }
+
+
+def _is_required(one: Field) -> bool:
+    return one.default is MISSING and one.default_factory is MISSING
+
+
+def _fits(found: tuple[int, ...], expected: tuple[int, ...]) -> bool:
+    return len(found) == len(expected) and all(n in (-1, m) for n, m in zip(expected, found, strict=True))
 
 
 def _to_json(value: Any) -> Any:
