@@ -5,6 +5,7 @@ silently wrong. They are told apart by the names of their weights.
 """
 
 import json
+import math
 from dataclasses import asdict, fields
 from importlib.resources import files
 from pathlib import Path
@@ -103,6 +104,8 @@ def _config_from(architecture: object, source: Path) -> VPoserConfig:
         least = 0 if key == "range_components" else 1
         if known[key] is int and not least <= value <= _MAX_WIDTH:
             raise PriorError(f'{source}: "architecture.{key}" must be between {least} and {_MAX_WIDTH}, found {value}')
+        if key == "decoder_softness" and not (math.isfinite(value) and value >= 0):
+            raise PriorError(f'{source}: "architecture.decoder_softness" must be 0 or a width, found {value}')
     try:
         return VPoserConfig(**architecture)
     except TypeError as error:

@@ -13,6 +13,8 @@ class TrainConfig:
     """Encoder: `residual` (ours) or `vposer-v2`."""
     decoder_dropout: float = 0.0
     """Dropout in the decoder while training."""
+    decoder_softness: float = 0.5
+    """Width over which the decoder's LeakyReLU bends: 0 is the plain kink (VPoser)."""
     batch: int = 256
     """Poses a step."""
     steps_per_epoch: int = 250
@@ -75,6 +77,7 @@ VPOSER_V2 = TrainConfig(
     name="vposer-v2",
     encoder="vposer-v2",
     decoder_dropout=0.1,
+    decoder_softness=0.0,
     batch=128,
     steps_per_epoch=477,
     epochs=14,

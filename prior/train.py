@@ -73,7 +73,10 @@ def augmented(rotations: Rotations, config: TrainConfig, generator: torch.Genera
 
 def build(config: TrainConfig) -> VPoser:
     """An untrained prior of a recipe's architecture."""
-    return VPoser(VPoserConfig(encoder=config.encoder, decoder_dropout=config.decoder_dropout), name=config.name)
+    architecture = VPoserConfig(
+        encoder=config.encoder, decoder_dropout=config.decoder_dropout, decoder_softness=config.decoder_softness
+    )
+    return VPoser(architecture, name=config.name)
 
 
 def _make_module(prior: VPoser, config: TrainConfig) -> Any:

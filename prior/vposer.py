@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from bodyfit.prior import rotations as rot
+from bodyfit.prior.decoder_tangent import activation
 from bodyfit.prior.encoders import ENCODERS
 from bodyfit.prior.mixture import GaussianMixture
 from bodyfit.prior.parts import NUM_BODY_JOINTS
@@ -45,6 +46,21 @@ class VPoserConfig:
     """Gaussians that describe where in the latent space real poses lie."""
     range_components: int = 0
     """Gaussians that describe how far each joint turns; 0 where that was not measured (official weights)."""
+    decoder_softness: float = 0.0
+    """Width over which the decoder's LeakyReLU bends, in units of what enters it: 0 is the plain kink, VPoser's. With a
+    width the decoder is smooth, and a second-order solver needs no detours around kinks."""
+
+
+class SoftLeakyReLU(nn.LeakyReLU):
+    """LeakyReLU whose bend is rounded over a width: see `decoder_tangent.activation`, which the fitting shares."""
+
+    def __init__(self, negative_slope: float, softness: float):
+        super().__init__(negative_slope)
+        self.softness = softness
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """The activation, element by element."""
+        return activation(hidden, self.negative_slope, self.softness)[0] if self.softness else super().forward(hidden)
 
 
 class VPoser(nn.Module):
@@ -59,10 +75,10 @@ class VPoser(nn.Module):
         self.encoder = ENCODERS[config.encoder](config.latent_dim, config.encoder_hidden)
         self.decoder = nn.Sequential(
             nn.Linear(config.latent_dim, config.decoder_hidden),
-            nn.LeakyReLU(config.negative_slope),
+            SoftLeakyReLU(config.negative_slope, config.decoder_softness),
             nn.Dropout(config.decoder_dropout),
             nn.Linear(config.decoder_hidden, config.decoder_hidden),
-            nn.LeakyReLU(config.negative_slope),
+            SoftLeakyReLU(config.negative_slope, config.decoder_softness),
             nn.Linear(config.decoder_hidden, NUM_BODY_JOINTS * 6),
         )
         _start_at_rest(self.decoder[-1])
@@ -86,6 +102,7 @@ class VPoser(nn.Module):
         """The decoder as a chain of (weight (out, in), bias (out,), slope of the LeakyReLU that follows or None).
 
         Its output of 126 numbers is laid out (21, 3, 2): two columns a joint, to be orthonormalised by Gram-Schmidt.
+        Each LeakyReLU is rounded over `config.decoder_softness`; `decoder_tangent` takes it beside the layers.
         """
         modules = [m for m in self.decoder if not isinstance(m, nn.Dropout)]
         following = [*modules[1:], None]

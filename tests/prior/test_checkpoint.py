@@ -136,7 +136,8 @@ def test_missing_and_empty_folders_say_what_was_expected(tmp_path):
 
 
 def test_ours_round_trips(tmp_path):
-    prior = VPoser(VPoserConfig(encoder_hidden=16, decoder_hidden=16, mixture_components=3), name="small")
+    config = VPoserConfig(encoder_hidden=16, decoder_hidden=16, mixture_components=3, decoder_softness=0.5)
+    prior = VPoser(config, name="small")
     save_prior(prior, tmp_path / "small.safetensors", licence="Apache-2.0")
     loaded = load_prior(tmp_path)
     assert loaded.name == "small" and loaded.config == prior.config
@@ -151,10 +152,30 @@ def test_other_networks_beside_the_prior_are_passed_over(tmp_path):
     assert load_prior(tmp_path).name == "small"
 
 
-def test_a_configuration_that_asks_for_too_much_is_refused(tmp_path):
+def _saved_with(tmp_path, change) -> Path:
+    """A small prior whose file's architecture was changed."""
     save_prior(VPoser(VPoserConfig(encoder_hidden=16, decoder_hidden=16)), tmp_path / "small.safetensors")
     document = json.loads((tmp_path / "small.json").read_text())
-    document["architecture"]["decoder_hidden"] = 10**9
+    change(document["architecture"])
     (tmp_path / "small.json").write_text(json.dumps(document))
+    return tmp_path
+
+
+def test_a_file_from_before_smooth_decoders_has_the_plain_kink(tmp_path):
+    prior = load_prior(_saved_with(tmp_path, lambda architecture: architecture.pop("decoder_softness")))
+    assert prior.config.decoder_softness == 0
+    hidden = torch.tensor([-1.0, 1.0])
+    torch.testing.assert_close(prior.decoder[1](hidden), torch.tensor([-0.01, 1.0]), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("softness", [-0.1, float("nan"), "wide"])
+def test_a_softness_that_is_no_width_is_refused(softness, tmp_path):
+    folder = _saved_with(tmp_path, lambda architecture: architecture.update(decoder_softness=softness))
+    with pytest.raises(PriorError, match="decoder_softness"):
+        load_prior(folder)
+
+
+def test_a_configuration_that_asks_for_too_much_is_refused(tmp_path):
+    folder = _saved_with(tmp_path, lambda architecture: architecture.update(decoder_hidden=10**9))
     with pytest.raises(PriorError, match="decoder_hidden"):
-        load_prior(tmp_path)
+        load_prior(folder)

@@ -49,6 +49,30 @@ def test_tangent_against_autograd(prior, softness):
     torch.testing.assert_close(turned, exact, rtol=0, atol=1e-10)
 
 
+def test_a_smooth_decoders_chain_is_its_own_with_its_softness():
+    """What the fitting computes from `decoder_layers` and `config.decoder_softness` is what the prior decodes."""
+    prior = VPoser(VPoserConfig(decoder_hidden=48, decoder_softness=0.5)).double()
+    latent = _latent(torch.float64)
+    chain = decode(_layers(prior, torch.float64), latent, prior.config.decoder_softness)
+    torch.testing.assert_close(chain, prior.decode(latent), rtol=0, atol=1e-7)
+
+
+def test_a_smooth_decoder_bends_with_the_square_of_the_step():
+    """Second differences over a short way: four times shorter, sixteen times smaller, and no kink in any item."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        prior = VPoser(VPoserConfig(decoder_softness=0.5)).double()
+    latent, way = _latent(torch.float64, 40), _latent(torch.float64, 41)[1:]
+    way = way / way.norm(dim=1, keepdim=True)
+    with torch.no_grad():
+        bends = [
+            (prior.decode(latent + h * way) - 2 * prior.decode(latent) + prior.decode(latent - h * way)).flatten(1)
+            for h in (0.05, 0.2)
+        ]
+    ratio = bends[1].norm(dim=1) / bends[0].norm(dim=1)
+    torch.testing.assert_close(ratio, torch.full_like(ratio, 16.0), rtol=0.05, atol=0)
+
+
 def test_gram_schmidt_makes_rotations_and_keeps_them():
     rotation = roma.random_rotmat(7, dtype=torch.float64)
     torch.testing.assert_close(gram_schmidt(rotation[..., :2])[0], rotation, rtol=0, atol=1e-12)

@@ -5,6 +5,7 @@ import torch
 
 from bodyfit.prior import load_prior
 from bodyfit.prior import rotations as rot
+from bodyfit.prior.decoder_tangent import activation
 from bodyfit.prior.impossible import IMPOSSIBLE
 from bodyfit.prior.latent_fit import complete, denoise
 from bodyfit.prior.parts import COMPLETION_PARTS
@@ -51,7 +52,7 @@ def test_the_decoder_chain_is_the_decoder(prior):
     x = latent
     for weight, bias, slope in prior.decoder_layers():
         x = x @ weight.T + bias
-        x = x if slope is None else torch.where(x > 0, x, slope * x)
+        x = x if slope is None else activation(x, slope, prior.config.decoder_softness)[0]
     torch.testing.assert_close(x.unflatten(-1, (21, 3, 2)), prior.decode_6d(latent), atol=1e-5, rtol=1e-5)
     rotations = prior.decode(latent)
     eye = torch.eye(3).expand_as(rotations)
