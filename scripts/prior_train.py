@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
+import inspect
+import itertools
 import json
 import logging
 import sys
@@ -19,6 +22,33 @@ from bodyfit.prior.train import train_prior
 from bodyfit.scripts.prior_sheets import SheetPainter
 
 
+def _sentences(config: type) -> dict[str, str]:
+    """What stands under each field of a dataclass, for the flags' help."""
+    body = ast.parse(inspect.getsource(config)).body[0].body
+    pairs = itertools.pairwise(body)
+    return {
+        item.target.id: inspect.cleandoc(below.value.value)
+        for item, below in pairs
+        if isinstance(item, ast.AnnAssign) and isinstance(below, ast.Expr)
+    }
+
+
+def _flag(item: dataclasses.Field, sentence: str) -> tuple[str, object, object]:
+    """The field as a flag that may be left out, with each recipe's value in its help."""
+    values = "; ".join(f"{name}: {getattr(recipe, item.name)}" for name, recipe in RECIPES.items())
+    metavar = "{True,False}" if item.type is bool else item.type.__name__.upper()
+    known = tyro.conf.arg(help=sentence, help_behavior_hint=f"({values})", metavar=metavar)
+    return item.name, Annotated[item.type | None, known], None
+
+
+# Every field of a recipe as a flag whose default is "as the recipe says", so that a flag that is given always counts.
+TrainFlags = dataclasses.make_dataclass(
+    "TrainFlags",
+    [_flag(item, _sentences(TrainConfig)[item.name]) for item in dataclasses.fields(TrainConfig)],
+    frozen=True,
+)
+
+
 @dataclass(frozen=True)
 class PriorTrain:
     """Train a pose prior on poses made by `bodyfit prior prepare`.
@@ -32,11 +62,10 @@ class PriorTrain:
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """Folder of the run."""
     recipe: Literal["open", "vposer-v2"] = "open"
-    """`open` is ours; `vposer-v2` is VPoser v2's as published. A flag overrides the recipe where it differs from the
-    default shown here, which is ours."""
-    train: Annotated[TrainConfig, tyro.conf.arg(name="")] = field(default_factory=TrainConfig)
+    """`open` is ours; `vposer-v2` is VPoser v2's as published. The flags below change single fields of it."""
     config: Path | None = None
-    """A run's config.json to take all training fields from."""
+    """A run's config.json to take all fields from, in place of a recipe; flags change single ones of these, too."""
+    train: Annotated[TrainFlags, tyro.conf.arg(name="")] = field(default_factory=TrainFlags)
     body: Path | None = None
     """Body model for the sheets; the open body when left out."""
     sheets: bool = True
@@ -47,26 +76,22 @@ class PriorTrain:
     def run(self) -> int:
         """Train to the end."""
         _quieten_lightning()
-        config = self._resolved()
+        config = self.training()
         painter = SheetPainter(self.body) if self.sheets else None
         train_prior(self.data, self.out, config, on_sheet=painter, progress_bar=sys.stderr.isatty())
         if self.json:
             print((self.out / "metrics.json").read_text())
         return 0
 
-    def _resolved(self) -> TrainConfig:
-        """The recipe, with what flags say instead: fields that differ from the class's defaults."""
+    def training(self) -> TrainConfig:
+        """The recipe, or the other run's configuration, with every flag that was given."""
         base = RECIPES[self.recipe]
         if self.config is not None:
             try:
                 base = TrainConfig(**json.loads(self.config.read_text())["train"])
             except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
                 raise BodyfitError(f"{self.config}: not a run's config.json ({error})") from None
-        given = {
-            item.name: getattr(self.train, item.name)
-            for item in dataclasses.fields(TrainConfig)
-            if getattr(self.train, item.name) != item.default
-        }
+        given = {name: value for name, value in vars(self.train).items() if value is not None}
         return dataclasses.replace(base, **given)
 
 

@@ -1,10 +1,12 @@
 """Motion files to weights, on a small made-up AMASS: splits, thinning, resuming, and the same weights again."""
 
 import json
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 import torch
+import tyro
 from scipy.spatial.transform import Rotation
 
 from bodyfit.data.errors import BodyfitError
@@ -13,6 +15,7 @@ from bodyfit.prior.dataset import load_poses
 from bodyfit.prior.prepare import JOURNAL, PrepareConfig, prepare_motion, resample, thin_out
 from bodyfit.prior.recipes import OURS, VPOSER_V2
 from bodyfit.prior.train import Batches, train_prior
+from bodyfit.scripts.prior_train import PriorTrain
 
 
 def walk(frames, seed, width=156):
@@ -138,9 +141,7 @@ def prepared(amass, tmp_path):
 
 
 def replaced(config, **changes):
-    import dataclasses
-
-    return dataclasses.replace(config, **(SMALL | changes))
+    return replace(config, **(SMALL | changes))
 
 
 @pytest.mark.parametrize("recipe", [OURS, VPOSER_V2], ids=["ours", "vposer-v2"])
@@ -230,3 +231,35 @@ def test_bvh_files_lie_among_the_rest_and_report_their_direction_error(amass, tm
     manifest = prepare_motion([amass], tmp_path / "out")
     assert manifest["retargeted_clips"] == 1
     assert manifest["largest_direction_error_degrees"] < 0.01
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], OURS),
+        (["--recipe", "vposer-v2"], VPOSER_V2),
+        (["--recipe", "vposer-v2", "--batch", str(OURS.batch)], replace(VPOSER_V2, batch=OURS.batch)),
+        (["--recipe", "vposer-v2", "--mirror", "True"], replace(VPOSER_V2, mirror=True)),
+        (["--mirror", "False", "--still-spread", "0"], replace(OURS, mirror=False, still_spread=0.0)),
+    ],
+    ids=["ours", "named", "a flag as in ours", "a switch", "switches off"],
+)
+def test_a_flag_that_is_given_always_counts(arguments, expected):
+    command = tyro.cli(PriorTrain, args=["poses", "-o", "run", *arguments])
+    assert command.training() == expected
+
+
+def test_flags_count_over_another_runs_configuration(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"train": asdict(VPOSER_V2)}))
+    command = tyro.cli(
+        PriorTrain, args=["poses", "-o", "run", "--config", str(tmp_path / "config.json"), "--seed", "3"]
+    )
+    assert command.training() == replace(VPOSER_V2, seed=3)
+
+
+def test_every_flag_says_what_the_recipes_have(capsys):
+    with pytest.raises(SystemExit):
+        tyro.cli(PriorTrain, args=["--help"])
+    text = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert f"(open: {OURS.learning_rate}; vposer-v2: {VPOSER_V2.learning_rate})" in text
+    assert "Loss per nat of divergence" in text
