@@ -46,6 +46,8 @@ class GalleryPerson:
     cost: float | None
     seconds: float | None
     row: dict = field(repr=False)
+    body: Path | None = None
+    """Body model file or folder that the run was fitted with; None for the open body."""
 
     @property
     def name(self) -> str:
@@ -88,15 +90,22 @@ class GalleryPerson:
             vertices, faces = _read_plain_obj(self.mesh_path) or load_mesh(self.mesh_path)
             return vertices @ FRAMES[_mesh_frame(self.folder)], faces
         result = self.result()
-        body = None if result is None else _shipped_body(result.body_gender)
-        if body is None or body.name != result.body_model:
+        return None if result is None else _posed(self.body_of(result), result.parameters())
+
+    def runner_up_mesh(self, result: FitResult | None = None) -> Mesh | None:
+        """The body of the other reading, as `mesh`; None where there is none, or its body model is not at hand.
+
+        `result` spares reading the file again.
+        """
+        result = self.result() if result is None else result
+        if result is None or not result.has_runner_up:
             return None
-        import torch  # takes seconds to import, and most folders have their meshes
+        return _posed(self.body_of(result), result.runner_up_parameters())
 
-        from bodyfit.data.body_model import pose_body
-
-        parameters = {name: torch.as_tensor(value) for name, value in result.parameters().items()}
-        return pose_body(body, **parameters).vertices[0].numpy(), body.faces
+    def body_of(self, result: FitResult) -> "BodyModel | None":
+        """The body model that a result's numbers belong to; None where another one is at hand."""
+        body = _body_model(self.body, result.body_gender)
+        return body if body is not None and body.name == result.body_model else None
 
     def figures(self, result: FitResult | None) -> dict[str, str]:
         """What a page says of this person, as label and words."""
@@ -111,7 +120,7 @@ class GalleryPerson:
         ):
             if value is not None:
                 figures[label] = form.format(value)
-        return figures if result is None else figures | _result_figures(result)
+        return figures if result is None else figures | _result_figures(result, self.body_of(result))
 
     def _existing(self, key: str, usual: str | None) -> Path | None:
         written = self.row.get(key) or usual
@@ -172,13 +181,21 @@ class Gallery:
         return tuple(sorted({p.status for p in self.people}, key=lambda s: (_WORST_FIRST.get(s, 3), s)))
 
 
-def open_gallery(folder: Path | str) -> Gallery:
+def open_gallery(folder: Path | str, *, body: Path | str | None = None) -> Gallery:
     """Reads OUT/summary.json and nothing else.
 
+    Args:
+        folder: OUT.
+        body: Body model file or folder that the run was fitted with (`bodyfit fit --body`). Statures, other readings
+            and bodies without a mesh file are made from it; the open body does for runs without --body.
+
     Raises:
-        BodyfitError: If the folder or its summary is missing or is not what `bodyfit fit` writes.
+        BodyfitError: If the folder or its summary is missing or is not what `bodyfit fit` writes, or there is no
+            such body.
     """
-    folder = Path(folder)
+    folder, body = Path(folder), None if body is None else Path(body)
+    if body is not None and not body.exists():
+        raise BodyfitError(f"{body}: no such file or folder. --body names the one that `bodyfit fit` was given.")
     path = folder / "summary.json"
     if not path.is_file():
         what = "has no summary.json" if folder.is_dir() else "is no folder"
@@ -191,10 +208,10 @@ def open_gallery(folder: Path | str) -> Gallery:
     if not isinstance(rows, list) or not all(isinstance(row, dict) and "image" in row for row in rows):
         raise BodyfitError(f"{path}: expected an object with a list `people` of rows that name their `image`.")
     run = {key: value for key, value in summary.items() if key != "people"}
-    return Gallery(folder, tuple(_person(folder, row) for row in rows), run)
+    return Gallery(folder, tuple(_person(folder, row, body) for row in rows), run)
 
 
-def _person(folder: Path, row: dict) -> GalleryPerson:
+def _person(folder: Path, row: dict, body: Path | None) -> GalleryPerson:
     return GalleryPerson(
         folder=folder,
         image=str(row["image"]),
@@ -206,6 +223,7 @@ def _person(folder: Path, row: dict) -> GalleryPerson:
         cost=_number(row.get("cost")),
         seconds=_number(row.get("seconds")),
         row=row,
+        body=body,
     )
 
 
@@ -219,13 +237,25 @@ def _mesh_frame(folder: Path) -> str:
 
 
 @functools.lru_cache(maxsize=3)
-def _shipped_body(gender: str) -> "BodyModel | None":
-    from bodyfit.data.body_model import load_body_model
+def _body_model(path: Path | None, gender: str) -> "BodyModel | None":
+    from bodyfit.data.body_model import load_body_model  # imports torch, which takes seconds
 
     try:
-        return load_body_model(gender=gender)
-    except BodyfitError:
+        return load_body_model(path, gender=gender)
+    except BodyfitError as error:
+        logger.warning("results: %s", error)
         return None
+
+
+def _posed(body: "BodyModel | None", parameters: dict[str, np.ndarray]) -> Mesh | None:
+    if body is None:
+        return None
+    import torch
+
+    from bodyfit.data.body_model import pose_body
+
+    tensors = {name: torch.as_tensor(value) for name, value in parameters.items()}
+    return pose_body(body, **tensors).vertices[0].numpy(), body.faces
 
 
 def _read_plain_obj(path: Path) -> Mesh | None:
@@ -249,11 +279,11 @@ def _number(value) -> float | None:
     return float(value) if is_number and math.isfinite(value) else None
 
 
-def _result_figures(result: FitResult) -> dict[str, str]:
+def _result_figures(result: FitResult, body: "BodyModel | None") -> dict[str, str]:
     figures = {
         "focal length": f"{result.focal_px:.0f} px ({result.focal_source})",
         "distance": f"{result.landmarks[0, 2]:.2f} m",
-        "height": f"{height:.2f} m" if (height := _height(result)) else "",
+        "height": "" if body is None else f"{_height(result, body):.2f} m",
         "betas": " ".join(f"{beta:+.1f}" for beta in result.betas[:4]) + " …",
         "body": result.body_model,
         "prior": result.prior,
@@ -263,15 +293,15 @@ def _result_figures(result: FitResult) -> dict[str, str]:
         if math.isfinite(share):
             figures[f"error, {part}"] = f"{100 * share:.2f} %"
     if math.isfinite(result.runner_up_cost):
-        figures["runner-up's cost"] = f"{result.runner_up_cost:.4g}" + (" (ambiguous)" if result.ambiguous else "")
+        dearer = 100 * (result.runner_up_cost / result.cost - 1) if result.cost > 0 else math.nan
+        figures["other reading"] = f"cost {result.runner_up_cost:.4g}"
+        figures["other reading"] += f", {dearer:+.1f} %" if math.isfinite(dearer) else ""
+        figures["other reading"] += ": ambiguous" if result.ambiguous else ""
     return {label: words for label, words in figures.items() if words}
 
 
-def _height(result: FitResult) -> float | None:
-    """Stature in metres: of the unposed body of these betas, where it is one of those that come along."""
-    body = _shipped_body(result.body_gender)
-    if body is None or body.name != result.body_model:
-        return None
+def _height(result: FitResult, body: "BodyModel") -> float:
+    """Stature in metres, of the unposed body of these betas."""
     betas = result.betas[: body.num_betas]
     stature = body.v_template[:, 1] + body.shapedirs[:, 1, : len(betas)] @ betas
     return float(np.ptp(stature))

@@ -1,5 +1,7 @@
 """A viser server dressed the way all our pages are: lit like our pictures, and asking the internet for nothing."""
 
+import contextlib
+import io
 import logging
 
 import numpy as np
@@ -21,12 +23,24 @@ def start_server(host: str, port: int):
     """A viser server that listens on `host`; the next free port is taken where `port` is in use."""
     viser = import_viser()
     logging.getLogger("websockets").setLevel(logging.WARNING)  # it tells of every connection
-    server = viser.ViserServer(host=host, port=port, label="bodyfit", verbose=False)
+    with _without_viser_words():
+        server = viser.ViserServer(host=host, port=port, label="bodyfit", verbose=False)
     server.gui.configure_theme(show_logo=False, show_share_button=False)  # sharing would go through a service outside
     server.gui.main_panel.dock_right()
     server.scene.configure_environment_map(None)  # the usual ones are fetched from a content network
     server.scene.configure_default_lights(False)
     return server
+
+
+def stop_server(server) -> None:
+    """Ends what `start_server` began."""
+    with _without_viser_words():
+        server.stop()
+
+
+def _without_viser_words() -> contextlib.AbstractContextManager:
+    """viser greets and takes leave on standard output, which belongs to the command that shows the page."""
+    return contextlib.redirect_stdout(io.StringIO())
 
 
 def add_lights(server, up: Float[np.ndarray, "3"], forward: Float[np.ndarray, "3"]) -> None:

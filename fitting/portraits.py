@@ -1,11 +1,10 @@
-"""Pictures of what a run found: overlays in several styles, bodies from all sides, turntables as GIF or MP4."""
+"""Pictures of what a run found: overlays in several styles, bodies from all sides, turntables."""
 
 import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
@@ -15,14 +14,17 @@ from bodyfit.data.files import write_atomically
 from bodyfit.data.meshes import to_frame
 from bodyfit.data.photo import read_photo
 from bodyfit.data.result import FitResult
-from bodyfit.fitting.colours import person_colour
+from bodyfit.fitting.colours import GREY, person_colour, rgb
 from bodyfit.fitting.drawing import draw_keypoints, draw_residuals
-from bodyfit.fitting.eye import Eye
+from bodyfit.fitting.eye import Eye, farthest
 from bodyfit.fitting.gallery import GalleryPerson
 from bodyfit.fitting.layers import Mesh
 from bodyfit.fitting.render import render_overlay, render_view, side_by_side
 
 logger = logging.getLogger(__name__)
+
+_TWO_SIDES = ("front", "side")
+_NO_OTHER_READING = "no other reading to draw: the run kept none, or its body model is not at hand (--body names it)."
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,8 @@ class OverlayStyle:
     """Whether the fitted skeleton shows."""
     keypoints: bool = False
     """Whether the detected keypoints show, each joined to the fitted body's own by a line."""
+    runner_up: bool = False
+    """Whether those who have another reading show it in place of the best."""
 
 
 def overlay_picture(
@@ -45,14 +49,16 @@ def overlay_picture(
     """The people of one photo over it. Returns the picture and the photo itself.
 
     Raises:
-        BodyfitError: If nobody of the photo has a result and a mesh.
+        BodyfitError: If nobody of the photo has a result and a mesh, or another reading where that is asked for.
     """
     style, people = style or OverlayStyle(), list(people)
-    found = [(p, p.result(), p.mesh()) for p in people]
+    others = {id(p): p.runner_up_mesh() for p in people} if style.runner_up else {}
+    if style.runner_up and all(mesh is None for mesh in others.values()):
+        raise BodyfitError(f"{_names(people)}: {_NO_OTHER_READING}")
+    found = [(p, p.result(), others.get(id(p)) or p.mesh()) for p in people]
     found = [(person, result, mesh) for person, result, mesh in found if result is not None and mesh is not None]
     if not found:
-        names = ", ".join(person.name for person in people) or "nobody"
-        raise BodyfitError(f"{names}: no result and mesh to draw. Fit with meshes, or choose another photo.")
+        raise BodyfitError(f"{_names(people)}: no result and mesh to draw. Fit with meshes, or choose another photo.")
     photo = photo_of(*found[0][:2])
     picture = render_overlay(
         photo,
@@ -75,10 +81,15 @@ def overlay_picture(
 
 
 def views_picture(
-    person: GalleryPerson, *, height_px: int = 512, skeleton: bool = False, backend: str = "auto"
+    person: GalleryPerson,
+    *,
+    height_px: int = 512,
+    skeleton: bool = False,
+    runner_up: bool = False,
+    backend: str = "auto",
 ) -> UInt8[np.ndarray, "H W 3"]:
     """One person from the camera's side, from the left, from behind and from above, at one scale."""
-    mesh, landmarks = _in_world(person, skeleton)
+    mesh, landmarks = _in_world(person, skeleton, runner_up)
     size = (height_px, round(0.75 * height_px))
     views = ("front", "side", "back", "top")
     distance = max(Eye.at(mesh[0], view).backed_up(mesh[0], size).distance for view in views)
@@ -99,6 +110,24 @@ def views_picture(
     )
 
 
+def readings_picture(
+    person: GalleryPerson, result: FitResult, *, cell_px: int = 150, backend: str = "auto"
+) -> UInt8[np.ndarray, "H W 3"] | None:
+    """The best reading (in the person's colour) and the other one (grey) in a row each: as photographed, and from the
+    side. None where there is no other reading, or one of the two cannot be drawn."""
+    meshes = [person.mesh(), person.runner_up_mesh(result)]
+    if any(mesh is None or not np.isfinite(mesh[0]).all() for mesh in meshes):
+        return None
+    meshes = [(to_frame(vertices, "opengl"), faces) for vertices, faces in meshes]
+    eyes = [Eye.at(mesh[0], view).backed_up(mesh[0], (cell_px, cell_px)) for mesh in meshes for view in _TWO_SIDES]
+    options = {"size_px": (cell_px, cell_px), "distance": farthest(eyes), "backend": backend}
+    rows = [
+        np.hstack([render_view(mesh, view=view, colour=colour, **options) for view in _TWO_SIDES])
+        for mesh, colour in zip(meshes, (person_colour(person.number), rgb(GREY)), strict=True)
+    ]
+    return np.vstack(rows)
+
+
 def turntable(
     person: GalleryPerson,
     *,
@@ -106,10 +135,11 @@ def turntable(
     size_px: tuple[int, int] = (512, 512),
     elevation_deg: float = 8.0,
     skeleton: bool = False,
+    runner_up: bool = False,
     backend: str = "auto",
 ) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
     """One person while an eye goes once around, beginning where the camera stood."""
-    mesh, landmarks = _in_world(person, skeleton)
+    mesh, landmarks = _in_world(person, skeleton, runner_up)
     yaws = np.arange(frames) * 360.0 / frames
     distance = max(Eye.at(mesh[0], (yaw, elevation_deg)).backed_up(mesh[0], size_px).distance for yaw in yaws)
     for yaw in yaws:
@@ -124,15 +154,6 @@ def turntable(
         )
 
 
-def save_animation(frames: Iterable[UInt8[np.ndarray, "H W 3"]], path: Path | str, fps: float) -> Path:
-    """Writes a .gif (repeating for ever) or an .mp4 (MPEG-4 part 2, which OpenCV's wheels can write everywhere)."""
-    path = Path(path)
-    writers = {".gif": _write_gif, ".mp4": _write_mp4}
-    if path.suffix.lower() not in writers:
-        raise BodyfitError(f"{path}: an animation is a .gif or an .mp4. Choose one of these endings.")
-    return write_atomically(path, lambda temporary: writers[path.suffix.lower()](frames, temporary, fps))
-
-
 def save_picture(picture: UInt8[np.ndarray, "H W 3"], path: Path | str) -> Path:
     """Writes a .png or .jpg."""
     path = Path(path)
@@ -141,8 +162,14 @@ def save_picture(picture: UInt8[np.ndarray, "H W 3"], path: Path | str) -> Path:
     return write_atomically(path, lambda temporary: Image.fromarray(picture).save(temporary, quality=92))
 
 
-def _in_world(person: GalleryPerson, skeleton: bool) -> tuple[Mesh, Float[np.ndarray, "144 3"] | None]:
-    mesh = person.mesh()
+def _names(people: Iterable[GalleryPerson]) -> str:
+    return ", ".join(person.name for person in people) or "nobody"
+
+
+def _in_world(person: GalleryPerson, skeleton: bool, runner_up: bool) -> tuple[Mesh, Float[np.ndarray, "144 3"] | None]:
+    mesh = person.runner_up_mesh() if runner_up else person.mesh()
+    if mesh is None and runner_up:
+        raise BodyfitError(f"{person.name}: {_NO_OTHER_READING}")
     if mesh is None:
         raise BodyfitError(f"{person.name}: {person.folder} holds no mesh of this person ({person.status}).")
     landmarks = None
@@ -167,23 +194,3 @@ def photo_of(person: GalleryPerson, result: FitResult) -> UInt8[np.ndarray, "H W
                 return photo
             logger.warning("pictures: %s is not %d x %d any more; left out", person.photo_path, width, height)
     return np.full((height, width, 3), 200, dtype=np.uint8)
-
-
-def _write_gif(frames: Iterable[np.ndarray], path: Path, fps: float) -> None:
-    first, *rest = [Image.fromarray(frame).quantize(128, dither=Image.Dither.NONE) for frame in frames]
-    first.save(path, save_all=True, append_images=rest, duration=round(1000 / fps), loop=0, optimize=False)
-
-
-def _write_mp4(frames: Iterable[np.ndarray], path: Path, fps: float) -> None:
-    writer = None
-    try:
-        for frame in frames:
-            if writer is None:
-                height, width = frame.shape[:2]
-                writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), fps, (width, height))
-                if not writer.isOpened():
-                    raise OSError("OpenCV has no MPEG-4 writer here; write a .gif")
-            writer.write(np.ascontiguousarray(frame[..., ::-1]))
-    finally:
-        if writer is not None:
-            writer.release()

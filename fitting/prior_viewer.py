@@ -16,7 +16,7 @@ from jaxtyping import Float
 from bodyfit.data.body_model import BodyModel, pose_body
 from bodyfit.data.errors import BodyfitError
 from bodyfit.fitting.colours import SKY_BLUE, rgb8
-from bodyfit.fitting.page_server import add_lights, start_server
+from bodyfit.fitting.page_server import add_lights, start_server, stop_server
 from bodyfit.prior import VPoser
 
 _REACH = 4.0  # the sliders' ends
@@ -61,7 +61,7 @@ class PriorViewer:
         self._open = False
         self._changed.set()
         self._drawer.join(5)
-        self._server.stop()
+        stop_server(self._server)
 
     def _dress_scene(self) -> None:
         server = self._server

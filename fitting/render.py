@@ -144,24 +144,35 @@ def side_by_side(*pictures: UInt8[np.ndarray, "H W 3"], gap_px: int = 8) -> UInt
     return np.concatenate(row[:-1], axis=1)
 
 
-def _in_one_camera(meshes, focal_px, center_px, image_size) -> tuple[Camera, list[Mesh]]:
-    """People photographed by cameras of their own, moved so that one camera sees each where its own does.
+def as_seen_by(
+    vertices: Float[np.ndarray, "V 3"],
+    own: tuple[float, Float[np.ndarray, "2"]],
+    other: tuple[float, Float[np.ndarray, "2"]],
+) -> Float[np.ndarray, "V 3"]:
+    """A body moved so that another camera sees it where its own does; cameras are (focal length px, principal point).
 
     (x, y, z) under (f, c) and (x f / f0 + z (c - c0) / f0, z) under (f0, c0) fall on the same pixel at the same depth.
     """
+    (focal, center), (other_focal, other_center) = own, other
+    moved = np.array(vertices, dtype=float)
+    shift = (np.asarray(center, dtype=float) - other_center) / other_focal
+    moved[:, :2] = moved[:, :2] * (focal / other_focal) + moved[:, 2:] * shift
+    return moved
+
+
+def _in_one_camera(meshes, focal_px, center_px, image_size) -> tuple[Camera, list[Mesh]]:
+    """The first person's camera, and everybody as seen by it."""
     height, width = image_size
     if center_px is None:
         center_px = ((width - 1) / 2, (height - 1) / 2)
     focals = np.broadcast_to(np.asarray(focal_px, dtype=float).reshape(-1), (len(meshes),))
     centers = np.broadcast_to(np.asarray(center_px, dtype=float), (len(meshes), 2))
-    camera = Camera(float(focals[0]), tuple(float(c) for c in centers[0]), (height, width))
-    moved = []
-    for (vertices, faces), focal, center in zip(meshes, focals, centers, strict=True):
-        vertices = np.array(vertices, dtype=float)
-        shift = (center - centers[0]) / focals[0]
-        vertices[:, :2] = vertices[:, :2] * (focal / focals[0]) + vertices[:, 2:] * shift
-        moved.append((vertices, faces))
-    return camera, moved
+    first = (float(focals[0]), centers[0])
+    moved = [
+        (as_seen_by(vertices, (focal, center), first), faces)
+        for (vertices, faces), focal, center in zip(meshes, focals, centers, strict=True)
+    ]
+    return Camera(first[0], tuple(float(c) for c in first[1]), (height, width)), moved
 
 
 def _portrait(mesh, eye, size_px, colour, background, shadow, landmarks, backend) -> UInt8[np.ndarray, "H W 3"]:

@@ -20,14 +20,16 @@ from tqdm import tqdm
 
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.files import write_atomically
+from bodyfit.data.result import FitResult
 from bodyfit.fitting.charts import bars_svg, histogram_svg
 from bodyfit.fitting.colours import STATUS, person_hex
 from bodyfit.fitting.gallery import Gallery, GalleryPerson
 from bodyfit.fitting.mesh_code import Topology, encode_vertices
+from bodyfit.fitting.portraits import readings_picture
 
 logger = logging.getLogger(__name__)
 
-_PICTURE_SIDES = ((40, 1280), (100, 960), (200, 640))  # up to so many photos, so many pixels along the longer side
+_PICTURE_SIDES = ((40, 1280), (100, 960), (200, 600))  # up to so many photos, so many pixels along the longer side
 _SMALLEST_SIDE = 400
 
 
@@ -84,6 +86,7 @@ def _page_data(gallery: Gallery, people: tuple[GalleryPerson, ...], meshes: bool
                 "colour": person_hex(person.number),
                 "figures": person.figures(result),
                 "mesh": _mesh(person, topologies) if meshes else None,
+                "readings": _readings(person, result),
             }
         )
     return {
@@ -123,15 +126,31 @@ def _pictures(people: tuple[GalleryPerson, ...]) -> tuple[list[dict], dict[Path,
             logger.warning("report: %s: not a picture that can be read (%s)", path, error)
             continue
         image.thumbnail((side, side), Image.Resampling.LANCZOS)
-        file = io.BytesIO()
-        image.save(file, "JPEG", quality=80, optimize=True)
-        source = "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
         index[path] = len(pictures)
-        pictures.append({"src": source, "width": image.width, "height": image.height, "people": number})
+        pictures.append({"src": _jpeg(image), "width": image.width, "height": image.height, "people": number})
     return pictures, index
 
 
-def _box(result) -> list[float] | None:
+def _readings(person: GalleryPerson, result: FitResult | None) -> str | None:
+    """A small picture of both readings, where the run could hardly choose between them."""
+    if result is None or not result.ambiguous:
+        return None
+    try:
+        picture = readings_picture(person, result)
+    except BodyfitError as error:
+        logger.warning("report: %s", error)
+        return None
+    return None if picture is None else _jpeg(Image.fromarray(picture))
+
+
+def _jpeg(image: Image.Image) -> str:
+    """A picture as the address of itself."""
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=80, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
+
+
+def _box(result: FitResult | None) -> list[float] | None:
     """The person's place in the photo as shares of its size: x, y, width, height."""
     if result is None:
         return None

@@ -16,17 +16,20 @@ from jaxtyping import Float, UInt8
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.landmarks import LANDMARK_NAMES, SKELETON
 from bodyfit.data.result import FitResult
-from bodyfit.fitting.colours import VERMILION, person_hex, rgb8, side_hex, status_hex
+from bodyfit.fitting.colours import PANEL, VERMILION, person_hex, rgb8, side_hex, status_hex
 from bodyfit.fitting.gallery import ORDERS, Gallery, GalleryPerson
 from bodyfit.fitting.layers import Mesh
-from bodyfit.fitting.page_server import add_lights, start_server
+from bodyfit.fitting.page_server import add_lights, start_server, stop_server
 from bodyfit.fitting.portraits import photo_of
+from bodyfit.fitting.render import as_seen_by
 
 logger = logging.getLogger(__name__)
 
 _LARGEST_PHOTO = 1600  # pixels along the longer side; more only slows the browser down
 _VIEWS = ("camera", "three-quarter", "side", "top")
 _ALL = "all"
+_MATT = {"side": "double", "cast_shadow": False}
+_OTHER_READING = "The body of the next best start that led elsewhere, where the run kept one: pale, over the best one"
 
 
 @dataclass
@@ -36,6 +39,13 @@ class _Shown:
     person: GalleryPerson
     mesh: Mesh | None
     result: FitResult | None
+
+    def seen_by(self, other: "_Shown") -> Mesh | None:
+        """The mesh where the camera of `other` sees it at the place that its own camera does."""
+        if self.mesh is None or self.result is None or other.result is None:
+            return self.mesh
+        cameras = [(result.focal_px, result.center_px) for result in (self.result, other.result)]
+        return as_seen_by(self.mesh[0], *cameras), self.mesh[1]
 
 
 class ResultsViewer:
@@ -65,7 +75,7 @@ class ResultsViewer:
         self._server.sleep_forever()
 
     def close(self) -> None:
-        self._server.stop()
+        stop_server(self._server)
 
     def show(self, index: int) -> None:
         """Shows the `index`-th of the people that the filter lets through."""
@@ -97,6 +107,7 @@ class ResultsViewer:
             self._opacity = gui.add_slider("opacity", 0.0, 1.0, 0.05, 0.85)
             self._switches = {
                 "others": gui.add_checkbox("everybody in the photo", True),
+                "runner_up": gui.add_checkbox("other reading", False, hint=_OTHER_READING),
                 "photo": gui.add_checkbox("photo", True),
                 "keypoints": gui.add_checkbox("keypoints detected, and residuals", False),
                 "fitted": gui.add_checkbox("keypoints of the fitted body", False),
@@ -137,13 +148,24 @@ class ResultsViewer:
 
     def _figures_of(self, person: GalleryPerson) -> str:
         shown = next(s for s in self._shown if s.person is person)
-        rows = person.figures(shown.result)
+        rows = person.figures(shown.result) | self._words_on_cameras(shown)
         cells = "".join(f"<tr><td>{escape(a)}</td><td><b>{escape(b)}</b></td></tr>" for a, b in rows.items())
         dot = f"<span style='color:{status_hex(person.status)}'>●</span>"
         status = f"<p>{dot} <b>{escape(person.status.replace('_', ' '))}</b></p>"
         return (
             f"<div style='padding:0 1em;font-size:0.85em;overflow-wrap:anywhere'>{status}<table>{cells}</table></div>"
         )
+
+    def _words_on_cameras(self, selected: _Shown) -> dict[str, str]:
+        """Says so where others of the photo are drawn through a camera that is not their own."""
+        results = [shown.result for shown in self._shown if shown.result is not None]
+        if selected.result is None or len(results) < 2:
+            return {}
+        focals = [result.focal_px for result in results]
+        if max(focals) / min(focals) < 1.001:
+            return {}
+        others = f"have cameras of {min(focals):.0f} to {max(focals):.0f} px; shown as this person's camera sees them"
+        return {"others": others}
 
     # ---- the scene --------------------------------------------------------------------------------------------------
 
@@ -165,15 +187,19 @@ class ResultsViewer:
 
     def _draw(self) -> None:
         """Adds everything of the photo; `_redraw` then says what of it is seen."""
-        scene = self._server.scene
+        scene, selected = self._server.scene, self._selected()
         for shown in self._shown:
             if shown.mesh is None:
                 continue
             name = f"/people/{shown.person.number}"
             colour = rgb8(person_hex(shown.person.number))
-            body = scene.add_mesh_simple(name, *shown.mesh, color=colour, side="double", cast_shadow=False)
+            body = scene.add_mesh_simple(name, *shown.seen_by(selected), color=colour, **_MATT)
             self._nodes.setdefault("bodies", []).append(body)
-        selected = self._selected()
+        other = None if selected.result is None else selected.person.runner_up_mesh(selected.result)
+        if other is not None and np.isfinite(other[0]).all():
+            ghost = scene.add_mesh_simple("/other_reading", *other, color=rgb8(PANEL), opacity=0.75, **_MATT)
+            self._nodes["runner_up"] = [ghost]
+        self._switches["runner_up"].disabled = "runner_up" not in self._nodes
         if any_result := selected.result or next((s.result for s in self._shown if s.result), None):
             self._draw_photo(selected.person, any_result)
         if selected.result is not None:
@@ -186,7 +212,7 @@ class ResultsViewer:
 
     def _depths(self) -> tuple[float, float]:
         """How near and how far the bodies reach, in metres in front of the camera."""
-        depth = [shown.mesh[0][:, 2] for shown in self._shown if shown.mesh is not None]
+        depth = [shown.mesh[0][:, 2] for shown in self._shown if shown.mesh is not None]  # the same in every camera
         if not depth:
             return 2.0, 4.0
         low, high = min(d.min() for d in depth), max(d.max() for d in depth)
@@ -252,7 +278,7 @@ class ResultsViewer:
             for body in self._nodes.get("bodies", []):
                 body.visible = opacity > 0 and (switches["others"] or body.name == selected)
                 body.opacity = None if opacity >= 1 else opacity
-            for name in ("photo", "keypoints", "fitted", "skeleton"):
+            for name in ("photo", "keypoints", "fitted", "skeleton", "runner_up"):
                 for node in self._nodes.get(name, []):
                     node.visible = switches[name]
             for node in self._nodes.get("camera", []):

@@ -23,13 +23,13 @@ class RenderCommand:
     """Draw pictures of a run: people over their photo, bodies from all sides, turntables.
 
     Styles: `overlay` (all people of a photo over it), `side-by-side` (the photo and its overlay), `views` (one person
-    from the front, the side, behind and above), `turntable` (one person going round, .gif or .mp4).
+    from the front, the side, behind and above), `turntable` (one person going round, .gif, .webm or .mp4).
     """
 
-    out: Annotated[Path, tyro.conf.Positional]
+    out: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]
     """Results folder that `bodyfit fit PHOTOS -o OUT` wrote."""
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-    """File to write (.png, .jpg; .gif or .mp4 for turntables), or a folder for one file a photo or person."""
+    """File to write (.png, .jpg; .gif, .webm or .mp4 for turntables), or a folder for one file a photo or person."""
     style: Literal["overlay", "side-by-side", "views", "turntable"] = "overlay"
     """What to draw."""
     image: str | None = None
@@ -44,6 +44,10 @@ class RenderCommand:
     """Show the fitted skeleton."""
     keypoints: bool = False
     """Show the detected keypoints in overlays, each joined to the fitted body's own by a line."""
+    runner_up: bool = False
+    """Draw the other reading of those who have one (the next best start that led elsewhere) in place of the best."""
+    body: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """Body model that the results were fitted with, where it was not the open one; --runner-up poses it."""
     size_px: int = 512
     """Height of views and turntables in pixels."""
     seconds: float = 4.0
@@ -56,7 +60,11 @@ class RenderCommand:
     def run(self) -> int:
         from bodyfit.fitting.gallery import open_gallery
 
-        chosen = open_gallery(self.out).find(self.image, self.person)
+        if self.runner_up and (self.skeleton or self.keypoints):
+            raise BodyfitError(
+                "--skeleton and --keypoints belong to the best reading; leave them out with --runner-up."
+            )
+        chosen = open_gallery(self.out, body=self.body).find(self.image, self.person)
         jobs = list(self._jobs(chosen))
         one_file = self.output.suffix != "" and not self.output.is_dir()
         if one_file and len(jobs) > 1:
@@ -90,16 +98,17 @@ class RenderCommand:
 
     def _draw(self, people: "tuple[GalleryPerson, ...]", path: Path) -> None:
         from bodyfit.fitting import portraits
+        from bodyfit.fitting.animation import save_animation
 
-        shared = {"skeleton": self.skeleton, "backend": self.backend}
+        shared = {"skeleton": self.skeleton, "runner_up": self.runner_up, "backend": self.backend}
         if self.style == "turntable":
             frames = max(2, round(self.seconds * self.fps))
             pictures = portraits.turntable(people[0], frames=frames, size_px=(self.size_px, self.size_px), **shared)
-            portraits.save_animation(pictures, path, self.fps)
+            save_animation(pictures, path, self.fps)
         elif self.style == "views":
             portraits.save_picture(portraits.views_picture(people[0], height_px=self.size_px, **shared), path)
         else:
-            style = portraits.OverlayStyle(self.opacity, self.shadow, self.skeleton, self.keypoints)
+            style = portraits.OverlayStyle(self.opacity, self.shadow, self.skeleton, self.keypoints, self.runner_up)
             picture, photo = portraits.overlay_picture(people, style, backend=self.backend)
             if self.style == "side-by-side":
                 picture = portraits.side_by_side(photo, picture)

@@ -19,7 +19,7 @@ class ReportCommand:
     needs no server and no network; 200 people on 200 photos take about 25 MB.
     """
 
-    out: Annotated[Path, tyro.conf.Positional]
+    out: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]
     """Results folder that `bodyfit fit PHOTOS -o OUT` wrote, or RUN of `bodyfit prior train`."""
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
     """HTML file to write; OUT/report.html by default."""
@@ -29,6 +29,8 @@ class ReportCommand:
     """How many people get a card, worst first. Figures and plots count everybody."""
     meshes: bool = True
     """Whether bodies can be turned in the page (about 50 kB each)."""
+    body: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """Body model that the results were fitted with, where it was not the open one: for statures and other readings."""
     open: bool = False
     """Open the page in the browser when it is written."""
 
@@ -41,7 +43,7 @@ class ReportCommand:
         if (self.out / CURVES).is_file():
             write_training_report(self.out, path, title=self.title)
         else:
-            gallery = open_gallery(self.out)
+            gallery = open_gallery(self.out, body=self.body)
             write_report(gallery, path, title=self.title, max_people=self.max_people, meshes=self.meshes)
         logger.info("wrote %s (%.1f MB)", path, path.stat().st_size / 1e6)
         if self.open:

@@ -17,14 +17,15 @@ logger = logging.getLogger(__name__)
 class ViewCommand:
     """Look at a run's results in the browser, or with --prior at the pose prior: its latent space under sliders."""
 
-    out: Annotated[Path | None, tyro.conf.Positional] = None
+    out: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")] = None
     """Results folder that `bodyfit fit PHOTOS -o OUT` wrote."""
     prior: bool = False
     """Show the pose prior instead of results."""
-    weights: Path | None = None
+    weights: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """With --prior: our weights, VPoser V02_05 or vposer_v1_0. Default: the ones that come along."""
-    body: Path | None = None
-    """With --prior: SMPL, SMPL-H or SMPL-X file or a folder of models. Default: the open body that comes along."""
+    body: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """SMPL, SMPL-H or SMPL-X file or a folder of models: of the results (where they were fitted with one), or to show
+    with --prior. Default: the open body that comes along."""
     gender: Literal["neutral", "female", "male"] = "neutral"
     """With --prior: which body of a folder, or of the open ones."""
     host: str = "127.0.0.1"
@@ -38,7 +39,8 @@ class ViewCommand:
         if self.prior == (self.out is not None):
             raise BodyfitError("say what to look at: a results folder, or --prior (and not both).")
         viewer = self._prior_viewer() if self.prior else self._results_viewer()
-        logger.info("open %s in a browser; Ctrl-C ends it", viewer.url)
+        print(viewer.url, flush=True)
+        logger.info("open the address in a browser; Ctrl-C ends it")
         if self.open:
             webbrowser.open(viewer.url)
         try:
@@ -53,7 +55,7 @@ class ViewCommand:
         from bodyfit.fitting.gallery import open_gallery
         from bodyfit.fitting.viewer import ResultsViewer
 
-        return ResultsViewer(open_gallery(self.out), host=self.host, port=self.port)
+        return ResultsViewer(open_gallery(self.out, body=self.body), host=self.host, port=self.port)
 
     def _prior_viewer(self):
         import torch

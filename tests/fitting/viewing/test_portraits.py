@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 
 from bodyfit.data.errors import BodyfitError
+from bodyfit.fitting.animation import save_animation
 from bodyfit.fitting.gallery import open_gallery
-from bodyfit.fitting.portraits import OverlayStyle, overlay_picture, save_animation, turntable, views_picture
+from bodyfit.fitting.portraits import OverlayStyle, overlay_picture, turntable, views_picture
 from bodyfit.scripts.render import RenderCommand
 
 BEACH = (40, 60, 120)
@@ -88,17 +89,53 @@ def test_gif_repeats_and_has_every_frame(tmp_path):
         assert (gif.n_frames, gif.size, gif.info["loop"], gif.info["duration"]) == (3, (30, 20), 0, 100)
 
 
-def test_mp4_can_be_read_back(tmp_path):
+@pytest.mark.parametrize("ending", [".webm", ".mp4"])
+def test_video_plays_in_a_browser(page, tmp_path, ending, capfd):
+    frames = [np.full((49, 65, 3), (shade, 0, 0), dtype=np.uint8) for shade in (40, 120, 200)]  # odd sizes too
+    for frame in frames:
+        frame[:, 33:] = (0, 0, 180)
+    path = save_animation(frames, tmp_path / f"turn{ending}", fps=10)
+    assert capfd.readouterr().err == ""
+    (tmp_path / "video.html").write_text(f"<video muted src='{path.name}'></video>")
+    page.open((tmp_path / "video.html").as_uri())
+    page.wait("return document.querySelector('video').readyState >= 2")
+    page.run("const v = document.querySelector('video'); v.currentTime = 0.25; return 0")
+    page.wait("const v = document.querySelector('video'); return !v.seeking && v.readyState >= 2")
+    assert page.run("const v = document.querySelector('video'); return [v.videoWidth, v.videoHeight]") == [66, 50]
+    left, right = (page.screenshot("video")[24, x] for x in (10, 50))
+    np.testing.assert_allclose(left, [200, 0, 0], atol=14)
+    np.testing.assert_allclose(right, [0, 0, 180], atol=14)
+    assert page.errors() == []
+
+
+def test_video_has_every_frame(tmp_path):
     frames = [np.full((48, 64, 3), (shade, 0, 0), dtype=np.uint8) for shade in (40, 120, 200)]
-    video = cv2.VideoCapture(str(save_animation(frames, tmp_path / "turn.mp4", fps=10)))
+    video = cv2.VideoCapture(str(save_animation(frames, tmp_path / "turn.webm", fps=10)))
     read = [video.read()[1] for _ in range(3)]
-    assert video.get(cv2.CAP_PROP_FRAME_COUNT) == 3
+    assert not video.read()[0]
     np.testing.assert_allclose([frame[24, 32, 2] for frame in read], [40, 120, 200], atol=8)  # red stays red
 
 
 def test_animation_of_another_kind_is_refused(tmp_path):
-    with pytest.raises(BodyfitError, match=r"a \.gif or an \.mp4"):
+    with pytest.raises(BodyfitError, match=r"a \.gif, a \.webm or an \.mp4"):
         save_animation([], tmp_path / "turn.avi", fps=10)
+
+
+def test_other_reading_is_drawn_in_place_of_the_best(beach, street):
+    best, _ = overlay_picture(beach, backend="software")
+    other, _ = overlay_picture(beach, OverlayStyle(runner_up=True), backend="software")
+    left, right = np.s_[:, :160], np.s_[:, 160:]
+    assert (best[left] != other[left]).any(axis=2).mean() > 0.01
+    np.testing.assert_array_equal(best[right], other[right])  # who has no other reading stays as they are
+    with pytest.raises(BodyfitError, match="street · 000: no other reading"):
+        overlay_picture([street], OverlayStyle(runner_up=True), backend="software")
+    with pytest.raises(BodyfitError, match="street · 000: no other reading"):
+        views_picture(street, runner_up=True, backend="software")
+
+
+def test_command_does_not_mix_up_readings(results_folder, tmp_path):
+    with pytest.raises(BodyfitError, match="--skeleton and --keypoints belong to the best reading"):
+        RenderCommand(results_folder, tmp_path, runner_up=True, skeleton=True).run()
 
 
 def test_command_writes_a_file_a_photo_into_a_folder(results_folder, tmp_path, caplog):

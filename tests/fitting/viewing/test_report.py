@@ -37,6 +37,18 @@ def test_photos_and_triangles_are_stored_once(report):
     assert len(data["topologies"]) == 1
 
 
+def test_who_is_ambiguous_is_shown_in_both_readings(report, page):
+    readings = [p["readings"] for p in page_data(report)["people"]]
+    assert [picture is not None for picture in readings] == [False, False, False, True]
+    assert len(readings[3]) < 20_000
+    page.open(report.as_uri())
+    page.click(".card:nth-child(4)")
+    page.wait("const i = document.querySelector('#readings img'); return i.complete && i.naturalWidth === 300")
+    page.click("#previous")
+    page.wait("return document.getElementById('readings').hidden")
+    assert page.errors() == []
+
+
 def test_names_and_reasons_cannot_break_out_of_the_page(report):
     text = report.read_text(encoding="utf-8")
     assert "</script><b>" not in text
@@ -54,8 +66,9 @@ def test_two_hundred_people_fit_thirty_megabytes(report):
     """Counted from the parts, so that the test need not draw 200 people: each photo its own, each person a mesh."""
     data = page_data(report)
     mesh = max(len(json.dumps(p["mesh"])) for p in data["people"])
-    # A 640 x 480 JPEG of a photo takes at most about 75 kB at this quality.
-    assert 200 * (mesh + 75_000 * 4 / 3) + len(json.dumps(data["topologies"])) < 30e6
+    # A 600 x 450 JPEG of a photo takes at most about 66 kB at this quality.
+    readings = max(len(p["readings"] or "") for p in data["people"])
+    assert 200 * (mesh + readings + 66_000 * 4 / 3) + len(json.dumps(data["topologies"])) < 30e6
 
 
 def test_more_people_than_cards_are_still_counted(results_folder, tmp_path):

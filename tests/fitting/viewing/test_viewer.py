@@ -1,13 +1,17 @@
 """The results viewer, by its own means and in a real browser."""
 
 import json
+import re
+import shutil
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from bodyfit.data.errors import BodyfitError
+from bodyfit.data.result import FitResult
 from bodyfit.fitting.gallery import open_gallery
 from bodyfit.fitting.viewer import ResultsViewer, field_of_view, shrunk
 from bodyfit.scripts.view import ViewCommand
@@ -81,6 +85,41 @@ def test_photo_hangs_where_the_camera_saw_it(viewer):
     assert z > max(shown.mesh[0][:, 2].max() for shown in viewer._shown)
 
 
+def test_other_reading_is_offered_where_there_is_one(viewer):
+    assert not viewer._switches["runner_up"].disabled
+    [ghost] = viewer._nodes["runner_up"]
+    assert not ghost.visible
+    viewer._switches["runner_up"].value = True
+    viewer._redraw()
+    assert ghost.visible
+    best = viewer._selected().mesh[0]
+    assert np.linalg.norm(ghost.vertices - best, axis=1).max() > 0.2
+    viewer.show(1)
+    assert viewer._switches["runner_up"].disabled
+    assert "runner_up" not in viewer._nodes
+
+
+def test_figures_say_what_the_other_reading_costs(viewer):
+    assert "cost 10.5, +5.0 %: ambiguous" in viewer._figures.content
+    viewer.show(1)
+    assert "other reading" not in viewer._figures.content
+
+
+def test_people_of_other_cameras_are_shown_where_their_own_saw_them(results_folder, tmp_path):
+    folder = shutil.copytree(results_folder, tmp_path / "out")
+    path = folder / "results" / "beach" / "001.npz"
+    moved = replace(FitResult.load(path), focal_px=450.0, center_px=np.array([150.0, 110.0]))
+    moved.save(path)
+    viewer = ResultsViewer(open_gallery(folder), port=18_080)
+    viewer.close()
+    own = viewer._shown[1].mesh[0]
+    shown = viewer._nodes["bodies"][1].vertices.astype(float)
+    own_px = 450.0 * own[:, :2] / own[:, 2:] + [150.0, 110.0]
+    shown_px = 300.0 * shown[:, :2] / shown[:, 2:] + [159.5, 119.5]
+    np.testing.assert_allclose(shown_px, own_px, atol=0.01)
+    assert "cameras of 300 to 450 px" in viewer._figures.content
+
+
 @pytest.mark.parametrize("aspect", [0.5, 4 / 3, 3.0])
 def test_window_of_any_shape_holds_the_whole_photo(aspect):
     fov = field_of_view((320, 240), 300.0, aspect)
@@ -122,6 +161,12 @@ def test_command_wants_one_thing_to_look_at(command):
         command.run()
 
 
+def test_standard_output_is_the_address_and_nothing_else(results_folder, monkeypatch, capfd):
+    monkeypatch.setattr(ResultsViewer, "wait", lambda viewer: None)
+    assert ViewCommand(results_folder, port=18_080).run() == 0
+    assert re.fullmatch(r"http://127\.0\.0\.1:180\d\d\n", capfd.readouterr().out)
+
+
 def coloured(picture):
     """Share of pixels with a body's colour in the picture without its panel."""
     return float((np.ptp(picture[:, : picture.shape[1] * 2 // 3].astype(int), axis=2) > 60).mean())
@@ -133,6 +178,12 @@ def test_viewer_in_a_browser_shows_bodies_and_the_next_person(viewer, browser):
         "return document.body.innerText.includes('1 of 4') || !!document.querySelector('input[value=\"1 of 4\"]')"
     )
     seen = wait_for(lambda: shot if coloured(shot := browser.screenshot("canvas")) > 0.02 else None)
+    press_button(browser, "other reading")
+    wait_for(lambda: viewer._switches["runner_up"].value)
+    press_button(browser, "side")
+    from_the_side = wait_for(lambda: shot if differs(shot := browser.screenshot("canvas"), seen) else None)
+    press_button(browser, "other reading")
+    wait_for(lambda: differs(browser.screenshot("canvas"), from_the_side, 1))
     press_button(browser, "Next")
     press_button(browser, "Next")
     wait_for(lambda: viewer._index == 2)
@@ -144,8 +195,8 @@ def test_viewer_in_a_browser_shows_bodies_and_the_next_person(viewer, browser):
     assert outside == []
 
 
-def differs(a, b):
-    return np.abs(a.astype(int) - b).mean() > 2
+def differs(a, b, least=2):
+    return np.abs(a.astype(int) - b).mean() > least
 
 
 def press_button(browser, text):
