@@ -15,44 +15,58 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from bodyfit.fitting.landmark_model import LandmarkModel
+from bodyfit.fitting.landmark_model import LandmarkModel, LandmarkState
+from bodyfit.fitting.unknowns import NUM_BODY_JOINTS, Chart
 
 
 @dataclass(frozen=True)
-class _Group:
-    landmarks: Tensor  # (G,) places among the model's landmarks
-    rows: Tensor  # (G * L,) lever of each landmark and joint; the one past the last is a zero
-    tangent: Tensor | None  # (3 L,) rows of the block's tangent; None: all of them
-    length: int
+class _Groups:
+    """Groups of one form: G ways of L joints, each with the same number of landmarks."""
+
+    landmarks: slice | Tensor  # G * count places among the model's landmarks
+    levers: Tensor  # (G, count, L) the lever of each landmark and joint; the one past the last is a zero
+    tangent: Tensor | None  # (G * 3 L,) rows of the block's tangent; None: all of them, in order
+
+    @property
+    def count(self) -> int:
+        return len(self.levers)
 
 
 class ChainRule:
-    """Writes d residual / d block for all landmarks that the block moves."""
+    """Writes d residual / d block for all landmarks that the block moves.
 
-    def __init__(self, model: LandmarkModel, joints: list[int]):
+    Args:
+        model: its landmarks and levers.
+        joints: the block's joints, in the order of its tangent's rows.
+        each: numbers a landmark has: 2 for pixels, 3 for points.
+    """
+
+    def __init__(self, model: LandmarkModel, joints: list[int], each: int = 2):
+        self.each = each
         lever = {(k, j): n for n, (k, j) in enumerate(zip(model.pair_landmark, model.pair_joint, strict=True))}
-        block = set(joints)
-        ways: dict[int, frozenset[int]] = {}
-        for k, j in lever:
-            if j in block:
-                ways[int(k)] = ways.get(int(k), frozenset()) | {int(j)}
-        longest = [w for w in set(ways.values()) if not any(w < other for other in set(ways.values()))]
-        longest.sort(key=sorted)
-        self.groups: list[_Group] = []
-        for way in longest:
-            members = sorted(k for k, w in ways.items() if w <= way and next(o for o in longest if w <= o) == way)
-            chain = sorted(way, key=joints.index)
-            rows = np.array([lever.get((k, j), len(lever)) for k in members for j in chain])
-            places = np.array([3 * joints.index(j) + c for j in chain for c in range(3)])
-            whole = len(chain) == len(joints)
-            tensors = [torch.as_tensor(a, dtype=torch.long, device=model.device) for a in (members, rows, places)]
-            self.groups.append(_Group(tensors[0], tensors[1], None if whole else tensors[2], len(chain)))
+        forms: dict[tuple[int, int], list[tuple[list[int], list[int]]]] = {}
+        for chain, members in _ways(lever, joints):
+            forms.setdefault((len(members), len(chain)), []).append((members, chain))
+        self.groups: list[_Groups] = []
+        self._rows: list[Tensor] = []
+        for groups in forms.values():
+            levers = np.array([[[lever.get((k, j), len(lever)) for j in chain] for k in ms] for ms, chain in groups])
+            places = np.array([3 * joints.index(j) + c for _, chain in groups for j in chain for c in range(3)])
+            whole = np.array_equal(places, np.arange(3 * len(joints)))
+            landmarks = _slice_or_index([k for members, _ in groups for k in members], model.device)
+            to = {"dtype": torch.long, "device": model.device}
+            self.groups.append(
+                _Groups(landmarks, torch.as_tensor(levers, **to), None if whole else torch.as_tensor(places, **to))
+            )
+            # In (groups, count, each, L) order, so that what is taken needs no rearranging.
+            rows = levers[:, :, None] * each + np.arange(each)[:, None]
+            self._rows.append(torch.as_tensor(rows.ravel(), **to))
 
     def write(
         self,
         jacobian: Float[Tensor, "B K E D"],
         columns: slice,
-        rows: Float[Tensor, "N1 B E 3"],
+        turning: Float[Tensor, "B N1 E 3"],
         tangent: Float[Tensor, "B W P"],
     ) -> None:
         """Fill the block's columns.
@@ -60,14 +74,98 @@ class ChainRule:
         Args:
             jacobian: filled in place.
             columns: where the block's P parameters stand among the D.
-            rows: d (E numbers of a landmark, such as its pixel) / d (world rotation of a joint) for each lever, and a
-                zero row after them.
+            turning: d (E numbers of a landmark, such as its pixel) / d (world rotation of a joint) for each lever, and
+                a zero after them.
             tangent: small world rotations of the block's joints (W = 3 x joints) per unit of each parameter.
         """
-        batch, each = rows.shape[1:3]
-        for group in self.groups:
-            count = len(group.landmarks)
-            taken = rows.index_select(0, group.rows).view(count, group.length, batch, each, 3)
-            taken = taken.permute(2, 0, 3, 1, 4).reshape(batch, count * each, group.length * 3)
+        batch = len(turning)
+        flat = turning.flatten(1, 2)
+        for group, rows in zip(self.groups, self._rows, strict=True):
+            ways, count, length = group.levers.shape
+            taken = flat.index_select(1, rows).view(batch, ways, count * self.each, 3 * length)
             part = tangent if group.tangent is None else tangent.index_select(1, group.tangent)
-            jacobian[:, group.landmarks, :, columns] = (taken @ part).view(batch, count, each, -1)
+            moved = taken @ part.view(batch, ways, 3 * length, -1)
+            jacobian[:, group.landmarks, :, columns] = moved.view(batch, ways * count, self.each, -1)
+
+
+def _ways(lever: dict[tuple[int, int], int], joints: list[int]) -> list[tuple[list[int], list[int]]]:
+    """(joints of the way, landmarks that feel some of them and no others), the longest ways only."""
+    block = set(joints)
+    felt: dict[int, frozenset[int]] = {}
+    for k, j in lever:
+        if j in block:
+            felt[int(k)] = felt.get(int(k), frozenset()) | {int(j)}
+    longest = [w for w in set(felt.values()) if not any(w < other for other in set(felt.values()))]
+    longest.sort(key=sorted)
+    members: dict[frozenset[int], list[int]] = {way: [] for way in longest}
+    for k in sorted(felt):
+        members[next(way for way in longest if felt[k] <= way)].append(k)
+    return [(sorted(way, key=joints.index), members[way]) for way in longest if members[way]]
+
+
+def _slice_or_index(places: list[int], device: torch.device) -> slice | Tensor:
+    """Neighbours as a slice, which is written many times faster."""
+    if places == list(range(places[0], places[0] + len(places))):
+        return slice(places[0], places[-1] + 1)
+    return torch.tensor(places, device=device)
+
+
+class Turning:
+    """How landmarks move when the unknowns turn joints: root, latent, jaw and hands.
+
+    Args:
+        chart: the unknowns.
+        model: the landmarks.
+        each: numbers a landmark has: 2 for pixels, 3 for points.
+
+    Attributes:
+        landmark_of_lever: the landmark of each lever, and any for the zero after them.
+    """
+
+    def __init__(self, chart: Chart, model: LandmarkModel, each: int = 2):
+        self.chart = chart
+        self.blocks = {"latent": ChainRule(model, list(range(1, NUM_BODY_JOINTS + 1)), each)}
+        if chart.has_jaw:
+            self.blocks["jaw_pose"] = ChainRule(model, [chart.names.index("jaw")], each)
+        for side, (joints, _, _) in chart.hands.items():
+            self.blocks[f"{side}_hand"] = ChainRule(model, joints, each)
+        to = {"dtype": torch.long, "device": model.device}
+        self.landmark_of_lever = torch.as_tensor(np.append(model.pair_landmark, 0), **to)
+        root = {int(k): n for n, (k, j) in enumerate(zip(model.pair_landmark, model.pair_joint, strict=True)) if j == 0}
+        still = len(model.pair_landmark)
+        self.root_levers = torch.as_tensor([root.get(k, still) for k in range(len(model.names))], **to)
+
+    def write(
+        self,
+        jacobian: Float[Tensor, "B K E D"],
+        turning: Float[Tensor, "B N1 E 3"],
+        state: LandmarkState,
+        tangent: Float[Tensor, "B 21 3 Z"],
+        slopes: Float[Tensor, "B T 3 3"],
+    ) -> None:
+        """Fill the columns of all unknowns that turn joints.
+
+        Args:
+            jacobian: filled in place.
+            turning: d (numbers of a landmark) / d (world rotation of a joint) for each lever, and a zero after them.
+            state: the posed landmarks.
+            tangent: the decoder's, see `decode_with_tangent`.
+            slopes: left Jacobians of the root, the jaw and the fingers, see `Chart.turns`.
+        """
+        chart, layout, batch = self.chart, self.chart.layout, len(turning)
+        by_root = turning.index_select(1, self.root_levers).flatten(1, 2) @ slopes[:, 0]
+        jacobian[..., layout["global_orient"]] = by_root.view(batch, -1, turning.shape[2], 3)
+        world = state.kinematics.rotations  # level order
+        body = world.index_select(0, chart.body_parents).transpose(0, 1)
+        self._write("latent", jacobian, turning, (body @ tangent).flatten(1, 2))
+        if len(chart.turn_parents) == 0:
+            return
+        turns = world.index_select(0, chart.turn_parents).transpose(0, 1) @ slopes[:, 1:]
+        if chart.has_jaw:
+            self._write("jaw_pose", jacobian, turning, turns[:, 0])
+        for side, fingers in zip(chart.hands, turns[:, int(chart.has_jaw) :].split(15, dim=1), strict=True):
+            basis = chart.hands[side][2].T.unflatten(0, (15, 3))
+            self._write(f"{side}_hand", jacobian, turning, (fingers @ basis).flatten(1, 2))
+
+    def _write(self, name: str, jacobian: Tensor, turning: Tensor, tangent: Tensor) -> None:
+        self.blocks[name].write(jacobian, self.chart.layout[name], turning, tangent)

@@ -19,8 +19,9 @@ from torch import Tensor
 from bodyfit.fitting.camera import solve_translation
 from bodyfit.fitting.levenberg_marquardt import SolverOptions, minimise
 from bodyfit.fitting.observations import Observations
-from bodyfit.fitting.problem import BodyProblem, Chart, EnergyConfig
+from bodyfit.fitting.problem import BodyProblem, EnergyConfig
 from bodyfit.fitting.start_network import StartNetwork
+from bodyfit.fitting.unknowns import Chart
 from bodyfit.prior.vposer import VPoser
 
 MakeProblem = Callable[[Observations, EnergyConfig], BodyProblem]

@@ -17,12 +17,13 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from bodyfit.data.body_model import BodyModel, load_body_model
+from bodyfit.fitting.chain_rule import Turning
 from bodyfit.fitting.landmark_model import LandmarkModel, has_landmark
 from bodyfit.fitting.levenberg_marquardt import Linearization, SolverOptions, minimise, total_cost
 from bodyfit.fitting.observations import Observations
-from bodyfit.fitting.problem import BodyProblem, Chart, EnergyConfig
+from bodyfit.fitting.problem import BodyProblem, EnergyConfig
+from bodyfit.fitting.unknowns import Chart
 from bodyfit.prior import VPoser, load_prior
-from bodyfit.prior.decoder_tangent import decode_with_tangent
 
 SOFTNESS = (0.1, 0.03, 0.0)
 
@@ -68,14 +69,16 @@ class PointProblem:
         self, problem: BodyProblem, points: Tensor, weights: Tensor, config: KinematicsConfig, softness: float
     ):
         self.inner, self.chart, self.model = problem, problem.chart, problem.model
+        self.turning = Turning(self.chart, self.model, each=3)
         self.points, self.weights, self.config, self.softness = points, weights, config, softness
 
     def evaluate(self, x: Float[Tensor, "B D"], items: Int[Tensor, " B"]) -> Linearization:
         """All residuals and their Jacobian."""
         layout = self.chart.layout
-        body, tangent = decode_with_tangent(self.chart.layers, x[:, layout["latent"]], self.softness)
-        state = self.model(self.chart.rotations(x, body), self.chart.shape(x), x[:, layout["transl"]])
-        jacobian = self._jacobian(x, state, tangent) / self.config.sigma_m
+        body, tangent = self.chart.decode_with_tangent(x, self.softness)
+        turns, slopes = self.chart.turns(x)
+        state = self.model(self.chart.joined(turns, body), self.chart.shape(x), x[:, layout["transl"]])
+        jacobian = self._jacobian(x, state, tangent, slopes) / self.config.sigma_m
         return self._assemble(x, items, state.points, jacobian.flatten(1, 2))
 
     def costs(self, x: Float[Tensor, "B D"], items: Int[Tensor, " B"]) -> Float[Tensor, " B"]:
@@ -93,21 +96,16 @@ class PointProblem:
             rows.flatten(1), jacobian, weights.repeat_interleave(3, 1), scale, x * slope, slope.expand_as(x)
         )
 
-    def _jacobian(self, x, state, tangent) -> Float[Tensor, "B K 3 D"]:
+    def _jacobian(self, x, state, tangent, slopes) -> Float[Tensor, "B K 3 D"]:
         """d point / d unknown; d p = omega x lever for each joint's small turn."""
-        layout, inner = self.chart.layout, self.inner
-        count = len(self.model.names)
-        jacobian = x.new_zeros(len(x), count, 3, layout.size)
-        jacobian[..., layout["transl"]] = torch.eye(3, dtype=x.dtype, device=x.device)
-        jacobian[..., layout["betas"].start : layout["expression"].stop] = state.shape_jacobian
+        layout = self.chart.layout
         axes = torch.eye(3, dtype=x.dtype, device=x.device)
+        jacobian = x.new_zeros(len(x), len(self.model.names), 3, layout.size)
+        jacobian[..., layout["transl"]] = axes
+        jacobian[..., layout["betas"].start : layout["expression"].stop] = state.shape_jacobian
         # Row c of the matrix -[lever]_x is lever x e_c.
-        levers = state.levers[:, :, None].expand(-1, -1, 3, -1)
-        turning = torch.linalg.cross(levers, axes.expand_as(levers))
-        jacobian[:, inner.root_landmarks, :, layout["global_orient"]] = turning[inner.root_pairs].transpose(0, 1)
-        turning = torch.cat([turning, turning.new_zeros(1, *turning.shape[1:])])
-        for name, block in inner._tangents(x, tangent, state).items():
-            inner.chains[name].write(jacobian, layout[name], turning, block)
+        levers = state.levers.transpose(0, 1)[:, :, None].expand(-1, -1, 3, -1)
+        self.turning.write(jacobian, torch.linalg.cross(levers, axes.expand_as(levers)), state, tangent, slopes)
         return jacobian
 
 

@@ -19,6 +19,7 @@ so that kinematics are a few batched products and sums over pairs are contiguous
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,7 +50,8 @@ class LandmarkState:
 
     points: Float[Tensor, "B K 3"]
     kinematics: Kinematics
-    levers: Float[Tensor, "N B 3"] | None
+    levers: Float[Tensor, "N1 B 3"] | None
+    """One for each of the model's pairs, and a zero after them."""
     shape_jacobian: Float[Tensor, "B K 3 S"] | None
 
 
@@ -101,6 +103,12 @@ class LandmarkModel:
         order = np.argsort(depth, kind="stable")
         self.level_rank = np.argsort(order)  # joint -> its place in level order
         self._order, self.parents = self._tensor(order), np.asarray(body.parents)
+        self.ancestors = [_chain_to_root(j, self.parents) for j in range(len(depth))]
+        self._parent_rank = self._tensor(self.level_rank[np.where(self.parents < 0, 0, self.parents)[order]])
+        paths = np.zeros((len(depth), len(depth)))  # 1 where the second joint is the first one or above it
+        for j, chain in enumerate(self.ancestors):
+            paths[self.level_rank[j], self.level_rank[chain]] = 1
+        self._paths = self._tensor(paths)
         levels = [np.flatnonzero(depth[order] == d) for d in range(depth.max() + 1)]
         starts = [level[0] for level in levels]
         self._levels = [  # (slice of this level, parents' places within the level above)
@@ -108,7 +116,6 @@ class LandmarkModel:
             for d, level in enumerate(levels)
             if d > 0
         ]
-        self.ancestors = [_chain_to_root(j, self.parents) for j in range(len(depth))]
 
     def _build_rest(self, body: BodyModel) -> None:
         dirs = np.concatenate([body.shapedirs, body.exprdirs], axis=2)
@@ -210,7 +217,7 @@ class LandmarkModel:
         self.pair_joint = np.array([j for _, j in keys])
         self._lever_into = self._tensor(np.array([n for n, _ in kept]))
         self._lever_source = self._tensor(np.array([p for _, p in kept]))
-        self._lever_joint_rank = self._tensor(self.level_rank[self.pair_joint])
+        self._lever_joint_rank = self._tensor(np.append(self.level_rank[self.pair_joint], 0))
 
     # ---- evaluation (torch) -------------------------------------------------------------------------------------
 
@@ -218,19 +225,24 @@ class LandmarkModel:
         self, rotations: Float[Tensor, "B J 3 3"], shape: Float[Tensor, "B S"], *, derivatives: bool = True
     ) -> Kinematics:
         """World rotations and positions of all joints (level order), and their derivative in shape."""
-        batch = rotations.shape[0]
         local = rotations.transpose(0, 1).index_select(0, self._order)
-        bone = self._bone[:, None] + _linear(shape, self._bone_dirs)  # (J, B, 3)
-        turn, place = [local[:1]], [bone[:1]]
-        moved = [self._bone_dirs[:1, None].expand(1, batch, 3, -1)] if derivatives else None
+        turn = [local[:1]]
         for level, parent in self._levels:
-            above = turn[-1].index_select(0, parent)
-            turn.append(above @ local[level])
-            place.append(place[-1].index_select(0, parent) + (above @ bone[level][..., None])[..., 0])
-            if derivatives:
-                step = above.flatten(1, 2) @ self._bone_dirs[level]  # (n, 3B, S)
-                moved.append(moved[-1].index_select(0, parent) + step.unflatten(1, (batch, 3)))
-        return Kinematics(torch.cat(turn), torch.cat(place), torch.cat(moved) if derivatives else None)
+            turn.append(turn[-1].index_select(0, parent) @ local[level])
+        turn = torch.cat(turn)
+        above = turn.index_select(0, self._parent_rank)
+        bone = self._bone[:, None] + _linear(shape, self._bone_dirs)  # (J, B, 3), from the parent, in its frame
+        place = self._sum_of_bones((above @ bone[..., None])[..., 0], bone)
+        moved = None
+        if derivatives:
+            step = (above.flatten(1, 2) @ self._bone_dirs).unflatten(1, (-1, 3))  # (J, B, 3, S)
+            moved = self._sum_of_bones(step, self._bone_dirs[:, None].expand_as(step))
+        return Kinematics(turn, place, moved)
+
+    def _sum_of_bones(self, turned: Float[Tensor, J * rest], rest: Float[Tensor, J * rest]) -> Tensor:
+        """Positions of all joints from the bones that lead to them; the root's own is not turned by anything."""
+        turned[0] = rest[0]
+        return (self._paths @ turned.flatten(1)).view_as(turned)
 
     def __call__(
         self,
@@ -293,11 +305,11 @@ class LandmarkModel:
         degrees = torch.round((-torch.rad2deg(yaw)).clamp(max=39)).long()
         return torch.where(degrees < -39, 78, torch.where(degrees < 0, 39 - degrees, degrees))
 
-    def _levers(self, carried: Tensor, w: Tensor, bones: Kinematics) -> Float[Tensor, "N B 3"]:
-        count = len(self.pair_joint)
-        below = _sum_into(carried.index_select(0, self._lever_source), self._lever_into, count)
-        share = _sum_into(w.index_select(0, self._lever_source), self._lever_into, count)
-        return below - share[..., None] * bones.positions.index_select(0, self._lever_joint_rank)
+    def _levers(self, carried: Tensor, w: Tensor, bones: Kinematics) -> Float[Tensor, "N1 B 3"]:
+        both = torch.cat([carried, w[..., None]], dim=2).index_select(0, self._lever_source)
+        below = _sum_into(both, self._lever_into, len(self.pair_joint) + 1)
+        joints = bones.positions.index_select(0, self._lever_joint_rank)
+        return torch.addcmul(below[..., :3], below[..., 3:], joints, value=-1)
 
     def _shape_jacobian(self, turn, w, dirs, bones, batch) -> Float[Tensor, "B K 3 S"]:
         fixed, contour = dirs
@@ -332,6 +344,27 @@ def has_landmark(body: BodyModel, name: str) -> bool:
     if name in INNER_FACE_NAMES:
         return body.face_landmark_faces is not None
     return name in CONTOUR_NAMES and body.contour_faces is not None
+
+
+def in_limb_order(body: BodyModel, names: Sequence[str]) -> tuple[str, ...]:
+    """The landmarks that the body has, limb after limb down the tree.
+
+    A solver's rows are then written in blocks: what hangs below a joint stands together.
+    """
+
+    def way(name: str) -> list[int]:
+        joint = body.joint_names.index(name) if name in body.joint_names else _carrier(body, name)
+        return _chain_to_root(joint, np.asarray(body.parents))[::-1]
+
+    return tuple(sorted((n for n in names if has_landmark(body, n)), key=way))
+
+
+def _carrier(body: BodyModel, name: str) -> int:
+    """The joint that carries most of a landmark on the skin."""
+    if name in CONTOUR_NAMES:
+        return body.joint_names.index("head")
+    vertices, share = _vertices_of(body, name)
+    return int((share @ body.weights[vertices]).argmax())
 
 
 def _vertices_of(body: BodyModel, name: str) -> tuple[np.ndarray, np.ndarray]:

@@ -40,6 +40,8 @@ class Linearization:
     """Residuals of single unknowns."""
     diagonal_slope: Float[Tensor, "B D"]
     """Their derivatives."""
+    curvature: Float[Tensor, " D"] | None = None
+    """Added to the diagonal of H, for unknowns whose residuals bend so much that Gauss-Newton steps overshoot."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +65,8 @@ class SolverOptions:
     curvature_floor: float = 1.0
     """Least robust weight in H, as a share of the weight in g. 1: plain reweighting. Less: Triggs' second-order
     correction down to that share; nearer the exact Hessian, but from afar it took twice the iterations on photos."""
-    chunk: int = 64
-    """Items solved at a time: bounds the memory."""
+    chunk: int | None = None
+    """Items solved at a time: bounds the memory. None: as many as suit the device, 128 on a CPU and 8192 on a GPU."""
 
 
 @dataclass
@@ -131,6 +133,8 @@ def _quadratic(lin: Linearization, free: Tensor | None, floor: float) -> _Quadra
     scaled = lin.jacobian * torch.maximum(curvature, floor * weight).sqrt()[..., None]
     hessian = scaled.transpose(1, 2) @ scaled
     hessian.diagonal(dim1=1, dim2=2).add_(lin.diagonal_slope * lin.diagonal_slope)
+    if lin.curvature is not None:
+        hessian.diagonal(dim1=1, dim2=2).add_(lin.curvature)
     if free is not None:
         gradient, hessian = gradient[:, free], hessian[:, free[:, None], free]
     return _Quadratic(cost, gradient, hessian)
@@ -180,7 +184,8 @@ def minimise(
         a Solution; status is CONVERGED, MAX_ITERATIONS, or FAILED where the cost at the start is not finite.
     """
     options = options or SolverOptions()
-    chunks = torch.arange(start.shape[0], device=start.device).split(options.chunk)
+    chunk = options.chunk or (128 if start.device.type == "cpu" else 8192)
+    chunks = torch.arange(start.shape[0], device=start.device).split(chunk)
     cost = cost or (lambda x, items: total_cost(evaluate(x, items)))
     parts = [_minimise_chunk(evaluate, cost, retract, start, items, options, free, trace) for items in chunks]
     joined = [torch.cat([getattr(p, name) for p in parts]) for name in ("x", "cost", "status", "iterations")]

@@ -27,14 +27,19 @@ from bodyfit.data.result import FitResult
 from bodyfit.fitting.camera import project
 from bodyfit.fitting.frames import Frame
 from bodyfit.fitting.initialise import StartConfig, Starter
-from bodyfit.fitting.landmark_model import LandmarkModel
+from bodyfit.fitting.landmark_model import LandmarkModel, in_limb_order
 from bodyfit.fitting.levenberg_marquardt import CONVERGED, FAILED, Solution, SolverOptions
 from bodyfit.fitting.observations import CONFIDENT, Observations, observe, person_size
 from bodyfit.fitting.previous import Parameters
-from bodyfit.fitting.problem import BodyProblem, Chart, EnergyConfig
+from bodyfit.fitting.problem import BodyProblem, EnergyConfig
 from bodyfit.fitting.stages import StageConfig, solve_in_stages
 from bodyfit.fitting.start_network import StartNetwork, load_start_network
+from bodyfit.fitting.threads import map_in_threads
+from bodyfit.fitting.unknowns import Chart
 from bodyfit.prior import VPoser, load_prior
+
+PEOPLE_ON_CPU = 32  # solved at a time by a thread, all their starts together
+PEOPLE_ON_GPU = 2048
 
 __all__ = ["FitConfig", "Fitter", "Frame", "fit", "pick_device"]
 
@@ -90,13 +95,12 @@ class Fitter:
 
     def model_for(self, confidence: Float[np.ndarray, "P 144"]) -> LandmarkModel:
         """A landmark model of just the points that somebody's detector saw."""
-        seen = tuple(n for n, any_seen in zip(LANDMARK_NAMES, (confidence > 0).any(axis=0), strict=True) if any_seen)
-        return LandmarkModel(self.body, names=seen, dtype=self.dtype, device=self.device)
+        seen = [n for n, any_seen in zip(LANDMARK_NAMES, (confidence > 0).any(axis=0), strict=True) if any_seen]
+        return LandmarkModel(self.body, names=in_limb_order(self.body, seen), dtype=self.dtype, device=self.device)
 
     def _problem(self, seen: Observations, energy: EnergyConfig | None = None, *, model: LandmarkModel) -> BodyProblem:
         return BodyProblem(self.chart, model, self.prior, seen, energy or self.config.energy)
 
-    @torch.no_grad()
     def solve(
         self, seen: Observations, model: LandmarkModel, *, init: Float[Tensor, "B D"] | None = None
     ) -> tuple[Solution, Float[Tensor, " B"]]:
@@ -105,15 +109,28 @@ class Fitter:
         Returns:
             the best solution of each person, and the cost of the runner-up (NaN where there was one start only).
         """
-        config = self.config
+        rows = torch.arange(len(seen), device=self.device).split(self._people_at_a_time(len(seen)))
+        parts = map_in_threads(lambda r: self._solve(seen.select(r), model, None if init is None else init[r]), rows)
+        solutions, runners_up = zip(*parts, strict=True)
+        names = ("x", "cost", "status", "iterations")
+        return Solution(*(torch.cat([getattr(s, n) for s in solutions]) for n in names)), torch.cat(runners_up)
+
+    def _people_at_a_time(self, people: int) -> int:
+        """On a CPU, groups that fit a core's cache, and something for every thread; on a GPU, many."""
+        if self.device.type != "cpu":
+            return PEOPLE_ON_GPU
+        return max(1, min(PEOPLE_ON_CPU, -(-people // torch.get_num_threads())))
+
+    def _solve(self, seen: Observations, model: LandmarkModel, init: Tensor | None) -> tuple[Solution, Tensor]:
+        config, make_problem = self.config, partial(self._problem, model=model)
         if init is None:
             starter = Starter(self.chart, self.prior, self.network, config.start)
-            starts = starter.best_starts(seen, partial(self._problem, model=model), config.energy)
+            starts = starter.best_starts(seen, make_problem, config.energy)
         else:
             starts = init[:, None]
         blocks = [name for name in self.chart.layout.slices if name != "log_focal" or config.refine_focal]
         return solve_in_stages(
-            partial(self._problem, model=model),
+            make_problem,
             seen,
             starts,
             config.energy,

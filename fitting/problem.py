@@ -11,22 +11,23 @@ from dataclasses import dataclass
 
 import roma
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from bodyfit.data.body_model import BodyModel
 from bodyfit.data.landmarks import BODY, LANDMARK_NAMES, LEFT_HAND, RIGHT_HAND
 from bodyfit.fitting import residuals as terms
 from bodyfit.fitting.camera import NEAREST_M, project, projection_jacobian
-from bodyfit.fitting.chain_rule import ChainRule
+from bodyfit.fitting.chain_rule import Turning
 from bodyfit.fitting.landmark_model import LandmarkModel, LandmarkState
 from bodyfit.fitting.levenberg_marquardt import Linearization, total_cost
 from bodyfit.fitting.observations import Observations
-from bodyfit.fitting.rotations import left_jacobian
-from bodyfit.prior.decoder_tangent import decode, decode_with_tangent
+from bodyfit.fitting.unknowns import Chart, Layout
 from bodyfit.prior.vposer import VPoser
 
-NUM_BODY_JOINTS = 21
+# Cost per squared radian that steps of fingers are held back by. Gauss-Newton leaves out how the residuals bend, and
+# for fingers that point towards the camera that is most of the curvature: their steps went too far, back and forth.
+# It changes the way, not the minimum: the last stage took 7 steps in place of 10, and all people converged.
+FINGER_CURVATURE = 3.0
 
 
 @dataclass(frozen=True)
@@ -65,106 +66,16 @@ class EnergyConfig:
     """Standard deviation of the hands' numbers, in those of their principal components."""
     hand_components: int = 12
     """Principal components a hand."""
-    bending_sigma: float = 10.0
-    """The smaller, the more elbows and knees that bend the wrong way cost; inf switches the term off."""
+    bending_sigma: float = float("inf")
+    """The smaller, the more elbows and knees that bend the wrong way cost, as in SMPLify; inf switches the term off:
+    under our prior it changes nothing."""
     log_focal_sigma: float = 0.15
     """Standard deviation of log(focal / guess) where the focal length is refined."""
     depth_sigma_m: float = float("inf")
     """Standard deviation, m, of the distance about the one that the problem is given as expected; inf: no such term."""
     softness: float = 0.0
-    """Width over which the kinks of the decoder's activations are rounded; 0: the decoder as it is. The solver needs a
-    tenth of the iterations where it first goes most of the way on a rounded decoder (0.1, then 0.03)."""
-
-
-class Layout:
-    """Where each block of unknowns stands. The same for unknowns and steps."""
-
-    def __init__(self, sizes: dict[str, int]):
-        self.slices: dict[str, slice] = {}
-        at = 0
-        for name, size in sizes.items():
-            self.slices[name] = slice(at, at + size)
-            at += size
-        self.size = at
-
-    def __getitem__(self, name: str) -> slice:
-        return self.slices[name]
-
-    def mask(self, *names: str) -> Bool[Tensor, " D"]:
-        """True in the named blocks."""
-        mask = torch.zeros(self.size, dtype=torch.bool)
-        for name in names:
-            mask[self.slices[name]] = True
-        return mask
-
-
-class Chart:
-    """Unknowns of a body model under a prior, and how they become joint rotations."""
-
-    def __init__(self, body: BodyModel, prior: VPoser, model: LandmarkModel, hand_components: int = 12):
-        dtype, device = model.dtype, model.device
-        self.layers = [
-            (w.detach().to(device, dtype), b.detach().to(device, dtype), s) for w, b, s in prior.decoder_layers()
-        ]
-        self.names, self.body_name = tuple(body.joint_names), body.name
-        self.has_hands, self.has_jaw = "left_index1" in self.names, "jaw" in self.names
-        self.jaw = self.names.index("jaw") if self.has_jaw else None
-        self.parents = torch.as_tensor(body.parents, dtype=torch.long, device=device)
-        self.parent_rank = torch.as_tensor(model.level_rank[body.parents], dtype=torch.long, device=device)
-        self.hands: dict[str, tuple[list[int], Tensor, Tensor]] = {}
-        components = 0
-        if self.has_hands:
-            components = hand_components
-            for side in ("left", "right"):
-                first = self.names.index(f"{side}_index1")
-                mean, basis = getattr(body, f"hand_mean_{side}"), getattr(body, f"hand_components_{side}")
-                to = {"dtype": dtype, "device": device}
-                joints = list(range(first, first + 15))
-                self.hands[side] = joints, torch.as_tensor(mean, **to), torch.as_tensor(basis[:components], **to)
-        self.num_betas, self.num_expression = body.shapedirs.shape[2], body.exprdirs.shape[2]
-        self.layout = Layout(
-            {
-                "global_orient": 3,
-                "transl": 3,
-                "latent": prior.latent_dim,
-                "betas": self.num_betas,
-                "expression": self.num_expression,
-                "jaw_pose": 3 if self.has_jaw else 0,
-                "left_hand": components,
-                "right_hand": components,
-                "log_focal": 1,
-            }
-        )
-
-    def hand_pose(self, x: Float[Tensor, "B D"], side: str) -> Float[Tensor, "B 45"]:
-        """Axis-angle of the 15 joints of a hand, mean included."""
-        _, mean, basis = self.hands[side]
-        return mean + x[:, self.layout[f"{side}_hand"]] @ basis
-
-    def rotations(self, x: Float[Tensor, "B D"], body: Float[Tensor, "B 21 3 3"]) -> Float[Tensor, "B J 3 3"]:
-        """All joints' rotations, given the decoded body."""
-        parts = [roma.rotvec_to_rotmat(x[:, None, self.layout["global_orient"]]), body]
-        eye = torch.eye(3, dtype=x.dtype, device=x.device).expand(x.shape[0], 2, 3, 3)
-        if self.has_jaw:
-            parts += [roma.rotvec_to_rotmat(x[:, None, self.layout["jaw_pose"]]), eye]
-        for side in self.hands:
-            parts.append(roma.rotvec_to_rotmat(self.hand_pose(x, side).unflatten(1, (15, 3))))
-        if not self.has_hands:
-            parts.append(eye)
-        return torch.cat(parts, dim=1)
-
-    def decode(self, x: Float[Tensor, "B D"], softness: float = 0.0) -> Float[Tensor, "B 21 3 3"]:
-        return decode(self.layers, x[:, self.layout["latent"]], softness)
-
-    def shape(self, x: Float[Tensor, "B D"]) -> Float[Tensor, "B S"]:
-        return x[:, self.layout["betas"].start : self.layout["expression"].stop]
-
-    def retract(self, x: Float[Tensor, "B D"], step: Float[Tensor, "B D"]) -> Float[Tensor, "B D"]:
-        """Take a step: the root's is a small rotation in the camera frame, all others add."""
-        moved = x + step
-        root = self.layout["global_orient"]
-        moved[:, root] = roma.rotvec_composition([step[:, root], x[:, root]])
-        return moved
+    """Width over which the kinks of the decoder's activations are rounded at least; 0: the decoder as it is. For
+    decoders that have kinks, the solver goes most of the way on a rounded one."""
 
 
 class BodyProblem:
@@ -187,20 +98,14 @@ class BodyProblem:
         self.expected_depth_m = expected_depth_m
         self.chart, self.model, self.energy, self.observations = chart, model, energy, observations
         self.part_weight = _part_weights(model, energy)
-        self.chains = {"latent": ChainRule(model, list(range(1, NUM_BODY_JOINTS + 1)))}
-        if chart.has_jaw:
-            self.chains["jaw_pose"] = ChainRule(model, [chart.jaw])
-        for side, (joints, _, _) in chart.hands.items():
-            self.chains[f"{side}_hand"] = ChainRule(model, joints)
-        self.root_pairs = torch.as_tensor((model.pair_joint == 0).nonzero()[0], device=model.device)
-        self.root_landmarks = torch.as_tensor(model.pair_landmark, device=model.device)[self.root_pairs]
-        self.pair_landmark = torch.as_tensor(model.pair_landmark, device=model.device)
+        self.turning = Turning(chart, model)
         self._build_priors(prior)
         self._build_relative()
+        self._build_rows()
 
     def _build_priors(self, prior: VPoser) -> None:
         energy, layout, to = self.energy, self.chart.layout, {"dtype": self.model.dtype, "device": self.model.device}
-        sigma = torch.full((layout.size,), torch.inf, **to)
+        sigma, self.curvature = torch.full((layout.size,), torch.inf, **to), torch.zeros(layout.size, **to)
         for name in ("betas", "expression"):
             sigma[layout[name]] = getattr(energy, f"{name}_sigma")
         if self.chart.has_jaw:
@@ -209,7 +114,9 @@ class BodyProblem:
         sigma[layout["transl"].stop - 1] = energy.depth_sigma_m if self.expected_depth_m is not None else torch.inf
         for side, (_, _, basis) in self.chart.hands.items():
             # Components are not of one size in all files: the prior is on the angles they make.
-            sigma[layout[f"{side}_hand"]] = energy.hand_sigma / basis.norm(dim=1).clamp_min(1e-6)
+            angle = basis.norm(dim=1).clamp_min(1e-6)
+            sigma[layout[f"{side}_hand"]] = energy.hand_sigma / angle
+            self.curvature[layout[f"{side}_hand"]] = FINGER_CURVATURE * angle**2
         self.latent_mean, self.whitener = torch.zeros(layout["latent"].stop - layout["latent"].start, **to), None
         if energy.pose_prior == "mahalanobis":
             self.latent_mean = prior.latent_mean.to(**to)
@@ -230,12 +137,22 @@ class BodyProblem:
         index = {name: k for k, name in enumerate(self.model.names)}
         parts = [("left_wrist", LEFT_HAND, "relative_hands"), ("right_wrist", RIGHT_HAND, "relative_hands")]
         face = [i for i in range(76, len(LANDMARK_NAMES))]
-        self.relative: list[tuple[int, Tensor, float]] = []
+        self.relative: dict[str, tuple[int, Tensor, float]] = {}
         for anchor, part, weight in [*parts, ("nose", face, "relative_face")]:
             members = [index[LANDMARK_NAMES[i]] for i in part if LANDMARK_NAMES[i] in index]
             if getattr(self.energy, weight) > 0 and anchor in index and members:
                 rows = torch.tensor(members, device=self.model.device)
-                self.relative.append((index[anchor], rows, getattr(self.energy, weight)))
+                self.relative[anchor] = (index[anchor], rows, getattr(self.energy, weight))
+
+    def _build_rows(self) -> None:
+        """Where each term's residuals stand among the rows."""
+        sizes = {"reprojection": 2 * len(self.model.names)}
+        sizes |= {anchor: 2 * len(members) for anchor, (_, members, _) in self.relative.items()}
+        if self.energy.bending_sigma != torch.inf:
+            sizes["bending"] = len(terms.BENDING_JOINTS)
+        if self.whitener is not None:
+            sizes["pose_prior"] = len(self.whitener)
+        self.rows = Layout(sizes)
 
     def focal(self, x: Float[Tensor, "B D"], focal_px: Float[Tensor, " B"]) -> Float[Tensor, " B"]:
         return focal_px * x[:, self.chart.layout["log_focal"]].squeeze(1).exp()
@@ -255,8 +172,8 @@ class BodyProblem:
         body = self.chart.decode(x, self.energy.softness)
         rotations, transl = self.chart.rotations(x, body), x[:, self.chart.layout["transl"]]
         state = self.model(rotations, self.chart.shape(x), transl, derivatives=False)
-        rows, _ = self._reprojection_rows(state, self.focal(x, seen.focal_px), seen)
-        return total_cost(self._assemble(x, items, rows, None, seen, body, None))
+        pixels, _ = self._reprojection_rows(state, self.focal(x, seen.focal_px), seen)
+        return total_cost(self._linearization(x, items, pixels, seen, body, None))
 
     def _reprojection_rows(self, state, focal, seen) -> tuple[Float[Tensor, "B K 2"], Float[Tensor, "B K 2"]]:
         """Residuals (infinite where a seen point is behind the camera, zero where unseen) and projected pixels."""
@@ -268,98 +185,82 @@ class BodyProblem:
     def evaluate(self, x: Float[Tensor, "B D"], items: Int[Tensor, " B"]) -> Linearization:
         """All residuals and their Jacobian at x, for the people `items`."""
         seen, layout = self.observations.select(items), self.chart.layout
-        body, tangent = decode_with_tangent(self.chart.layers, x[:, layout["latent"]], self.energy.softness)
-        rotations = self.chart.rotations(x, body)
-        state = self.model(rotations, self.chart.shape(x), x[:, layout["transl"]])
+        body, tangent = self.chart.decode_with_tangent(x, self.energy.softness)
+        turns, slopes = self.chart.turns(x)
+        state = self.model(self.chart.joined(turns, body), self.chart.shape(x), x[:, layout["transl"]])
         focal = self.focal(x, seen.focal_px)
-        unit = self.energy.sigma_share * seen.size_px
-        rows, points_px = self._reprojection_rows(state, focal, seen)
-        jacobian = self._reprojection_jacobian(x, state, tangent, focal, seen, unit, points_px)
-        return self._assemble(x, items, rows, jacobian, seen, body, tangent)
-
-    def _reprojection_jacobian(self, x, state, tangent, focal, seen, unit, points_px) -> Float[Tensor, "B K 2 D"]:
-        layout, batch, count = self.chart.layout, x.shape[0], len(self.model.names)
-        slope = projection_jacobian(state.points, focal) / unit[:, None, None, None]
-        slope = slope * (seen.weights > 0)[..., None, None]
-        jacobian = x.new_zeros(batch, count, 2, layout.size)
-        jacobian[..., layout["transl"]] = slope
-        shape = slice(layout["betas"].start, layout["expression"].stop)
-        moved = state.shape_jacobian
-        along = moved[:, :, 2]
-        for axis in (0, 1):  # row (f/z, 0, -f x / z^2) and its like: two products, not three
-            across = slope[:, :, axis, axis, None] * moved[:, :, axis]
-            jacobian[:, :, axis, shape] = across + slope[:, :, axis, 2, None] * along
-        seen_from_center = (points_px - seen.center_px[:, None]) / unit[:, None, None]
-        jacobian[..., layout["log_focal"]] = (seen_from_center * (seen.weights > 0)[..., None])[..., None]
-        by_turning = slope.transpose(0, 1).index_select(0, self.pair_landmark)  # (N, B, 2, 3)
-        by_turning = torch.linalg.cross(state.levers[:, :, None].expand_as(by_turning), by_turning)
-        jacobian[:, self.root_landmarks, :, layout["global_orient"]] = by_turning[self.root_pairs].transpose(0, 1)
-        by_turning = torch.cat([by_turning, by_turning.new_zeros(1, *by_turning.shape[1:])])
-        for name, block in self._tangents(x, tangent, state).items():
-            self.chains[name].write(jacobian, layout[name], by_turning, block)
-        return jacobian
-
-    def _tangents(self, x, tangent, state) -> dict[str, Float[Tensor, "B W P"]]:
-        """World rotations of each block's joints per unit of its parameters."""
-        world = state.kinematics.rotations  # level order
-        body = world.index_select(0, self.chart.parent_rank[1 : NUM_BODY_JOINTS + 1]).transpose(0, 1)
-        blocks = {"latent": (body @ tangent).flatten(1, 2)}
-        if self.chart.has_jaw:
-            parent = world[self.chart.parent_rank[self.chart.jaw]]
-            blocks["jaw_pose"] = parent @ left_jacobian(x[:, self.chart.layout["jaw_pose"]])
-        for side, (joints, _, basis) in self.chart.hands.items():
-            parents = world.index_select(0, self.chart.parent_rank[joints[0] : joints[-1] + 1]).transpose(0, 1)
-            turn = parents @ left_jacobian(self.chart.hand_pose(x, side).unflatten(1, (15, 3)))
-            blocks[f"{side}_hand"] = (turn @ basis.T.unflatten(0, (15, 3))).flatten(1, 2)
-        return blocks
-
-    def _assemble(self, x, items, rows, jacobian, seen, body, tangent) -> Linearization:
-        """Stack the terms; without a Jacobian where None is given."""
-        weights, wanted = seen.weights * self.part_weight, jacobian is not None
-        scale = x.new_full((1, 1), self.energy.robust_sigmas)
-        if self.energy.robust_px is not None:
-            scale = (self.energy.robust_px / (self.energy.sigma_share * seen.size_px))[:, None]
-        moved = jacobian.flatten(1, 2) if wanted else None
-        stacks = [(rows.flatten(1), moved, weights.repeat_interleave(2, 1), scale)]
-        for anchor, members, weight in self.relative:
-            both = weights.index_select(1, members) * (weights[:, anchor : anchor + 1] > 0) * weight
-            moved = terms.relative(jacobian, anchor, members).flatten(1, 2) if wanted else None
-            apart = terms.relative(rows, anchor, members).flatten(1)
-            stacks.append((apart, moved, both.repeat_interleave(2, 1), scale))
-        if self.energy.bending_sigma != torch.inf:
-            stacks.append(self._bending(body, tangent))
+        pixels, points_px = self._reprojection_rows(state, focal, seen)
+        jacobian = x.new_zeros(len(x), self.rows.size, layout.size)
+        of_pixels = jacobian[:, self.rows["reprojection"]].unflatten(1, (-1, 2))
+        self._reprojection_jacobian(of_pixels, state, tangent, slopes, focal, seen, points_px)
+        for anchor, (place, members, _) in self.relative.items():
+            jacobian[:, self.rows[anchor]] = terms.relative(of_pixels, place, members).flatten(1, 2)
+        if "bending" in self.rows.slices:
+            jacobian[:, self.rows["bending"], layout["latent"]] = self._bending_jacobian(body, tangent)
         if self.whitener is not None:
-            stacks.append(self._mahalanobis(x, wanted))
-        residual, slope, weight, scales = zip(*stacks, strict=True)
-        scales = torch.cat(
-            [s.expand(s.shape[0], r.shape[1]).expand_as(r) for r, s in zip(residual, scales, strict=True)], 1
-        )
-        slope = torch.cat(slope, dim=1) if wanted else None
+            jacobian[:, self.rows["pose_prior"], layout["latent"]] = self.whitener
+        return self._linearization(x, items, pixels, seen, body, jacobian)
+
+    def _reprojection_jacobian(self, jacobian, state, tangent, slopes, focal, seen, points_px) -> None:
+        """Fill (B, K, 2, D): each projected point's derivative in all unknowns, in units of the residuals."""
+        layout, visible = self.chart.layout, (seen.weights > 0).to(focal.dtype)
+        unit = self.energy.sigma_share * seen.size_px
+        slope = projection_jacobian(state.points, focal / unit) * visible[..., None, None]
+        jacobian[..., layout["transl"]] = slope
+        moved = state.shape_jacobian
+        # Rows are (f/z, 0, -f x/z^2) and (0, f/z, -f y/z^2): what moves across, and what moves along the axis.
+        across = slope[:, :, 0, 0, None, None] * moved[:, :, :2]
+        shape = slice(layout["betas"].start, layout["expression"].stop)
+        jacobian[..., shape] = torch.addcmul(across, slope[..., 2:], moved[:, :, 2:])
+        by_focal = (points_px - seen.center_px[:, None]) / unit[:, None, None] * visible[..., None]
+        jacobian[..., layout["log_focal"]] = by_focal[..., None]
+        levers = state.levers.transpose(0, 1)[:, :, None]
+        turning = torch.linalg.cross(levers, slope.index_select(1, self.turning.landmark_of_lever))
+        self.turning.write(jacobian, turning, state, tangent, slopes)
+
+    def _linearization(self, x, items, pixels, seen, body, jacobian) -> Linearization:
+        """All residuals with their weights and scales."""
+        weight = seen.weights * self.part_weight
+        residuals, weights = [pixels.flatten(1)], [weight.repeat_interleave(2, 1)]
+        for place, members, share in self.relative.values():
+            residuals.append(terms.relative(pixels, place, members).flatten(1))
+            both = weight.index_select(1, members) * (weight[:, place : place + 1] > 0) * share
+            weights.append(both.repeat_interleave(2, 1))
+        robust = sum(r.shape[1] for r in residuals)
+        if "bending" in self.rows.slices:
+            residuals.append(self._bent(self._bending_rotvec(body)))
+        if self.whitener is not None:
+            residuals.append(terms.mahalanobis(x[:, self.chart.layout["latent"]], self.latent_mean, self.whitener))
+        plain = self.rows.size - robust
+        weights.append(x.new_ones(len(x), plain))
         diagonal = x * self.prior_slope
         if self.expected_depth_m is not None:
             z = self.chart.layout["transl"].stop - 1
             diagonal[:, z] = (x[:, z] - self.expected_depth_m[items]) * self.prior_slope[z]
-        weight, slopes = torch.cat(weight, dim=1), self.prior_slope.expand_as(diagonal)
-        return Linearization(torch.cat(residual, dim=1), slope, weight, scales, diagonal, slopes)
+        slopes = self.prior_slope.expand_as(diagonal)
+        scale = self._robust_scale(seen, robust, plain)
+        rows, weights = torch.cat(residuals, 1), torch.cat(weights, 1)
+        return Linearization(rows, jacobian, weights, scale, diagonal, slopes, self.curvature)
 
-    def _bending(self, body, tangent) -> tuple[Tensor, Tensor | None, Tensor, Tensor]:
-        layout = self.chart.layout
-        rotvec = roma.rotmat_to_rotvec(body[:, self.bending_joints])
-        bent = terms.bending((rotvec * self.bending_axes).sum(-1), self.bending_signs) / self.energy.bending_sigma
-        turned = None
-        if tangent is not None:
-            slope = terms.bending_tangent(rotvec, tangent[:, self.bending_joints], self.bending_axes)
-            turned = body.new_zeros(len(body), 4, layout.size)
-            turned[..., layout["latent"]] = (bent * self.bending_signs)[..., None] * slope
-        return bent, turned, torch.ones_like(bent), bent.new_full((1, 1), torch.inf)
+    def _robust_scale(self, seen, robust: int, plain: int) -> Float[Tensor, "#B M"]:
+        """Geman-McClure scale of the reprojection's rows; infinite for the priors'."""
+        like = seen.size_px
+        if self.energy.robust_px is None:
+            scale = like.new_full((1, robust), self.energy.robust_sigmas)
+        else:
+            scale = (self.energy.robust_px / (self.energy.sigma_share * like))[:, None].expand(-1, robust)
+        return torch.cat([scale, scale.new_full((len(scale), plain), torch.inf)], dim=1)
 
-    def _mahalanobis(self, x, wanted: bool) -> tuple[Tensor, Tensor | None, Tensor, Tensor]:
-        layout, moved = self.chart.layout, None
-        distance = terms.mahalanobis(x[:, layout["latent"]], self.latent_mean, self.whitener)
-        if wanted:
-            moved = x.new_zeros(len(x), distance.shape[1], layout.size)
-            moved[..., layout["latent"]] = self.whitener
-        return distance, moved, torch.ones_like(distance), x.new_full((1, 1), torch.inf)
+    def _bending_rotvec(self, body: Float[Tensor, "B 21 3 3"]) -> Float[Tensor, "B 4 3"]:
+        return roma.rotmat_to_rotvec(body[:, self.bending_joints])
+
+    def _bent(self, rotvec: Float[Tensor, "B 4 3"]) -> Float[Tensor, "B 4"]:
+        return terms.bending((rotvec * self.bending_axes).sum(-1), self.bending_signs) / self.energy.bending_sigma
+
+    def _bending_jacobian(self, body, tangent) -> Float[Tensor, "B 4 Z"]:
+        rotvec = self._bending_rotvec(body)
+        slope = terms.bending_tangent(rotvec, tangent[:, self.bending_joints], self.bending_axes)
+        return (self._bent(rotvec) * self.bending_signs)[..., None] * slope
 
 
 def _part_weights(model: LandmarkModel, energy: EnergyConfig) -> Float[Tensor, " K"]:

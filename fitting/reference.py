@@ -21,8 +21,9 @@ from bodyfit.data.body_model import BodyModel
 from bodyfit.data.landmarks import BODY, LANDMARK_INDEX, LANDMARK_NAMES, LEFT_HAND, RIGHT_HAND
 from bodyfit.fitting.landmark_model import FLIP_Y_Z
 from bodyfit.fitting.observations import Observations
-from bodyfit.fitting.problem import Chart, EnergyConfig
+from bodyfit.fitting.problem import EnergyConfig
 from bodyfit.fitting.residuals import BENDING_AXES, BENDING_JOINTS, BENDING_SIGNS
+from bodyfit.fitting.unknowns import Chart
 from bodyfit.prior import VPoser
 
 _NECK_CHAIN = (12, 9, 6, 3, 0)

@@ -1,9 +1,11 @@
-"""Derivatives of axis-angle rotations that roma does not have: the left Jacobian of SO(3) and its inverse.
+"""Axis-angle rotations with derivatives, which roma does not have: the left Jacobian of SO(3) and its inverse.
 
 For R = exp([r]_x): d exp([r + dr]_x) = [J_l(r) dr]_x exp([r]_x) to first order (Sola et al. 2018, eq. 145 and 146).
 """
 
 from __future__ import annotations
+
+import math
 
 import torch
 from jaxtyping import Float
@@ -11,22 +13,33 @@ from torch import Tensor
 
 
 def cross_matrix(vector: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3 3"]:
-    """[v]_x with [v]_x w = v x w."""
-    x, y, z = vector.unbind(-1)
-    zero = torch.zeros_like(x)
-    return torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], dim=-1).unflatten(-1, (3, 3))
+    """[v]_x with [v]_x w = v x w: its columns are v x e_c."""
+    axes = torch.eye(3, dtype=vector.dtype, device=vector.device)
+    return torch.linalg.cross(vector[..., None].expand(*vector.shape, 3), axes.expand(*vector.shape, 3), dim=-2)
 
 
-def left_jacobian(rotvec: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3 3"]:
-    """J_l(r): small rotation of the result, in the fixed frame, per small change of r."""
+def exponential(
+    rotvec: Float[Tensor, "*batch 3"],
+) -> tuple[Float[Tensor, "*batch 3 3"], Float[Tensor, "*batch 3 3"]]:
+    """R = exp([r]_x), and J_l(r): small rotation of R, in the fixed frame, per small change of r.
+
+    With K = [r]_x and t = |r|, from their series and K^2 = r r^T - t^2:
+
+        R   = cos t      + (sin t / t) K + a r r^T,      a = (1 - cos t) / t^2 = (sin(t/2) / (t/2))^2 / 2,
+        J_l = sin t / t  +           a K + b r r^T,      b = (t - sin t) / t^3.
+
+    Both in one go, for all joints at once: in small batches the number of operations is what costs.
+    """
     square = (rotvec * rotvec).sum(-1)[..., None, None]
-    small = square < 1e-4
-    safe = torch.where(small, torch.ones_like(square), square)
-    angle = safe.sqrt()
-    first = torch.where(small, 0.5 - square / 24, (1 - angle.cos()) / safe)
-    second = torch.where(small, 1 / 6 - square / 120, (angle - angle.sin()) / (safe * angle))
-    skew = cross_matrix(rotvec)
-    return torch.eye(3, dtype=rotvec.dtype, device=rotvec.device) + first * skew + second * (skew @ skew)
+    angle = square.clamp_min(torch.finfo(rotvec.dtype).tiny).sqrt()
+    sinc, half_sinc = torch.sinc(angle / math.pi), torch.sinc(angle / (2 * math.pi))
+    a = 0.5 * half_sinc * half_sinc
+    series = 1 / 6 - square * (1 / 120 - square * (1 / 5040 - square / 362880))
+    b = torch.where(square < 0.01, series, (1 - sinc) / square.clamp_min(0.01))
+    skew, outer = cross_matrix(rotvec), rotvec[..., :, None] * rotvec[..., None, :]
+    eye = torch.eye(3, dtype=rotvec.dtype, device=rotvec.device)
+    rotation = torch.addcmul(torch.addcmul(angle.cos() * eye, sinc, skew), a, outer)
+    return rotation, torch.addcmul(torch.addcmul(sinc * eye, a, skew), b, outer)
 
 
 def inverse_left_jacobian(rotvec: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3 3"]:

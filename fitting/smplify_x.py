@@ -26,7 +26,8 @@ from bodyfit.data.landmarks import LANDMARK_INDEX
 from bodyfit.fitting.landmark_model import LandmarkModel
 from bodyfit.fitting.levenberg_marquardt import Solution, SolverOptions, minimise
 from bodyfit.fitting.observations import Observations
-from bodyfit.fitting.problem import BodyProblem, Chart, EnergyConfig
+from bodyfit.fitting.problem import BodyProblem, EnergyConfig
+from bodyfit.fitting.unknowns import Chart
 from bodyfit.prior import VPoser
 
 RHO_PX = 100.0

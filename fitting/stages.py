@@ -17,7 +17,8 @@ from torch import Tensor
 
 from bodyfit.fitting.levenberg_marquardt import Solution, SolverOptions, minimise
 from bodyfit.fitting.observations import Observations
-from bodyfit.fitting.problem import BodyProblem, Chart, EnergyConfig
+from bodyfit.fitting.problem import BodyProblem, EnergyConfig
+from bodyfit.fitting.unknowns import Chart
 
 MakeProblem = Callable[[Observations, EnergyConfig], BodyProblem]
 

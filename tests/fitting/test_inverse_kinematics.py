@@ -8,8 +8,9 @@ from bodyfit.fitting.inverse_kinematics import KinematicsConfig, PointProblem, i
 from bodyfit.fitting.landmark_model import LandmarkModel
 from bodyfit.fitting.levenberg_marquardt import SolverOptions
 from bodyfit.fitting.observations import Observations
-from bodyfit.fitting.problem import BodyProblem, Chart, EnergyConfig
+from bodyfit.fitting.problem import BodyProblem, EnergyConfig
 from bodyfit.fitting.synthetic import make_people, prior_poses
+from bodyfit.fitting.unknowns import Chart
 
 JOINTS = JOINT_NAMES[:22]
 

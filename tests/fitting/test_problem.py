@@ -9,7 +9,8 @@ from bodyfit.fitting.camera import project
 from bodyfit.fitting.landmark_model import LandmarkModel
 from bodyfit.fitting.levenberg_marquardt import FAILED, SolverOptions, minimise, total_cost
 from bodyfit.fitting.observations import Observations
-from bodyfit.fitting.problem import BodyProblem, Chart, EnergyConfig
+from bodyfit.fitting.problem import BodyProblem, EnergyConfig
+from bodyfit.fitting.unknowns import Chart
 
 EVERY_TERM = EnergyConfig(relative_hands=0.5, relative_face=0.5, pose_prior="mahalanobis", bending_sigma=2.0)
 

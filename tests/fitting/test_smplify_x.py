@@ -7,9 +7,10 @@ from bodyfit.fitting import smplify_x
 from bodyfit.fitting.camera import project
 from bodyfit.fitting.landmark_model import LandmarkModel
 from bodyfit.fitting.observations import Observations
-from bodyfit.fitting.problem import BodyProblem, Chart, EnergyConfig
+from bodyfit.fitting.problem import BodyProblem, EnergyConfig
 from bodyfit.fitting.reference import Reference
 from bodyfit.fitting.synthetic import SyntheticOptions, make_people, prior_poses
+from bodyfit.fitting.unknowns import Chart
 
 
 @pytest.fixture(scope="module")
