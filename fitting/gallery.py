@@ -107,20 +107,17 @@ class GalleryPerson:
         body = _body_model(self.body, result.body_gender)
         return body if body is not None and body.name == result.body_model else None
 
-    def figures(self, result: FitResult | None) -> dict[str, str]:
-        """What a page says of this person, as label and words."""
-        figures = {"photo": self.image, "person": self.person}
-        if self.reason:
-            figures["reason"] = self.reason
-        for label, value, form in (
-            ("error", self.error_px, "{:.2f} px"),
-            ("error / size", self.error_share and 100 * self.error_share, "{:.2f} %"),
-            ("cost", self.cost, "{:.4g}"),
-            ("time", self.seconds, "{:.3g} s"),
-        ):
-            if value is not None:
-                figures[label] = form.format(value)
-        return figures if result is None else figures | _result_figures(result, self.body_of(result))
+    def figures(self, result: FitResult | None, body: "BodyModel | None" = None) -> dict[str, str]:
+        """What a page says of this person, as label and words; `body` (`body_of`) adds the stature."""
+        error = [] if self.error_px is None else [f"{self.error_px:.2f} px"]
+        error += [] if self.error_share is None else [f"{100 * self.error_share:.2f} % of size"]
+        cost = [] if self.cost is None else [f"{self.cost:.4g}"]
+        cost += [] if self.seconds is None else [f"{self.seconds:.3g} s"]
+        figures = {"photo": self.image, "person": self.person, "reason": self.reason, "error": ", ".join(error)}
+        figures |= {} if result is None else _errors_of_parts(result)
+        figures |= {"cost, time" if self.cost is not None else "time": ", ".join(cost)}
+        figures |= {} if result is None else _result_figures(result, body)
+        return {label: words for label, words in figures.items() if words}
 
     def _existing(self, key: str, usual: str | None) -> Path | None:
         written = self.row.get(key) or usual
@@ -279,25 +276,26 @@ def _number(value) -> float | None:
     return float(value) if is_number and math.isfinite(value) else None
 
 
+def _errors_of_parts(result: FitResult) -> dict[str, str]:
+    shares = {part: getattr(result, f"error_share_{part}") for part in ("body", "hands", "face")}
+    known = {part: 100 * share for part, share in shares.items() if math.isfinite(share)}
+    return {"parts": ", ".join(f"{part} {share:.2f} %" for part, share in known.items())}
+
+
 def _result_figures(result: FitResult, body: "BodyModel | None") -> dict[str, str]:
     figures = {
-        "focal length": f"{result.focal_px:.0f} px ({result.focal_source})",
-        "distance": f"{result.landmarks[0, 2]:.2f} m",
         "height": "" if body is None else f"{_height(result, body):.2f} m",
+        "distance": f"{result.landmarks[0, 2]:.2f} m",
+        "focal length": f"{result.focal_px:.0f} px ({result.focal_source})",
         "betas": " ".join(f"{beta:+.1f}" for beta in result.betas[:4]) + " …",
-        "body": result.body_model,
-        "prior": result.prior,
+        "body, prior": f"{result.body_model}, {result.prior}",
     }
-    for part in ("body", "hands", "face"):
-        share = getattr(result, f"error_share_{part}")
-        if math.isfinite(share):
-            figures[f"error, {part}"] = f"{100 * share:.2f} %"
     if math.isfinite(result.runner_up_cost):
         dearer = 100 * (result.runner_up_cost / result.cost - 1) if result.cost > 0 else math.nan
         figures["other reading"] = f"cost {result.runner_up_cost:.4g}"
-        figures["other reading"] += f", {dearer:+.1f} %" if math.isfinite(dearer) else ""
+        figures["other reading"] += f" ({dearer:+.0f} %)" if math.isfinite(dearer) else ""
         figures["other reading"] += ": ambiguous" if result.ambiguous else ""
-    return {label: words for label, words in figures.items() if words}
+    return figures
 
 
 def _height(result: FitResult, body: "BodyModel") -> float:

@@ -84,7 +84,7 @@ def _page_data(gallery: Gallery, people: tuple[GalleryPerson, ...], meshes: bool
                 "error_share": person.error_share,
                 "box": _box(result),
                 "colour": person_hex(person.number),
-                "figures": person.figures(result),
+                "figures": person.figures(result, None if result is None else person.body_of(result)),
                 "mesh": _mesh(person, topologies) if meshes else None,
                 "readings": _readings(person, result),
             }

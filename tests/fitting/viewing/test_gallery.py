@@ -102,7 +102,8 @@ def test_broken_result_file_is_named_and_the_person_kept(results_folder, tmp_pat
 
 def test_figures_tell_stature_and_focal_length(results_folder):
     person = open_gallery(results_folder).people[0]
-    figures = person.figures(person.result())
+    result = person.result()
+    figures = person.figures(result, person.body_of(result))
     assert figures["focal length"] == "300 px (image diagonal)"
     assert 1.5 < float(figures["height"].split()[0]) < 1.9
 

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import sys
+import threading
 import time
 from dataclasses import replace
 
@@ -13,7 +14,8 @@ import pytest
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.result import FitResult
 from bodyfit.fitting.gallery import open_gallery
-from bodyfit.fitting.viewer import ResultsViewer, field_of_view, shrunk
+from bodyfit.fitting.photo_scene import shrunk
+from bodyfit.fitting.viewer import ResultsViewer, field_of_view
 from bodyfit.scripts.view import ViewCommand
 
 pytest.importorskip("viser", reason="the viewer is an extra: pip install 'bodyfit[view]'")
@@ -22,12 +24,13 @@ pytest.importorskip("viser", reason="the viewer is an extra: pip install 'bodyfi
 @pytest.fixture
 def viewer(results_folder):
     viewer = ResultsViewer(open_gallery(results_folder), port=18_080)
+    viewer._fetching.join()
     yield viewer
     viewer.close()
 
 
 def shown_people(viewer):
-    return [shown.person.name for shown in viewer._shown]
+    return [shown.person.name for shown in viewer._scene.people]
 
 
 def test_viewer_listens_on_this_computer_only(viewer):
@@ -65,12 +68,12 @@ def test_filter_by_status_error_and_words(viewer):
 
 
 def test_switches_hide_what_they_say(viewer):
-    nodes = viewer._nodes
+    nodes = viewer._scene.nodes
     assert all(node.visible for node in nodes["photo"])
     assert not any(node.visible for name in ("keypoints", "skeleton") for node in nodes[name])
     viewer._switches["photo"].value, viewer._switches["skeleton"].value = False, True
     viewer._switches["others"].value = False
-    viewer._redraw()
+    viewer._restyle()
     assert not any(node.visible for node in nodes["photo"])
     assert all(node.visible for node in nodes["skeleton"])
     assert [body.visible for body in nodes["bodies"]] == [True, False]
@@ -78,29 +81,64 @@ def test_switches_hide_what_they_say(viewer):
 
 def test_photo_hangs_where_the_camera_saw_it(viewer):
     """Corners of the hung-up photo project to the photo's corners."""
-    photo = viewer._nodes["photo"][0]
+    photo = viewer._scene.nodes["photo"][0]
     x, y, z = photo.position
     left, top = x - photo.render_width / 2, y - photo.render_height / 2
     np.testing.assert_allclose(300 * np.array([left, top]) / z + [159.5, 119.5], [-0.5, -0.5], atol=1e-3)
-    assert z > max(shown.mesh[0][:, 2].max() for shown in viewer._shown)
+    assert z > max(shown.mesh[0][:, 2].max() for shown in viewer._scene.people)
 
 
 def test_other_reading_is_offered_where_there_is_one(viewer):
     assert not viewer._switches["runner_up"].disabled
-    [ghost] = viewer._nodes["runner_up"]
+    [ghost] = viewer._scene.nodes["runner_up"]
     assert not ghost.visible
     viewer._switches["runner_up"].value = True
-    viewer._redraw()
+    viewer._restyle()
     assert ghost.visible
-    best = viewer._selected().mesh[0]
+    best = viewer._scene.selected.mesh[0]
     assert np.linalg.norm(ghost.vertices - best, axis=1).max() > 0.2
     viewer.show(1)
     assert viewer._switches["runner_up"].disabled
-    assert "runner_up" not in viewer._nodes
+    assert "runner_up" not in viewer._scene.nodes
+
+
+def test_next_person_of_the_same_photo_keeps_its_bodies(viewer):
+    bodies = viewer._scene.nodes["bodies"]
+    viewer.step(1)
+    assert viewer._scene.nodes["bodies"] is bodies
+    assert viewer._scene.selected.person.name == "beach · 001"
+    viewer.step(1)
+    assert viewer._scene.nodes["bodies"] is not bodies
+
+
+def test_clicks_that_come_too_fast_show_only_the_last_person(viewer, monkeypatch):
+    shown = []
+    show = viewer.show
+    monkeypatch.setattr(viewer, "show", lambda index: shown.append(index) or show(index))
+    clicks = [threading.Thread(target=viewer.step, args=(1,)) for _ in range(3)]
+    with viewer._lock:  # somebody is being shown
+        for click in clicks:
+            click.start()
+        wait_for(lambda: viewer._wanted == 3)
+    for click in clicks:
+        click.join()
+    assert shown == [3]
+
+
+def test_keypoints_stand_before_the_person_unless_seen_by_the_camera(viewer):
+    viewer.show(1)
+    at_camera = viewer._scene.nodes["keypoints"][0].points[0, 2]
+    viewer._look_from("side")
+    from_the_side = viewer._scene.nodes["keypoints"][0].points[0, 2]
+    nearest = [shown.mesh[0][:, 2].min() for shown in viewer._scene.people]
+    assert at_camera == pytest.approx(0.97 * min(nearest), abs=1e-4)
+    assert from_the_side == pytest.approx(0.97 * nearest[1], abs=1e-4)
+    viewer.show(0)
+    assert viewer._scene.nodes["keypoints"][0].points[0, 2] == pytest.approx(0.97 * nearest[0], abs=1e-4)
 
 
 def test_figures_say_what_the_other_reading_costs(viewer):
-    assert "cost 10.5, +5.0 %: ambiguous" in viewer._figures.content
+    assert "cost 10.5 (+5 %): ambiguous" in viewer._figures.content
     viewer.show(1)
     assert "other reading" not in viewer._figures.content
 
@@ -111,9 +149,10 @@ def test_people_of_other_cameras_are_shown_where_their_own_saw_them(results_fold
     moved = replace(FitResult.load(path), focal_px=450.0, center_px=np.array([150.0, 110.0]))
     moved.save(path)
     viewer = ResultsViewer(open_gallery(folder), port=18_080)
+    viewer._fetching.join()
     viewer.close()
-    own = viewer._shown[1].mesh[0]
-    shown = viewer._nodes["bodies"][1].vertices.astype(float)
+    own = viewer._scene.people[1].mesh[0]
+    shown = viewer._scene.nodes["bodies"][1].vertices.astype(float)
     own_px = 450.0 * own[:, :2] / own[:, 2:] + [150.0, 110.0]
     shown_px = 300.0 * shown[:, :2] / shown[:, 2:] + [159.5, 119.5]
     np.testing.assert_allclose(shown_px, own_px, atol=0.01)
