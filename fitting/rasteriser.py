@@ -154,26 +154,32 @@ def _edge_planes(corners: Float[np.ndarray, "F 3 3"]) -> Float[np.ndarray, "F 4 
 def _draw(chosen, low, box, planes, width, inverse_depth, triangle) -> None:
     """Puts triangles `chosen` into the z-buffer, in place."""
     area = box[:, 0] * box[:, 1]
-    which = np.repeat(np.arange(len(chosen)), area)
-    within = np.arange(len(which)) - np.repeat(np.cumsum(area) - area, area)
-    row, column = np.divmod(within, box[which, 0])
+    which = np.repeat(np.arange(len(chosen), dtype=np.int32), area)
+    within = np.arange(len(which), dtype=np.int32) - np.repeat((np.cumsum(area) - area).astype(np.int32), area)
+    row, column = np.divmod(within, np.repeat(box[:, 0].astype(np.int32), area))
     # Coordinates relative to the box's corner keep float32 exact enough on large pictures.
     corner = np.concatenate([low, np.ones((len(low), 1))], axis=1)
     offset = np.einsum("fkj,fj->kf", planes, corner).astype(np.float32)
     slope_x, slope_y = planes[:, :, 0].T.astype(np.float32), planes[:, :, 1].T.astype(np.float32)
     column_f, row_f = column.astype(np.float32), row.astype(np.float32)
 
-    def at(k: int, pairs=slice(None)) -> np.ndarray:
-        w = which[pairs]
-        return offset[k, w] + slope_x[k, w] * column_f[pairs] + slope_y[k, w] * row_f[pairs]
+    def weight(k: int) -> np.ndarray:
+        value = np.repeat(slope_x[k], area)
+        value *= column_f
+        value += np.repeat(offset[k], area)
+        rise = np.repeat(slope_y[k], area)
+        rise *= row_f
+        value += rise
+        return value
 
-    inside = np.flatnonzero((at(0) >= -1e-6) & (at(1) >= -1e-6) & (at(2) >= -1e-6))
-    which_inside = which[inside]
-    sample = (low[which_inside, 1] + row[inside]) * width + low[which_inside, 0] + column[inside]
-    inverse = at(3, inside)
+    first, second = weight(0), weight(1)  # the third is what they leave of one
+    inside = np.flatnonzero((first >= -1e-6) & (second >= -1e-6) & (first + second <= 1 + 1e-6))
+    which = which[inside]
+    sample = (low[which, 1] + row[inside]) * width + low[which, 0] + column[inside]
+    inverse = offset[3, which] + slope_x[3, which] * column_f[inside] + slope_y[3, which] * row_f[inside]
     np.maximum.at(inverse_depth, sample, inverse)
     nearest = inverse_depth[sample] == inverse
-    triangle[sample[nearest]] = chosen[which_inside[nearest]]
+    triangle[sample[nearest]] = chosen[which[nearest]]
 
 
 def _interpolate(surface: Surface, camera: Camera, triangle: Int[np.ndarray, "H W"]) -> Float[np.ndarray, "H W 3"]:
@@ -185,13 +191,15 @@ def _interpolate(surface: Surface, camera: Camera, triangle: Int[np.ndarray, "H 
     # Colour / z and 1 / z are linear on the image: one plane each a triangle, about its own first corner (float32).
     attributes = np.concatenate([surface.colours, np.ones((len(surface.colours), 1))], axis=1)[surface.faces]
     attributes *= corners[..., 2:]
-    planes = np.einsum("fkj,fkc->cjf", _edge_planes(corners)[:, :3], attributes)
+    planes = np.einsum("fkj,fkc->fjc", _edge_planes(corners)[:, :3], attributes)
     origin = np.rint(corners[:, 0, :2])
     with np.errstate(invalid="ignore"):  # triangles seen edge-on have no planes, and no samples either
-        offset = (planes[:, 0] * origin[:, 0] + planes[:, 1] * origin[:, 1] + planes[:, 2]).astype(np.float32)
-    slope_x, slope_y = planes[:, 0].astype(np.float32), planes[:, 1].astype(np.float32)
-    x = (columns - origin[visible, 0]).astype(np.float32)
-    y = (rows - origin[visible, 1]).astype(np.float32)
-    values = [offset[c, visible] + slope_x[c, visible] * x + slope_y[c, visible] * y for c in range(4)]
-    colour[rows, columns] = np.clip(np.stack(values[:3], axis=1) / values[3][:, None], 0.0, 1.0)
+        planes[:, 2] += planes[:, 0] * origin[:, :1] + planes[:, 1] * origin[:, 1:]
+    of_sample = planes.astype(np.float32)[visible]
+    x = (columns - origin[visible, 0]).astype(np.float32)[:, None]
+    y = (rows - origin[visible, 1]).astype(np.float32)[:, None]
+    value = of_sample[:, 0] * x
+    value += of_sample[:, 1] * y
+    value += of_sample[:, 2]
+    colour[rows, columns] = np.clip(value[:, :3] / value[:, 3:], 0.0, 1.0)
     return colour
