@@ -69,7 +69,7 @@ class MixtureModel:
     @classmethod
     def fit(cls, poses: Float[Tensor, "N 63"], components: int = 8) -> "MixtureModel":
         """Fit by EM; eight Gaussians as in SMPLify."""
-        mixture = fit_mixture(poses, components, regularisation=1e-4, iterations=30)
+        mixture = fit_mixture(poses.double(), components, regularisation=1e-4, iterations=30)
         return cls(GaussianMixture(mixture.weights.float(), mixture.means.float(), mixture.covariances.float()))
 
     def sample(self, count: int, generator: torch.Generator) -> Rotations:

@@ -36,7 +36,7 @@ class EvaluateConfig:
     """Generated poses. The literature takes 50 000; FID and recall depend on it."""
     training: int = 20_000
     """Training poses for the mixture baseline, nearest neighbours and active dimensions."""
-    completed: int = 100
+    completed: int = 200
     """Poses to complete, ten times each part."""
     denoised: int = 200
     """Poses to denoise, at each level of noise."""

@@ -16,7 +16,8 @@ from bodyfit.prior.mixture import GaussianMixture, fit_mixture
 from bodyfit.prior.parts import joint_indices
 from bodyfit.prior.vposer import VPoser
 
-_RANGE_COMPONENTS = 16
+_ITERATIONS = 10
+_RANGE_COMPONENTS, _RANGE_POSES = 16, 20_000
 # How softly each joint's range ends (radians). Knees and elbows have a hard stop. The others' ranges differ between
 # laboratories with how a skeleton shares a turn among neighbouring joints, and are to admit all.
 _SOFT, _HARD = 0.10, 0.03
@@ -30,29 +31,44 @@ def measure(
     validation: Float[Tensor, "M 63"],
     *,
     components: int,
+    mixture_spread: float = 1.0,
     still_spread: float = 0.05,
     seed: int = 0,
 ) -> VPoser:
     """A copy of the prior with its statistics filled in, in evaluation mode on the CPU.
 
-    training: poses drawn as for training (balanced), at best some 20 000; they are mirrored here. validation: poses
-    the weights were not fitted to.
+    training: poses drawn as for training (balanced), at best as many as there are. validation: poses the weights were
+    not fitted to. mixture_spread: factor on the mixture's covariances.
+
+    The mixture describes poses as they were recorded; the one mean and covariance for fits, and the joints' ranges,
+    hold for left and right alike.
     """
     generator = torch.Generator().manual_seed(seed)
-    rotations = rot.matrices_from_axis_angle(training)
-    rotations = augment.mirror_half(augment.fill_still_joints(rotations, still_spread, generator), generator)
+    rotations = augment.fill_still_joints(rot.matrices_from_axis_angle(training), still_spread, generator)
     prior = prior.cpu().eval()
-    posterior = prior.encode(rot.axis_angle_from_matrices(rotations))
-    mixture = fit_mixture(posterior.mean, components, within=posterior.variance, seed=seed)
+    posterior = _posterior(prior, rotations)
+    mixture = fit_mixture(posterior.mean, components, within=posterior.variance, iterations=_ITERATIONS, seed=seed)
+    mixture = replace(mixture, covariances=mixture_spread * mixture.covariances)
     config = replace(prior.config, mixture_components=len(mixture.weights), range_components=_RANGE_COMPONENTS)
     result = VPoser(config, name=prior.name).eval()
     result.load_state_dict(prior.state_dict() | _mixture_state(mixture), strict=False)
-    mean, covariance = mixture.moments()
-    result.latent_mean.copy_(mean)
-    result.latent_covariance.copy_(covariance)
+    _measure_moments(result, posterior, _posterior(prior, rot.mirror(rotations)))
     _measure_residual(result, validation)
-    _measure_ranges(result, rotations, validation, seed)
+    spaced = rotations[:: max(1, len(rotations) // _RANGE_POSES)]
+    _measure_ranges(result, augment.mirror_half(spaced, generator), validation, seed)
     return result
+
+
+def _posterior(prior: VPoser, rotations: Float[Tensor, "N 21 3 3"]) -> torch.distributions.Normal:
+    return prior.encode(rot.axis_angle_from_matrices(rotations))
+
+
+def _measure_moments(prior: VPoser, *posteriors: torch.distributions.Normal) -> None:
+    """Mean and covariance of latents drawn from these posteriors."""
+    means = torch.cat([posterior.mean for posterior in posteriors])
+    variances = torch.cat([posterior.variance for posterior in posteriors])
+    prior.latent_mean.copy_(means.mean(0))
+    prior.latent_covariance.copy_(torch.cov(means.T) + torch.diag(variances.mean(0)))
 
 
 def _mixture_state(mixture: GaussianMixture) -> dict[str, Tensor]:
@@ -73,7 +89,7 @@ def _measure_residual(prior: VPoser, poses: Float[Tensor, "M 63"]) -> None:
 def _measure_ranges(
     prior: VPoser, rotations: Float[Tensor, "N 21 3 3"], validation: Float[Tensor, "M 63"], seed: int
 ) -> None:
-    columns = rotations[..., :2].flatten(-2)
+    columns = rotations[..., :2].flatten(-2).double()
     for joint in range(columns.shape[1]):
         softness = _HARD if joint in _HINGES else _SOFT
         mixture = fit_mixture(

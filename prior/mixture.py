@@ -12,6 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+_NUMBERS_AT_ONCE = 1 << 22
+
 
 @dataclass(frozen=True)
 class GaussianMixture:
@@ -34,8 +36,13 @@ class GaussianMixture:
     def component_log_probs(self, x: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch K"]:
         """log weight_k + log N(x; mean_k, covariance_k)."""
         whiteners, means, log_factor = self._whitening
-        centred = torch.einsum("...d,ked->...ke", x, whiteners) - means
-        return log_factor - 0.5 * centred.square().sum(-1)
+        rows = x.reshape(-1, x.shape[-1])
+        # A whitened offset for every row and component takes room: some rows at a time.
+        parts = [
+            (torch.einsum("nd,ked->nke", some, whiteners) - means).square().sum(-1)
+            for some in rows.split(max(1, _NUMBERS_AT_ONCE // means.numel()))
+        ]
+        return (log_factor - 0.5 * torch.cat(parts)).reshape(*x.shape[:-1], -1)
 
     def log_prob(self, x: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch"]:
         """Log density in nats."""
@@ -58,14 +65,19 @@ class GaussianMixture:
         return mean, between + torch.einsum("k,kde->de", self.weights, self.covariances)
 
 
-def _k_means_plus_plus(x: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """Starting means far apart from each other (Arthur and Vassilvitskii, 2007)."""
+def _k_means(x: Float[Tensor, "N D"], count: int, generator: torch.Generator) -> Float[Tensor, "N K"]:
+    """A first guess of who belongs where, as zeros and ones: starts far apart (Arthur and Vassilvitskii, 2007)."""
     chosen = [int(torch.randint(len(x), (1,), generator=generator))]
     distance = (x - x[chosen[0]]).square().sum(-1)
     for _ in range(count - 1):
         chosen.append(int(torch.multinomial(distance.clamp(min=1e-12), 1, generator=generator)))
         distance = torch.minimum(distance, (x - x[chosen[-1]]).square().sum(-1))
-    return x[chosen]
+    means = x[chosen]
+    for _ in range(4):
+        labels = torch.cat([torch.cdist(rows, means).argmin(-1) for rows in x.split(8192)])
+        sizes = torch.bincount(labels, minlength=count).clamp(min=1).to(x)
+        means = torch.zeros_like(means).index_add_(0, labels, x) / sizes[:, None]
+    return torch.nn.functional.one_hot(labels, count).to(x)
 
 
 def fit_mixture(
@@ -77,32 +89,45 @@ def fit_mixture(
     iterations: int = 40,
     seed: int = 0,
 ) -> GaussianMixture:
-    """Expectation-maximisation on N points.
+    """Expectation-maximisation on N points, in their own precision.
 
     within: variances of a small diagonal Gaussian around each point (the posterior of a VAE), added to the covariance
     of the component the point belongs to. regularisation: added to every diagonal, in units of x squared.
     """
-    generator = torch.Generator().manual_seed(seed)
-    x = x.double()
     count, dim = x.shape
     components = max(1, min(components, count // (2 * dim) or 1))
-    means = _k_means_plus_plus(x, components, generator)
-    labels = torch.cdist(x, means).argmin(-1)
-    responsibility = torch.nn.functional.one_hot(labels, components).double()
-    eye = torch.eye(dim, dtype=x.dtype)
+    responsibility = _k_means(x, components, torch.Generator().manual_seed(seed))
     mixture = None
-    for _ in range(iterations):
-        total = responsibility.sum(0) + 1e-9
-        means = (responsibility.T @ x) / total[:, None]
-        covariances = torch.empty(components, dim, dim, dtype=x.dtype)
-        for k in range(components):
-            centred = x - means[k]
-            covariances[k] = (centred * responsibility[:, k : k + 1]).T @ centred / total[k] + regularisation * eye
-            if within is not None:
-                covariances[k] += torch.diag((responsibility[:, k] @ within.double()) / total[k])
-            # A component of a few points has no covariance of its own: lean on its average variance.
-            lean = dim / (total[k] + dim)
-            covariances[k] = (1 - lean) * covariances[k] + lean * covariances[k].diagonal().mean() * eye
-        mixture = GaussianMixture(total / total.sum(), means, covariances)
-        responsibility = torch.softmax(mixture.component_log_probs(x), dim=-1)
+    for iteration in range(iterations):
+        mixture = _maximise(x, responsibility.T.contiguous(), within, regularisation)
+        if iteration < iterations - 1:
+            responsibility = torch.softmax(mixture.component_log_probs(x), dim=-1)
     return mixture
+
+
+def _maximise(
+    x: Float[Tensor, "N D"],
+    responsibility: Float[Tensor, "K N"],
+    within: Float[Tensor, "N D"] | None,
+    regularisation: float,
+) -> GaussianMixture:
+    """The mixture that suits who belongs where."""
+    components, dim = len(responsibility), x.shape[1]
+    total = responsibility.sum(1) + 1e-6
+    means = (responsibility @ x) / total[:, None]
+    covariances = x.new_empty(components, dim, dim)
+    for k in range(components):
+        rows = (responsibility[k] > 1e-4).nonzero()[:, 0]
+        shares, centred = responsibility[k, rows], x[rows] - means[k]
+        covariances[k] = (centred * shares[:, None]).T @ centred / total[k]
+        if within is not None:
+            covariances[k] += torch.diag((shares @ within[rows]) / total[k])
+    # A component of a few points has no shape of its own: it leans on the shape that all have on average.
+    weights = total / total.sum()
+    average = torch.einsum("k,kde->de", weights, covariances)
+    shape = average / average.diagonal().mean().clamp(min=1e-12)
+    size = covariances.diagonal(dim1=-2, dim2=-1).mean(-1)[:, None, None]
+    lean = (dim / (total + dim))[:, None, None]
+    covariances = (1 - lean) * covariances + lean * size * shape
+    covariances += regularisation * torch.eye(dim, dtype=x.dtype, device=x.device)
+    return GaussianMixture(weights, means, covariances)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 class TrainConfig:
     """How to train a prior. The defaults are our recipe; `RECIPES` holds the named ones."""
 
-    name: str = "open-1"
+    name: str = "open-2"
     """Identity written into the weights and into every fit that uses them."""
     encoder: str = "residual"
     """Encoder: `residual` (ours) or `vposer-v2`."""
@@ -53,9 +53,11 @@ class TrainConfig:
     """Share of poses that may get limbs of other poses."""
     still_spread: float = 0.05
     """Radians of random turn for collars and wrists that the capture left at exactly zero."""
-    mixture_components: int = 64
-    """Gaussians to describe the trained latent space with."""
-    measured_poses: int = 20_000
+    mixture_components: int = 512
+    """Gaussians to describe where in the latent space poses lie, once trained."""
+    mixture_spread: float = 1.2
+    """Factor on their covariances. More reaches more of the real poses, and makes samples less like them."""
+    measured_poses: int = 60_000
     """Poses to measure the trained latent space and the joints' ranges with."""
     sheet_every: int = 4
     """Epochs between sheets of reconstructions and samples."""
@@ -95,5 +97,6 @@ VPOSER_V2 = TrainConfig(
     exchange=0.0,
     still_spread=0.0,
     mixture_components=1,
+    mixture_spread=1.0,
 )
 RECIPES: dict[str, TrainConfig] = {"open": OURS, "vposer-v2": VPOSER_V2}

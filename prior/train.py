@@ -263,8 +263,15 @@ def _finish(
     state = torch.load(run / "checkpoints" / "best.ckpt", map_location="cpu", weights_only=True)["state_dict"]
     module.load_state_dict(state)
     drawn = training.draw(config.measured_poses, balance=config.balance, seed=config.seed)
-    components, spread = config.mixture_components, config.still_spread
-    prior = measure(module.prior, drawn, chosen, components=components, still_spread=spread, seed=config.seed)
+    prior = measure(
+        module.prior,
+        drawn,
+        chosen,
+        components=config.mixture_components,
+        mixture_spread=config.mixture_spread,
+        still_spread=config.still_spread,
+        seed=config.seed,
+    )
     eigenvalues = torch.linalg.eigvalsh(prior.latent_covariance)
     metrics = {
         "validation": {name: float(value) for name, value in trainer.callback_metrics.items()},

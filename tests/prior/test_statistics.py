@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from bodyfit.prior import distances
+from bodyfit.prior import mixture as mixture_module
 from bodyfit.prior.baselines import MixtureModel, _conditional_draws
 from bodyfit.prior.mixture import GaussianMixture, fit_mixture
 
@@ -51,6 +52,23 @@ def test_the_posteriors_own_spread_widens_the_components():
     wide = fit_mixture(x, 2, within=torch.full_like(x, 0.5))
     added = (wide.covariances - narrow.covariances).diagonal(dim1=-2, dim2=-1)
     torch.testing.assert_close(added, torch.full((2, 2), 0.5).double(), atol=0.02, rtol=0)
+
+
+def test_a_component_of_few_points_takes_the_shape_of_the_others():
+    generator = torch.Generator().manual_seed(0)
+    stretched = torch.randn(4000, 2, generator=generator, dtype=torch.float64) * torch.tensor([3.0, 1.0])
+    few = 100 + torch.tensor([[0.1, 0], [-0.1, 0], [0, 0.1], [0, -0.1]] * 2, dtype=torch.float64)
+    found = fit_mixture(torch.cat([stretched, few]), 2, regularisation=0.0)
+    small = found.covariances[found.weights.argmin()]
+    # Two pseudo-points' worth of the average shape (9 to 1) on eight round points.
+    assert 1.1 < float(small[0, 0] / small[1, 1]) < 9
+
+
+def test_many_rows_at_once_or_few_give_the_same_densities(monkeypatch):
+    truth, x = two_clusters(50)
+    expected = truth.component_log_probs(x)
+    monkeypatch.setattr(mixture_module, "_NUMBERS_AT_ONCE", 12)
+    torch.testing.assert_close(truth.component_log_probs(x.reshape(5, 10, 2)).reshape(50, 2), expected)
 
 
 def test_conditional_draws_follow_the_gaussian_formula():
