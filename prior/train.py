@@ -174,24 +174,45 @@ def train_prior(
     chosen = validation.draw(_VALIDATION_POSES, balance=0.5, seed=0)
     lightning.seed_everything(config.seed, workers=True, verbose=False)
     module = _make_module(build(config), config)
-    trainer = _make_trainer(run, config, chosen, on_sheet, progress_bar)
+    clock = _Clock()
+    trainer = _make_trainer(run, config, chosen, clock, on_sheet, progress_bar)
     last = run / "checkpoints" / "last.ckpt"
-    begin = time.monotonic()
     trainer.fit(module, _make_data(training, chosen, config), ckpt_path=last if last.is_file() else None)
     if trainer.interrupted:
         raise BodyfitError(f"{run}: interrupted. The same command goes on from the last whole epoch")
-    seconds = time.monotonic() - begin
-    return _finish(run, config, trainer, module, training, chosen, load_manifest(data), seconds)
+    return _finish(run, config, trainer, module, training, chosen, load_manifest(data), clock.seconds)
+
+
+class _Clock:
+    """Seconds of training, those before an interruption among them."""
+
+    def __init__(self) -> None:
+        self.before, self._begin = 0.0, time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        return self.before + time.monotonic() - self._begin
 
 
 def _make_trainer(
-    run: Path, config: TrainConfig, chosen: Float[Tensor, "N 63"], on_sheet: OnSheet | None, progress_bar: bool
+    run: Path,
+    config: TrainConfig,
+    chosen: Float[Tensor, "N 63"],
+    clock: _Clock,
+    on_sheet: OnSheet | None,
+    progress_bar: bool,
 ) -> Any:
     import lightning
     from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
     from lightning.pytorch.loggers import CSVLogger
 
-    class Sheets(Callback):
+    class Observer(Callback):
+        def state_dict(self) -> dict:
+            return {"seconds": clock.seconds}
+
+        def load_state_dict(self, state: dict) -> None:
+            clock.before = state["seconds"]
+
         def on_validation_epoch_end(self, trainer: Any, module: Any) -> None:
             if not trainer.sanity_checking and trainer.is_global_zero:
                 values = {name: float(value) for name, value in trainer.callback_metrics.items()}
@@ -210,7 +231,7 @@ def _make_trainer(
         precision=config.precision,
         max_epochs=config.epochs,
         logger=CSVLogger(run, name="curves", version=f"part_{parts}"),
-        callbacks=[checkpoints, EarlyStopping("validation_loss", patience=config.patience), Sheets()],
+        callbacks=[checkpoints, EarlyStopping("validation_loss", patience=config.patience), Observer()],
         gradient_clip_val=5.0,
         log_every_n_steps=50,
         num_sanity_val_steps=0,

@@ -158,6 +158,14 @@ def test_a_run_leaves_weights_curves_sheets_and_a_card(recipe, prepared, tmp_pat
     assert [set(rows) for _, rows in sheets] == [{"held out", "reconstructed", "sampled"}]
 
 
+def _say_it_took(checkpoint, seconds):
+    document = torch.load(checkpoint, weights_only=True)
+    (state,) = (state for state in document["callbacks"].values() if "seconds" in state)
+    assert state["seconds"] > 0
+    state["seconds"] = seconds
+    torch.save(document, checkpoint)
+
+
 def test_a_stopped_run_goes_on_to_the_same_weights(prepared, tmp_path):
     config = replaced(OURS, epochs=3)
     whole = train_prior(prepared, tmp_path / "whole", config)
@@ -169,9 +177,11 @@ def test_a_stopped_run_goes_on_to_the_same_weights(prepared, tmp_path):
 
     with pytest.raises(Stop):  # during the second epoch's validation: only the first is on disk
         train_prior(prepared, tmp_path / "cut", config, on_sheet=stop)
+    _say_it_took(tmp_path / "cut/checkpoints/last.ckpt", 5000)
     resumed = train_prior(prepared, tmp_path / "cut", config)
     for key, value in whole.state_dict().items():
         torch.testing.assert_close(resumed.state_dict()[key], value, atol=0, rtol=0, msg=key)
+    assert 5000 <= json.loads((tmp_path / "cut/metrics.json").read_text())["training_seconds"] < 6000
 
 
 def test_a_run_folder_belongs_to_one_configuration(prepared, tmp_path):
