@@ -15,6 +15,7 @@ from bodyfit.data.body_model import load_body_model, pose_body
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.meshes import save_mesh
 from bodyfit.data.result import FitResult
+from bodyfit.data.rigged import save_rigged_glb
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +25,7 @@ class ConvertCommand:
     """Write results in another format, beside each other in a new folder.
 
     pkl has SMPLify-X's keys (body_pose as 63 axis-angle numbers); json holds all that .npz does; obj, ply and glb are
-    meshes.
+    meshes. With --rigged, glb is a mesh bound to its skeleton, for Blender and game engines.
     """
 
     inputs: tyro.conf.Positional[tuple[Path, ...]]
@@ -36,6 +37,9 @@ class ConvertCommand:
     frame: Literal["opencv", "opengl", "blender"] = "opencv"
     """Axes of meshes: opencv (y down, z forward), opengl (y up, z back), blender (z up). Parameters stay in the camera
     frame that their file describes."""
+    rigged: bool = False
+    """With --to glb: keep the skeleton. The file holds the unposed body, its 55 joints turned into the pose, and four
+    weights a vertex."""
     body: Path | None = None
     """Body model of the meshes, the one that the results were fitted with. Default: the open body."""
 
@@ -43,6 +47,8 @@ class ConvertCommand:
         """Convert everything; stops at the first result that cannot be read."""
         if not self.inputs:
             raise BodyfitError("name at least one output folder or result: bodyfit convert OUT -o NEW --to pkl")
+        if self.rigged and self.to != "glb":
+            raise BodyfitError(f"--rigged writes .glb files: say --to glb, not --to {self.to}.")
         files = [(f, base) for path in self.inputs for f, base in _results_in(path)]
         bodies: dict[str, object] = {}
         for file, base in tqdm(files, unit="file", disable=None):
@@ -60,6 +66,9 @@ class ConvertCommand:
                     f"{file}: fitted with the body '{result.body_model}', but the body at hand is '{body.name}'. "
                     "Shape numbers mean nothing to another body: name the right one with --body."
                 )
+            if self.rigged:
+                save_rigged_glb(target, body, result.parameters(), frame=self.frame)
+                continue
             parameters = {name: torch.from_numpy(value) for name, value in result.parameters().items()}
             vertices = pose_body(body, **parameters).vertices[0].numpy()
             save_mesh(target, vertices, body.faces, frame=self.frame)
