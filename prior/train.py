@@ -174,20 +174,20 @@ def train_prior(
     chosen = validation.draw(_VALIDATION_POSES, balance=0.5, seed=0)
     lightning.seed_everything(config.seed, workers=True, verbose=False)
     module = _make_module(build(config), config)
-    clock = _Clock()
-    trainer = _make_trainer(run, config, chosen, clock, on_sheet, progress_bar)
+    record = _Record()
+    trainer = _make_trainer(run, config, chosen, record, on_sheet, progress_bar)
     last = run / "checkpoints" / "last.ckpt"
     trainer.fit(module, _make_data(training, chosen, config), ckpt_path=last if last.is_file() else None)
     if trainer.interrupted:
         raise BodyfitError(f"{run}: interrupted. The same command goes on from the last whole epoch")
-    return _finish(run, config, trainer, module, training, chosen, load_manifest(data), clock.seconds)
+    return _finish(run, config, trainer, module, training, chosen, load_manifest(data), record)
 
 
-class _Clock:
-    """Seconds of training, those before an interruption among them."""
+class _Record:
+    """What checkpoints carry over an interruption besides the weights: seconds of training and the last figures."""
 
     def __init__(self) -> None:
-        self.before, self._begin = 0.0, time.monotonic()
+        self.before, self.figures, self._begin = 0.0, {}, time.monotonic()
 
     @property
     def seconds(self) -> float:
@@ -198,7 +198,7 @@ def _make_trainer(
     run: Path,
     config: TrainConfig,
     chosen: Float[Tensor, "N 63"],
-    clock: _Clock,
+    record: _Record,
     on_sheet: OnSheet | None,
     progress_bar: bool,
 ) -> Any:
@@ -208,15 +208,15 @@ def _make_trainer(
 
     class Observer(Callback):
         def state_dict(self) -> dict:
-            return {"seconds": clock.seconds}
+            return {"seconds": record.seconds, "figures": record.figures}
 
         def load_state_dict(self, state: dict) -> None:
-            clock.before = state["seconds"]
+            record.before, record.figures = state["seconds"], state["figures"]
 
         def on_validation_epoch_end(self, trainer: Any, module: Any) -> None:
             if not trainer.sanity_checking and trainer.is_global_zero:
-                values = {name: float(value) for name, value in trainer.callback_metrics.items()}
-                log.info("epoch %d: %s", trainer.current_epoch, _words(values))
+                record.figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
+                log.info("epoch %d: %s", trainer.current_epoch, _words(record.figures))
                 if on_sheet and (trainer.current_epoch + 1) % config.sheet_every == 0:
                     on_sheet(run / "sheets" / f"epoch_{trainer.current_epoch:03d}.png", _rows(module.prior, chosen))
 
@@ -278,7 +278,7 @@ def _finish(
     training: PoseSet,
     chosen: Float[Tensor, "N 63"],
     manifest: dict,
-    seconds: float,
+    record: _Record,
 ) -> VPoser:
     """Best weights, measured on data, written with card and metrics."""
     state = torch.load(run / "checkpoints" / "best.ckpt", map_location="cpu", weights_only=True)["state_dict"]
@@ -295,13 +295,13 @@ def _finish(
     )
     eigenvalues = torch.linalg.eigvalsh(prior.latent_covariance)
     metrics = {
-        "validation": {name: float(value) for name, value in trainer.callback_metrics.items()},
+        "validation": record.figures,
         "active_dimensions": active_dimensions(prior, drawn),
         "latent_mean_largest": float(prior.latent_mean.abs().max()),
         "latent_covariance_eigenvalues": [round(float(value), 4) for value in eigenvalues],
         "epochs": trainer.current_epoch,
-        "poses_per_second": round(trainer.global_step * config.batch / max(seconds, 1e-9)),
-        "training_seconds": round(seconds),
+        "poses_per_second": round(trainer.global_step * config.batch / max(record.seconds, 1e-9)),
+        "training_seconds": round(record.seconds),
     }
     facts = {"licence": "Apache-2.0 (weights); see MODEL_CARD.md for the data", "training": asdict(config)}
     save_prior(prior, run / "prior.safetensors", **facts, metrics=metrics)

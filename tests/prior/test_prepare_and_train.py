@@ -160,7 +160,7 @@ def test_a_run_leaves_weights_curves_sheets_and_a_card(recipe, prepared, tmp_pat
 
 def _say_it_took(checkpoint, seconds):
     document = torch.load(checkpoint, weights_only=True)
-    (state,) = (state for state in document["callbacks"].values() if "seconds" in state)
+    (state,) = (state for state in document["callbacks"].values() if "figures" in state)
     assert state["seconds"] > 0
     state["seconds"] = seconds
     torch.save(document, checkpoint)
@@ -182,6 +182,17 @@ def test_a_stopped_run_goes_on_to_the_same_weights(prepared, tmp_path):
     for key, value in whole.state_dict().items():
         torch.testing.assert_close(resumed.state_dict()[key], value, atol=0, rtol=0, msg=key)
     assert 5000 <= json.loads((tmp_path / "cut/metrics.json").read_text())["training_seconds"] < 6000
+
+
+def test_a_finished_run_writes_its_figures_again(prepared, tmp_path):
+    """Cut off while the finished network is measured, the command has no epoch left to take figures from."""
+    config = replaced(OURS, epochs=1)
+    train_prior(prepared, tmp_path / "run", config)
+    before = json.loads((tmp_path / "run/metrics.json").read_text())
+    (tmp_path / "run/metrics.json").unlink()
+    train_prior(prepared, tmp_path / "run", config)
+    after = json.loads((tmp_path / "run/metrics.json").read_text())
+    assert after["validation"] == before["validation"] and "validation_joints_mm" in after["validation"]
 
 
 def test_a_run_folder_belongs_to_one_configuration(prepared, tmp_path):
