@@ -44,7 +44,10 @@ def draw_keypoints(
                 colour = colours[a] if colours[a] != rgb8(MIDDLE) else colours[b]
                 _line(picture, xy[a], xy[b], colour, limb * (0.4 if fine else 1.0))
     for index in np.flatnonzero(seen):
-        _dot(picture, xy[index], colours[index], limb * (0.35 if index in _FINE else 0.9), hollow)
+        if index in _FINE:
+            _speck(picture, xy[index], colours[index], 0.3 * limb)
+        else:
+            _dot(picture, xy[index], colours[index], 0.9 * limb, hollow)
     return picture
 
 
@@ -81,3 +84,10 @@ def _dot(picture, centre, colour, radius: float, hollow: bool) -> None:
     else:
         cv2.circle(picture, _fixed(centre), radius, (255, 255, 255), -1, cv2.LINE_AA, _SUBPIXEL_BITS)
         cv2.circle(picture, _fixed(centre), max(radius * 3 // 4, 8), colour, -1, cv2.LINE_AA, _SUBPIXEL_BITS)
+
+
+def _speck(picture, centre, colour, radius: float) -> None:
+    """A dot without a rim: faces and hands hold so many that rims would hide them."""
+    cv2.circle(
+        picture, _fixed(centre), round(max(radius, 0.8) * 2**_SUBPIXEL_BITS), colour, -1, cv2.LINE_AA, _SUBPIXEL_BITS
+    )

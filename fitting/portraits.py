@@ -31,7 +31,7 @@ _NO_OTHER_READING = "no other reading to draw: the run kept none, or its body mo
 class OverlayStyle:
     """How people are drawn over their photo."""
 
-    opacity: float = 0.9
+    opacity: float = 1.0
     """Opacity of the bodies, 0 to 1."""
     shadow: bool = False
     """Whether people cast a soft shadow on a floor under their lowest point."""

@@ -22,7 +22,7 @@ def render_overlay(
     focal_px: float | Sequence[float],
     center_px: Sequence[float] | Sequence[Sequence[float]] | None = None,
     colours: Sequence[Float[np.ndarray, "3"]] | None = None,
-    alpha: float = 0.9,
+    alpha: float = 1.0,
     shadow: bool = False,
     backend: str = "auto",
 ) -> UInt8[np.ndarray, "H W 3"]:

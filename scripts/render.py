@@ -36,7 +36,7 @@ class RenderCommand:
     """Only this photo, by its name in the results folder."""
     person: str | None = None
     """Only people of this number, such as 000."""
-    opacity: float = 0.9
+    opacity: float = 1.0
     """Opacity of the bodies in overlays, 0 to 1."""
     shadow: bool = False
     """Whether people in overlays cast a soft shadow on a floor under their lowest point."""
