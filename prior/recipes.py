@@ -13,6 +13,8 @@ class TrainConfig:
     """Encoder: `residual` (ours) or `vposer-v2`."""
     decoder_dropout: float = 0.0
     """Dropout in the decoder while training."""
+    decoder_hidden: int = 256
+    """Width of the decoder's two hidden layers (VPoser: 512). A fit's cost grows with its square."""
     decoder_softness: float = 0.5
     """Width over which the decoder's LeakyReLU bends: 0 is the plain kink (VPoser)."""
     batch: int = 256
@@ -79,6 +81,7 @@ VPOSER_V2 = TrainConfig(
     name="vposer-v2",
     encoder="vposer-v2",
     decoder_dropout=0.1,
+    decoder_hidden=512,
     decoder_softness=0.0,
     batch=128,
     steps_per_epoch=477,

@@ -74,7 +74,10 @@ def augmented(rotations: Rotations, config: TrainConfig, generator: torch.Genera
 def build(config: TrainConfig) -> VPoser:
     """An untrained prior of a recipe's architecture."""
     architecture = VPoserConfig(
-        encoder=config.encoder, decoder_dropout=config.decoder_dropout, decoder_softness=config.decoder_softness
+        encoder=config.encoder,
+        decoder_hidden=config.decoder_hidden,
+        decoder_dropout=config.decoder_dropout,
+        decoder_softness=config.decoder_softness,
     )
     return VPoser(architecture, name=config.name)
 
