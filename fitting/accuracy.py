@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import roma
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from bodyfit.data.body_model import PosedBody
@@ -14,15 +14,26 @@ NUM_BODY_JOINTS = 22
 _HANDS = {"left_wrist": LEFT_HAND, "right_wrist": RIGHT_HAND}
 
 
-def aligned(points: Float[Tensor, "B N 3"], truth: Float[Tensor, "B N 3"]) -> Float[Tensor, "B N 3"]:
-    """Points after the rotation, scale and translation that bring them nearest to the truth (Procrustes)."""
-    turn, shift, scale = roma.rigid_points_registration(points, truth, compute_scaling=True)
+def aligned(
+    points: Float[Tensor, "B N 3"], truth: Float[Tensor, "B N 3"], weights: Float[Tensor, "B N"] | None = None
+) -> Float[Tensor, "B N 3"]:
+    """Points after the rotation, scale and translation that bring them nearest to the truth (weighted Procrustes)."""
+    turn, shift, scale = roma.rigid_points_registration(points, truth, weights=weights, compute_scaling=True)
     return scale[:, None, None] * points @ turn.transpose(1, 2) + shift[:, None]
 
 
 def mean_distance_mm(points: Float[Tensor, "B N 3"], truth: Float[Tensor, "B N 3"]) -> Float[Tensor, " B"]:
     """Mean distance of corresponding points, mm."""
     return 1000 * (points - truth).norm(dim=-1).mean(dim=1)
+
+
+def in_view_error_mm(
+    joints: Float[Tensor, "B N 3"], truth: Float[Tensor, "B N 3"], in_view: Bool[Tensor, "B N"]
+) -> Float[Tensor, " B"]:
+    """Mean distance of the joints in view after aligning these alone, mm; at least three a person must be."""
+    weights = in_view.to(joints.dtype)
+    distance = (aligned(joints, truth, weights) - truth).norm(dim=-1)
+    return 1000 * (distance * weights).sum(1) / weights.sum(1)
 
 
 def body_errors(

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import roma
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from bodyfit.data.body_model import pose_body
 from bodyfit.data.landmarks import BODY, LANDMARK_NAMES
 from bodyfit.fitting import smplify_x
-from bodyfit.fitting.accuracy import body_errors, image_error_share, turned_away
+from bodyfit.fitting.accuracy import NUM_BODY_JOINTS, body_errors, image_error_share, in_view_error_mm, turned_away
 from bodyfit.fitting.camera import project
 from bodyfit.fitting.initialise import Starter
 from bodyfit.fitting.landmark_model import LandmarkModel
@@ -35,9 +35,9 @@ from bodyfit.fitting.synthetic import SyntheticPeople
 MIN_BODY_POINTS = 6
 
 
-def usable(people: SyntheticPeople) -> SyntheticPeople:
-    """Those with enough body points to be fitted at all."""
-    return people.select((people.confidence[:, list(BODY)] > 0).sum(1) >= MIN_BODY_POINTS)
+def usable(people: SyntheticPeople) -> Bool[Tensor, " N"]:
+    """Who has enough body points to be fitted at all."""
+    return (people.confidence[:, list(BODY)] > 0).sum(1) >= MIN_BODY_POINTS
 
 
 class Bench:
@@ -85,6 +85,13 @@ class Bench:
             "image_error_percent": 100 * shares,
             "turned_away_percent": 100 * turned_away(x[:, layout["global_orient"]], people.global_orient),
         }
+
+    @torch.no_grad()
+    def joints(self, x: Float[Tensor, "B D"]) -> Float[Tensor, "B 22 3"]:
+        """Fitted body joints, camera frame, m."""
+        chart, everything = self.fitter.chart, self.fitter.everything
+        rotations, transl = chart.rotations(x, chart.decode(x)), x[:, chart.layout["transl"]]
+        return everything(rotations, chart.shape(x), transl, derivatives=False).points[:, :NUM_BODY_JOINTS]
 
     def timed(self, batch: int, repeats: int = 3) -> dict[str, float]:
         """Speed and memory of batches of this size; the median of the repeats, after one warm-up."""
@@ -196,6 +203,25 @@ class Bench:
             solution = plain.minimise(x, seen, max_evaluations=300)
             x = solution.x
         return solution.cost
+
+
+def cost_of_cropping(fitter: Fitter, cropped: SyntheticPeople, whole: SyntheticPeople) -> dict[str, float]:
+    """Errors of cropped people's joints inside the image, and of the same joints of the same people whole.
+
+    Args:
+        cropped, whole: the same people by the same cameras, who differ in where the image ends.
+    """
+    truth = cropped.landmarks[:, :NUM_BODY_JOINTS]
+    pixels = project(truth, cropped.focal_px, cropped.center_px)
+    in_view = ((pixels > -0.5) & (pixels < cropped.image_size[:, None] - 0.5)).all(-1)
+    row = {"people": float(len(cropped)), "joints_in_view": float(in_view.sum(1).double().mean())}
+    for name, people in (("cropped", cropped), ("whole", whole)):
+        bench = Bench(fitter, people)
+        joints, true_joints = bench.joints(bench.solve(people).x), people.landmarks[:, :NUM_BODY_JOINTS]
+        errors = in_view_error_mm(joints, true_joints, in_view)
+        row[f"{name}_in_view_mm"], row[f"{name}_in_view_mm_median"] = float(errors.mean()), float(errors.median())
+    row["times_whole"] = row["cropped_in_view_mm"] / row["whole_in_view_mm"]
+    return row
 
 
 @dataclass

@@ -12,9 +12,9 @@ from pathlib import Path
 import torch
 
 from bodyfit.data.body_model import load_body_model
-from bodyfit.fitting.measure import Bench, usable
+from bodyfit.fitting.measure import Bench, cost_of_cropping, usable
 from bodyfit.fitting.pipeline import Fitter, pick_device
-from bodyfit.fitting.synthetic import PeopleMaker, SyntheticOptions, mocap_poses, prior_poses
+from bodyfit.fitting.synthetic import PeopleMaker, SyntheticOptions, SyntheticPeople, mocap_poses, prior_poses
 from bodyfit.prior import load_prior
 
 log = logging.getLogger(__name__)
@@ -49,6 +49,9 @@ class BenchmarkCommand:
     """Random starts a person, each run to convergence, that the best known cost is taken from. 0: none."""
     known_people: int = 32
     """People whose best known cost is looked for."""
+    crops: int = 64
+    """People who are cut at the hips, and at the knees, to compare their joints in view with those of the same people
+    whole. 0: none."""
     reference: int = 2
     """People that the plain reference fits, minutes each. 0: none."""
     smplify_x: int = 32
@@ -88,6 +91,8 @@ class BenchmarkCommand:
             if self.reference:
                 row["times_reference"] = row["people_per_second"] / row["reference_people_per_second"]
         document = {"settings": self._settings(), "machine": machine(bench.fitter.device), "rows": rows}
+        if self.crops:
+            document["crops"] = {at: self._crop(bench.fitter, at) for at in ("hips", "knees")}
         if self.smplify_x:
             log.info("SMPLify-X's energy and stages")
             some = people.select(slice(0, self.smplify_x))
@@ -97,15 +102,26 @@ class BenchmarkCommand:
     def _bench(self) -> Bench:
         body, prior = load_body_model(self.body), load_prior(self.prior)
         fitter = Fitter(body, prior, device=pick_device(self.device))
+        options = SyntheticOptions(crop=self.crop, cropped=self.cropped)
+        people = self._people(fitter, self.people, options)
+        return Bench(fitter, people.select(usable(people)))
+
+    def _people(self, fitter: Fitter, count: int, options: SyntheticOptions) -> SyntheticPeople:
         orient = None
         if self.poses is None:
-            poses = prior_poses(prior.cpu(), self.people, seed=self.seed)
-            prior.to(fitter.device)
+            poses = prior_poses(fitter.prior.cpu(), count, seed=self.seed)
+            fitter.prior.to(fitter.device)
         else:
-            poses, orient = mocap_poses(self.poses, self.people, seed=self.seed, split=self.split)
-        options = SyntheticOptions(crop=self.crop, cropped=self.cropped)
-        maker = PeopleMaker(body, options, device=fitter.device)
-        return Bench(fitter, usable(maker.make(poses, orient, seed=self.seed)))
+            poses, orient = mocap_poses(self.poses, count, seed=self.seed, split=self.split)
+        return PeopleMaker(fitter.body, options, device=fitter.device).make(poses, orient, seed=self.seed)
+
+    def _crop(self, fitter: Fitter, at: str) -> dict[str, float]:
+        log.info("%d people cut at the %s", self.crops, at)
+        cropped, whole = (
+            self._people(fitter, self.crops, SyntheticOptions(crop=at, cropped=share)) for share in (1.0, 0.0)
+        )
+        rows = usable(cropped)
+        return cost_of_cropping(fitter, cropped.select(rows), whole.select(rows))
 
     def _accuracy(self, bench: Bench) -> dict[str, float]:
         people = bench.people
@@ -151,6 +167,9 @@ def as_text(document: dict) -> str:
     lines += ["  ".join(f"{row[c]:>18.4g}" for c in shown) for row in rows]
     rest = {k: v for k, v in first.items() if k not in (*columns, "seconds")}
     lines += ["", *(f"{name:32} {value:10.4g}" for name, value in rest.items())]
+    for at, figures in document.get("crops", {}).items():
+        lines += ["", f"joints in view of people cut at the {at}"]
+        lines += [f"{name:32} {value:10.4g}" for name, value in figures.items()]
     if "smplify_x" in document:
         lines += ["", "SMPLify-X's energy and stages, on the same solver"]
         lines += [f"{name:32} {value:10.4g}" for name, value in document["smplify_x"].items()]

@@ -6,7 +6,7 @@ import pytest
 import roma
 import torch
 
-from bodyfit.fitting.accuracy import aligned, image_error_share, mean_distance_mm, turned_away
+from bodyfit.fitting.accuracy import aligned, image_error_share, in_view_error_mm, mean_distance_mm, turned_away
 from bodyfit.scripts.benchmark import BenchmarkCommand
 
 
@@ -34,10 +34,20 @@ def test_half_a_turn_is_turned_away():
     assert turned_away(turned, front).tolist() == [1.0, 0.0]
 
 
+def test_what_is_out_of_view_neither_counts_nor_turns_the_rest():
+    truth = torch.randn(2, 22, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    fitted = 0.9 * truth @ roma.random_rotmat(2, dtype=torch.float64).transpose(1, 2)
+    fitted[:, 15:] += 5.0
+    in_view = torch.arange(22).expand(2, 22) < 15
+    assert in_view_error_mm(fitted, truth, in_view).max() < 1e-6
+    fitted[:, 3] += 0.1
+    assert in_view_error_mm(fitted, truth, in_view).min() > 1
+
+
 @pytest.fixture(scope="module")
 def document():
     command = BenchmarkCommand(
-        people=2, batch=(1, 2), known_starts=1, known_people=1, reference=0, smplify_x=0, device="cpu"
+        people=2, batch=(1, 2), known_starts=1, known_people=1, reference=0, smplify_x=0, crops=2, device="cpu"
     )
     return command.measure()
 
@@ -49,6 +59,13 @@ def test_rows_say_what_they_promise(document):
                      "face_mm", "image_error_percent", "iterations", "within_1.2_of_best_share"):  # fmt: skip
             assert isinstance(row[name], float), name
         assert row["people_per_second"] > 0
+
+
+def test_cropping_is_compared_with_the_same_people_whole(document):
+    for at, fewest, most in (("hips", 8, 20), ("knees", 14, 21)):
+        row = document["crops"][at]
+        assert fewest < row["joints_in_view"] < most
+        assert row["times_whole"] == pytest.approx(row["cropped_in_view_mm"] / row["whole_in_view_mm"])
 
 
 def test_fits_are_near_the_truth(document):
