@@ -39,9 +39,11 @@ def histogram_svg(
         below += count
     median = float(np.median(everything))
     x = _x(min(median, high), 0, high)
+    anchor, side = ("start", 4) if x < 0.6 * _WIDTH else ("end", -4)  # the words stay inside the plot
     marker = (
         f"<line x1='{x:.1f}' x2='{x:.1f}' y1='{_TOP - 4}' y2='{_HEIGHT - _BOTTOM}' stroke='{INK}' "
-        f"stroke-dasharray='3 3'/><text x='{x + 4:.1f}' y='{_TOP - 2}'>median {median:.3g} {escape(unit)}</text>"
+        f"stroke-dasharray='3 3'/><text x='{x + side:.1f}' y='{_TOP - 2}' text-anchor='{anchor}'>"
+        f"median {median:.3g} {escape(unit)}</text>"
     )
     return _frame(title, "".join(bars) + marker + _axes((0, high), (0, y_high), unit))
 

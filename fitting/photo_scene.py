@@ -82,7 +82,7 @@ class PhotoScene:
             return
         mine = _name(self.selected)
         if switches["skeleton"]:
-            opacity = min(opacity, 0.45)
+            opacity = min(opacity, 0.6)
         for body in self.nodes.get("bodies", []):
             body.visible = opacity > 0 and (switches["others"] or body.name == mine)
             body.opacity = None if opacity >= 1 else opacity
@@ -122,7 +122,8 @@ class PhotoScene:
             return near * np.concatenate([rays, np.ones((len(rays), 1))], axis=1)
 
         detected, fitted = on_glass(result.keypoints_px), on_glass(result.landmarks_px)
-        size = 0.002 * near * max(result.image_size) / result.focal_px
+        person_px = np.ptp(result.keypoints_px[seen], axis=0).max() if seen.any() else 0.0
+        size = min(0.002 * max(result.image_size), 0.006 * person_px) * near / result.focal_px
         clouds, lines = self._scene.add_point_cloud, self._scene.add_line_segments
         self.nodes["keypoints"] = [
             clouds("/keypoints/detected", detected[seen], _SIDES[seen], point_size=2 * size, **_DOTS),

@@ -33,14 +33,14 @@ function errorText(person) {
   return parts.join(" · ");
 }
 
-// The photo around a person, cut to the card's shape, with the person framed.
+// The photo around a person, cut to the card's shape, with the person framed; no keypoint marks the top of a head.
 function picture(person) {
   const holder = make("div", { className: "picture" });
   const image = DATA.images[person.image];
   if (!image) return make("div", { className: "picture words dim", textContent: "no overlay was written" });
   const fit = make("div", { className: "fit" }, make("img", { src: image.src, alt: "", loading: "lazy" }));
   const [x, y, w, h] = person.box ?? [0, 0, 1, 1];
-  const crop = person.box ? [x - 0.25 * w, y - 0.15 * h, 1.5 * w, 1.3 * h] : [0, 0, 1, 1];
+  const crop = person.box ? [x - 0.25 * w, y - 0.25 * h, 1.5 * w, 1.35 * h] : [0, 0, 1, 1];
   const card = [260, 200];
   const scale = Math.min(card[0] / (crop[2] * image.width), card[1] / (crop[3] * image.height));
   const size = [scale * image.width, scale * image.height];

@@ -157,6 +157,12 @@ def test_histogram_counts_everything_and_marks_the_median():
     assert "T &lt;1&gt;" in svg
 
 
+def test_words_on_the_median_stay_inside_the_plot():
+    for values, anchor in (([1.0, 1.0, 10.0], "start"), ([1.0, 9.9, 10.0], "end")):
+        svg = histogram_svg({"a": values}, colours={}, title="t", unit="px")
+        assert f"text-anchor='{anchor}'>median" in svg
+
+
 def test_charts_of_nothing_say_so():
     assert "no numbers" in histogram_svg({"a": []}, colours={}, title="t", unit="px")
     assert "no numbers" in lines_svg({"loss": ([0, 1], [np.nan, np.nan])}, title="t", x_unit="epoch")
