@@ -73,7 +73,9 @@ def shadow_layer(meshes: Sequence[Mesh], camera: Camera, backend: str, floor: Pl
     layer = draw_meshes(flat, camera, colours=[rgb(INK)] * len(flat), backend=backend, lit=False)
     nearest = min((v[:, 2].mean() for v, _ in flat), default=1.0)
     sigma = max(1.0, 0.05 * camera.focal_px / max(nearest, _NEAREST))  # about 5 cm of penumbra
-    return Layer(cv2.GaussianBlur(layer.rgba, (0, 0), min(sigma, 60.0)), layer.depth)
+    coverage = cv2.GaussianBlur(layer.rgba[..., 3], (0, 0), min(sigma, 60.0))
+    ink = np.rint(np.arange(256)[:, None] * np.append(rgb(INK), 1.0)).astype(np.uint8)
+    return Layer(ink[coverage], layer.depth)
 
 
 def backend_name(backend: str = "auto") -> str:
