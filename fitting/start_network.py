@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
 
+import roma
 import torch
 from jaxtyping import Float
 from safetensors import SafetensorError
@@ -55,6 +56,11 @@ class StartProposals:
     """Shape numbers of the body that the network was trained on, `StartNetwork.config.body`."""
     score: Float[Tensor, "B H"]
     """Estimated probability that this reading is the nearest to the truth; sums to one over H."""
+
+    def mean_body_pose(self) -> Float[Tensor, "B 63"]:
+        """Axis-angle of the readings' mean, each weighing as much as its score (the nearest rotation to their mean)."""
+        mean = torch.einsum("bh,bhjxy->bjxy", self.score, self.body_pose)
+        return roma.rotmat_to_rotvec(roma.special_procrustes(mean)).flatten(1)
 
 
 @dataclass(frozen=True)
@@ -124,7 +130,11 @@ class _Block(nn.Module):
 
 
 class StartNetwork(nn.Module):
-    """Proposes starts for people seen as 2D landmarks. Get the trained one from `load_start_network`."""
+    """Proposes starts for people seen as 2D landmarks. Get the trained one from `load_start_network`.
+
+    `examples` (2, N, 63) are axis-angle poses of people that it was shown: the truth, and its `mean_body_pose`. They
+    tell how far to trust a reading (`expected_pose.PoseExpectation`).
+    """
 
     def __init__(self, config: StartNetworkConfig | None = None):
         super().__init__()
@@ -133,6 +143,7 @@ class StartNetwork(nn.Module):
         self.first = nn.Linear(3 * len(INPUT_NAMES) + 1, config.width)
         self.blocks = nn.Sequential(*(_Block(config.width) for _ in range(config.blocks)))
         self.last = nn.Sequential(nn.LayerNorm(config.width), nn.Linear(config.width, config.heads * self.outputs))
+        self.register_buffer("examples", torch.zeros(2, 0, 63))
 
     def readings(
         self, features: Float[Tensor, "B F"]
@@ -206,7 +217,9 @@ def _load(path: Path) -> StartNetwork:
     try:
         config = StartNetworkConfig(**json.loads(_header(path)["bodyfit_start_network"]))
         network = StartNetwork(config)
-        network.load_state_dict({name: value.float() for name, value in load_file(path).items()})
+        tensors = {name: value.float() for name, value in load_file(path).items()}
+        network.examples = tensors.setdefault("examples", network.examples)
+        network.load_state_dict(tensors)
     except FileNotFoundError:
         raise StartNetworkError(f"{path}: no such file. Expected a start network (.safetensors).") from None
     except (KeyError, TypeError, ValueError, RuntimeError, OSError, SafetensorError) as cause:

@@ -7,6 +7,7 @@ spread over what the picture leaves open instead of averaging it.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -16,12 +17,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from bodyfit.data.body_model import BodyModel
+from bodyfit.data.landmarks import LANDMARK_NAMES
 from bodyfit.fitting.camera import project, solve_translation
-from bodyfit.fitting.start_lessons import Lesson, Lessons
+from bodyfit.fitting.start_lessons import Lesson, Lessons, points_body
 from bodyfit.fitting.start_network import StartNetwork, StartNetworkConfig
+from bodyfit.fitting.synthetic import PeopleMaker, SyntheticOptions
 from bodyfit.prior.rotations import matrices_from_axis_angle
 
 PELVIS = 0
+EXAMPLE_PEOPLE = (SyntheticOptions(),) * 3 + tuple(SyntheticOptions(crop=at, cropped=1.0) for at in ("hips", "knees"))
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,8 @@ class StartTrainingConfig:
     """Probability that legs, an arm or the head come from another pose."""
     losers: float = 0.02
     """Weight of all heads' rotation errors beside the winner's whole loss, so that none starves."""
+    examples: int = 3000
+    """People whose poses are stored with the weights, as they were and as the network reads them."""
     seed: int = 0
     """The same seed gives the same weights on the same machine."""
 
@@ -135,6 +141,7 @@ def train_start(
     config: StartTrainingConfig | None = None,
     network: StartNetworkConfig | None = None,
     *,
+    weights: StartNetwork | None = None,
     progress: Callable[[int, dict[str, float]], None] | None = None,
 ) -> StartNetwork:
     """Train a start network.
@@ -142,10 +149,15 @@ def train_start(
     Args:
         body: SMPL-X or the open body; its proportions and shape numbers are what the network learns.
         poses, roots: axis-angle body poses and root orientations in a world with y up.
+        weights: a network to go on from, instead of a new one of the given size.
         progress: called every 100 steps with the step and the running figures.
     """
     config = config or StartTrainingConfig()
-    student = initial_network(replace(network or StartNetworkConfig(), body=body.name), poses, config.seed)
+    if weights is None:
+        student = initial_network(replace(network or StartNetworkConfig(), body=body.name), poses, config.seed)
+    else:
+        student = copy.deepcopy(weights).train().requires_grad_(True)
+        student.config = replace(weights.config, body=body.name)
     lessons = Lessons(body, poses, roots, batch=config.batch, exchange=config.exchange, seed=config.seed)
     optimiser = torch.optim.AdamW(student.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -168,7 +180,32 @@ def train_start(
         _remember(running, {"loss": loss.item(), **figures})
         if progress is not None and (step + 1) % 100 == 0:
             progress(step + 1, running)
-    return average.module.eval().requires_grad_(False)
+    trained = average.module.eval().requires_grad_(False)
+    trained.examples = read_examples(trained, body, poses, roots, config.examples, config.seed)
+    return trained
+
+
+@torch.no_grad()
+def read_examples(
+    network: StartNetwork,
+    body: BodyModel,
+    poses: Float[Tensor, "N 63"],
+    roots: Float[Tensor, "N 3"],
+    count: int,
+    seed: int,
+) -> Float[Tensor, "2 C 63"]:
+    """Body poses of `count` people, axis-angle: the truth, and the network's mean reading.
+
+    The people are as a fit meets them, without what makes lessons hard: three fifths whole or cut at an edge of the
+    image, one fifth cut at the hips, one fifth at the knees.
+    """
+    rows = torch.randint(len(poses), (count,), generator=torch.Generator().manual_seed(seed))
+    small, pairs = points_body(body), []
+    for part, options in zip(rows.split(-(-count // 5)), EXAMPLE_PEOPLE, strict=False):
+        people = PeopleMaker(small, options).make(poses[part], roots[part], seed=seed + len(pairs))
+        seen = (people.keypoints_px, people.confidence, people.focal_px, people.center_px)
+        pairs.append(torch.stack([people.body_pose, network(*seen, LANDMARK_NAMES).mean_body_pose()]))
+    return torch.cat(pairs, dim=1)
 
 
 def _figures(errors: ReadingErrors, logit: Tensor) -> dict[str, float]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bodyfit.data.body_model import load_body_model
 from bodyfit.data.files import write_atomically
-from bodyfit.fitting.start_network import FILE_NAME, StartNetworkConfig, save_start_network
+from bodyfit.fitting.start_network import FILE_NAME, StartNetworkConfig, load_start_network, save_start_network
 from bodyfit.fitting.synthetic import mocap_poses
 from bodyfit.fitting.train_start import StartTrainingConfig, evaluate_start, train_start
 
@@ -36,6 +36,8 @@ class PriorTrainStart:
     """Lists of splits.json to report figures on; those that are missing are passed over."""
     body: Path | None = None
     """SMPL-X file whose proportions and shape numbers are learned; default: the open body."""
+    weights: Path | None = None
+    """Start network (.safetensors) to go on from, with a learning rate that rises once more; its size stays."""
     training: StartTrainingConfig = field(default_factory=StartTrainingConfig)
     """How to train."""
     network: StartNetworkConfig = field(default_factory=StartNetworkConfig)
@@ -48,12 +50,14 @@ class PriorTrainStart:
         body = load_body_model(self.body)
         poses, roots = mocap_poses(self.data, self.training.poses, seed=self.training.seed, split=self.split)
         begin = time.perf_counter()
-        network = train_start(body, poses, roots, self.training, self.network, progress=self._report)
+        old = None if self.weights is None else load_start_network(self.weights)
+        network = train_start(body, poses, roots, self.training, self.network, weights=old, progress=self._report)
         seconds = time.perf_counter() - begin
         path = save_start_network(network, self.out / FILE_NAME)
         figures = {split: self._figures(network, body, split) for split in self._held_out()}
         record = {
             "network": asdict(network.config),
+            "weights": self.weights and str(self.weights),
             "training": asdict(self.training),
             "split": self.split,
             "seconds": round(seconds, 1),

@@ -14,6 +14,7 @@ from bodyfit.fitting.start_network import (
     StartNetwork,
     StartNetworkConfig,
     StartNetworkError,
+    StartProposals,
     load_start_network,
     normalise,
     ray_rotation,
@@ -121,6 +122,22 @@ def test_saved_network_comes_back_from_file_and_folder(network, tmp_path):
         loaded = load_start_network(place)
         assert loaded.config == network.config
         assert torch.allclose(loaded.first.weight, network.first.weight, atol=1e-3)
+
+
+def test_examples_are_kept_beside_the_weights(network, tmp_path):
+    network.examples = torch.rand(2, 7, 63)
+    loaded = load_start_network(save_start_network(network, tmp_path / "start.safetensors"))
+    torch.testing.assert_close(loaded.examples, network.examples, rtol=1e-3, atol=1e-3)
+
+
+def test_the_mean_reading_is_that_of_the_sure_head_and_halfway_between_equals():
+    poses = torch.zeros(2, 2, 63)  # two people, two readings each
+    poses[:, 1, 4] = 0.8
+    turns = roma.rotvec_to_rotmat(poses.unflatten(2, (21, 3)))
+    score = torch.tensor([[0.0, 1.0], [0.5, 0.5]])
+    mean = StartProposals(turns[:, :, 0], turns, torch.zeros(2, 2, 10), score).mean_body_pose()
+    torch.testing.assert_close(mean[:, 4], torch.tensor([0.8, 0.4]))
+    assert mean.abs().sum() < 1.2 + 1e-4
 
 
 def test_a_folder_without_one_gives_none(tmp_path):

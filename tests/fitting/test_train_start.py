@@ -99,9 +99,25 @@ def test_training_lowers_the_loss_on_people_it_has_not_seen(body, poses):
     assert after.config.body == body.name
 
 
+def test_training_goes_on_from_weights_and_leaves_those_alone(body, poses):
+    old = initial_network(SMALL, poses[0], seed=5)
+    before = old.first.weight.clone()
+    config = StartTrainingConfig(steps=2, batch=8, learning_rate=1e-6, average=0.0, examples=0)
+    new = train_start(body, *poses, config, weights=old)
+    assert torch.equal(old.first.weight, before)
+    assert 0 < (new.first.weight - before).abs().max() < 1e-4
+
+
 def test_the_same_seed_gives_the_same_weights(body, poses):
     config = StartTrainingConfig(steps=4, batch=8)
     first, again = (train_start(body, *poses, config, SMALL) for _ in range(2))
     other = train_start(body, *poses, replace(config, seed=1), SMALL)
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True))
     assert not torch.equal(first.first.weight, other.first.weight)
+
+
+def test_examples_are_poses_it_was_given_and_how_it_reads_them(body, poses):
+    true, read = train_start(body, *poses, StartTrainingConfig(steps=2, batch=8, examples=21), SMALL).examples
+    assert len(true) == len(read) == 21
+    assert torch.cdist(true, poses[0]).amin(1).max() < 0.01
+    assert (true - read).abs().mean() > 0.05  # after two steps it reads them badly
