@@ -42,7 +42,7 @@ class StartConfig:
     """Also the start network's proposals, where its weights are there."""
     followed: int = 3
     """Hypotheses followed, the best by their cost with nothing but the translation solved."""
-    iterations: int = 4
+    iterations: int = 1
     """Steps on each followed hypothesis before they are ranked."""
     finished: int = 2
     """Hypotheses finished for each person."""

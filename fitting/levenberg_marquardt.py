@@ -54,7 +54,7 @@ class SolverOptions:
     """An item is done when two steps in a row lower (or can lower) its cost by less than this share of it."""
     damping: float = 1e-2
     """At the start, relative to the diagonal of H."""
-    damping_down: float = 0.5
+    damping_down: float = 0.3
     """Factor on the damping after an accepted step."""
     damping_up: float = 3.0
     """Factor on the damping after a rejected step."""

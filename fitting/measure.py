@@ -48,10 +48,11 @@ class Bench:
         self.model: LandmarkModel = fitter.model_for(people.confidence.cpu().double().numpy())
 
     def observations(self, people: SyntheticPeople) -> Observations:
-        """As the fitting weighs them."""
+        """As the fitting weighs them, with the poses it expects."""
         numbers = (people.keypoints_px, people.confidence, people.focal_px, people.center_px)
         arrays = (n.cpu().double().numpy() for n in numbers)
-        return observe(*arrays, names=self.model.names, dtype=self.fitter.dtype, device=self.fitter.device)
+        seen = observe(*arrays, names=self.model.names, dtype=self.fitter.dtype, device=self.fitter.device)
+        return self.fitter.expecting(seen, self.model)
 
     def solve(self, people: SyntheticPeople) -> Solution:
         """The whole fit: start and solve."""

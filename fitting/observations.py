@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -28,8 +28,17 @@ _RELIABILITY = np.array([RELIABILITY.get(name, 1.0) for name in LANDMARK_NAMES])
 
 
 @dataclass(frozen=True)
+class ExpectedPose:
+    """Which poses to expect of each person: a Gaussian in the prior's latent space. The covariance is everyone's."""
+
+    mean: Float[Tensor, "B Z"]
+    whitener: Float[Tensor, "Z Z"]
+    """Inverse of the covariance's Cholesky factor."""
+
+
+@dataclass(frozen=True)
 class Observations:
-    """What is known of each person: keypoints and camera."""
+    """What is known of each person: keypoints and camera, and the pose that these let expect."""
 
     targets_px: Float[Tensor, "B K 2"]
     weights: Float[Tensor, "B K"]
@@ -38,17 +47,21 @@ class Observations:
     """The person's size in the image."""
     focal_px: Float[Tensor, " B"]
     center_px: Float[Tensor, "B 2"]
+    expected: ExpectedPose | None = None
+    """None: no other poses than of people at large, as the prior knows them."""
 
     def __len__(self) -> int:
         return len(self.size_px)
 
     def repeat(self, times: int) -> Observations:
         """Each person several times in a row, for several starts."""
-        return Observations(*(getattr(self, f.name).repeat_interleave(times, dim=0) for f in fields(self)))
+        return self.select(torch.arange(len(self), device=self.size_px.device).repeat_interleave(times))
 
     def select(self, items: Tensor) -> Observations:
         """The people `items`."""
-        return Observations(*(getattr(self, f.name).index_select(0, items) for f in fields(self)))
+        keypoints = (self.targets_px, self.weights, self.size_px, self.focal_px, self.center_px)
+        expected = self.expected and ExpectedPose(self.expected.mean.index_select(0, items), self.expected.whitener)
+        return Observations(*(values.index_select(0, items) for values in keypoints), expected)
 
 
 def person_size(xy: Float[np.ndarray, "*P K 2"], confidence: Float[np.ndarray, "*P K"]) -> Float[np.ndarray, "*P"]:

@@ -25,6 +25,7 @@ from bodyfit.data.errors import BodyfitError
 from bodyfit.data.landmarks import BODY, FACE, LANDMARK_INDEX, LANDMARK_NAMES, LEFT_HAND, RIGHT_HAND
 from bodyfit.data.result import FitResult
 from bodyfit.fitting.camera import project
+from bodyfit.fitting.expected_pose import PoseExpectation
 from bodyfit.fitting.frames import Frame
 from bodyfit.fitting.initialise import StartConfig, Starter
 from bodyfit.fitting.landmark_model import LandmarkModel, in_limb_order
@@ -32,13 +33,13 @@ from bodyfit.fitting.levenberg_marquardt import CONVERGED, FAILED, Solution, Sol
 from bodyfit.fitting.observations import CONFIDENT, Observations, observe, person_size
 from bodyfit.fitting.previous import Parameters
 from bodyfit.fitting.problem import BodyProblem, EnergyConfig
-from bodyfit.fitting.stages import StageConfig, solve_in_stages
+from bodyfit.fitting.stages import OtherReading, StageConfig, solve_in_stages
 from bodyfit.fitting.start_network import StartNetwork, load_start_network
 from bodyfit.fitting.threads import map_in_threads
 from bodyfit.fitting.unknowns import Chart
 from bodyfit.prior import VPoser, load_prior
 
-PEOPLE_ON_CPU = 32  # solved at a time by a thread, all their starts together
+PEOPLE_ON_CPU = 64  # solved at a time by a thread, all their starts together
 PEOPLE_ON_GPU = 2048
 
 __all__ = ["FitConfig", "Fitter", "Frame", "fit", "pick_device"]
@@ -90,6 +91,9 @@ class Fitter:
         if network is None and self.config.start.learned:
             network = load_start_network()
         self.network = network.to(self.device, dtype) if network is not None else None
+        self.expectation = None
+        if self.network is not None and self.network.examples.numel() and self.config.energy.pose_prior == "expected":
+            self.expectation = PoseExpectation(self.prior, self.network)
         self.everything = LandmarkModel(self.body, dtype=dtype, device=self.device)
         self.chart = Chart(self.body, self.prior, self.everything, self.config.energy.hand_components)
 
@@ -101,19 +105,27 @@ class Fitter:
     def _problem(self, seen: Observations, energy: EnergyConfig | None = None, *, model: LandmarkModel) -> BodyProblem:
         return BodyProblem(self.chart, model, self.prior, seen, energy or self.config.energy)
 
+    def expecting(self, seen: Observations, model: LandmarkModel) -> Observations:
+        """The same people with the poses that the start network expects of them; without a network, just the same."""
+        if self.expectation is None:
+            return seen
+        readings = self.network(seen.targets_px, seen.weights, seen.focal_px, seen.center_px, model.names)
+        return replace(seen, expected=self.expectation(readings))
+
     def solve(
         self, seen: Observations, model: LandmarkModel, *, init: Float[Tensor, "B D"] | None = None
-    ) -> tuple[Solution, Float[Tensor, " B"]]:
+    ) -> tuple[Solution, OtherReading]:
         """Fit people from their best starts, or from given unknowns.
 
         Returns:
-            the best solution of each person, and the cost of the runner-up (NaN where there was one start only).
+            the best solution of each person, and the runner-up (its cost is NaN where all starts came to one).
         """
         rows = torch.arange(len(seen), device=self.device).split(self._people_at_a_time(len(seen)))
         parts = map_in_threads(lambda r: self._solve(seen.select(r), model, None if init is None else init[r]), rows)
-        solutions, runners_up = zip(*parts, strict=True)
+        solutions, others = zip(*parts, strict=True)
         names = ("x", "cost", "status", "iterations")
-        return Solution(*(torch.cat([getattr(s, n) for s in solutions]) for n in names)), torch.cat(runners_up)
+        solution = Solution(*(torch.cat([getattr(s, n) for s in solutions]) for n in names))
+        return solution, OtherReading(torch.cat([o.x for o in others]), torch.cat([o.cost for o in others]))
 
     def _people_at_a_time(self, people: int) -> int:
         """On a CPU, groups that fit a core's cache, and something for every thread; on a GPU, many."""
@@ -121,9 +133,10 @@ class Fitter:
             return PEOPLE_ON_GPU
         return max(1, min(PEOPLE_ON_CPU, -(-people // torch.get_num_threads())))
 
-    def _solve(self, seen: Observations, model: LandmarkModel, init: Tensor | None) -> tuple[Solution, Tensor]:
+    def _solve(self, seen: Observations, model: LandmarkModel, init: Tensor | None) -> tuple[Solution, OtherReading]:
         config, make_problem = self.config, partial(self._problem, model=model)
         if init is None:
+            seen = self.expecting(seen, model)
             starter = Starter(self.chart, self.prior, self.network, config.start)
             starts = starter.best_starts(seen, make_problem, config.energy)
         else:
@@ -175,9 +188,9 @@ class Fitter:
             placed = starter.place(start, self._problem(seen, model=model))
             unplaced = torch.tensor(["transl" not in given for given in init], device=self.device)
             start = torch.where(unplaced[:, None], placed, start)
-        solution, runner_up = self.solve(seen, model, init=start)
+        solution, other = self.solve(seen, model, init=start)
         seconds = (time.perf_counter() - began) / len(chosen)
-        return self._results(chosen, seen, solution, runner_up, seconds)
+        return self._results(chosen, seen, solution, other, seconds)
 
     # ---- between unknowns and results ---------------------------------------------------------------------------
 
@@ -197,7 +210,7 @@ class Fitter:
                 x[layout[f"{side}_hand"]] = torch.linalg.lstsq(basis.T, away)[0][:, 0]
         return x
 
-    def _results(self, chosen, seen, solution, runner_up, seconds) -> list[FitResult]:
+    def _results(self, chosen, seen, solution, other, seconds) -> list[FitResult]:
         x, layout = solution.x, self.chart.layout
         body = self.chart.decode(x)
         state = self.everything(
@@ -215,12 +228,19 @@ class Fitter:
         if self.chart.has_jaw:
             values["jaw_pose"] = x[:, layout["jaw_pose"]]
         arrays = {name: value.double().cpu().numpy() for name, value in values.items()}
-        cost, second = solution.cost.double().cpu().numpy(), runner_up.double().cpu().numpy()
+        others = {
+            "runner_up_body_pose": roma.rotmat_to_rotvec(self.chart.decode(other.x)).flatten(1),
+            **{f"runner_up_{name}": other.x[:, layout[name]] for name in ("global_orient", "transl", "betas")},
+        }
+        others = {name: value.double().cpu().numpy() for name, value in others.items()}
+        cost, second = solution.cost.double().cpu().numpy(), other.cost.double().cpu().numpy()
         status, iterations = solution.status.cpu().numpy(), solution.iterations.cpu().numpy()
         places = [LANDMARK_INDEX[name] for name in self.everything.names]
         results = []
         for n, (frame, i) in enumerate(chosen):
             mine = {name: array[n] for name, array in arrays.items()}
+            if np.isfinite(second[n]):
+                mine |= {name: array[n] for name, array in others.items()}
             for name in ("landmarks", "landmarks_px"):  # all 144 rows, NaN where the body has no such point
                 full = np.full((len(LANDMARK_NAMES), mine[name].shape[-1]), np.nan)
                 full[places] = mine[name]

@@ -50,10 +50,14 @@ class EnergyConfig:
     """Weight of finger points relative to their wrist."""
     relative_face: float = 0.0
     """Weight of face points relative to the nose."""
-    pose_prior: str = "mahalanobis"
-    """The latent's prior: "unit" normal, or "mahalanobis" under the prior's aggregate posterior."""
+    pose_prior: str = "expected"
+    """The latent's prior: "unit" normal; "mahalanobis": under the prior's aggregate posterior; "expected": under what
+    the start network expects of each person's keypoints, and like "mahalanobis" where there is no such network."""
     latent_sigma: float = 1.0
-    """Standard deviation of the pose prior, in its own units."""
+    """Standard deviation of the unit and the aggregate pose prior, in their own units."""
+    expected_sigma: float = 1.2
+    """Standard deviation of the expected pose, in that of the network's errors; more than 1, as the keypoints that made
+    the network expect a pose count in the reprojection, too."""
     betas_sigma: float = 1.0
     """Standard deviation of the shape numbers."""
     expression_sigma: float = 1.0
@@ -118,14 +122,17 @@ class BodyProblem:
             sigma[layout[f"{side}_hand"]] = energy.hand_sigma / angle
             self.curvature[layout[f"{side}_hand"]] = FINGER_CURVATURE * angle**2
         self.latent_mean, self.whitener = torch.zeros(layout["latent"].stop - layout["latent"].start, **to), None
-        if energy.pose_prior == "mahalanobis":
+        if energy.pose_prior == "expected" and self.observations.expected is not None:
+            self.latent_mean = None  # each person's own
+            self.whitener = self.observations.expected.whitener / energy.expected_sigma
+        elif energy.pose_prior in ("expected", "mahalanobis"):
             self.latent_mean = prior.latent_mean.to(**to)
             factor = torch.linalg.cholesky(prior.latent_covariance.double())
             self.whitener = torch.linalg.inv(factor).to(**to) / energy.latent_sigma
         elif energy.pose_prior == "unit":
             sigma[layout["latent"]] = energy.latent_sigma
         else:
-            raise ValueError(f"pose_prior must be 'unit' or 'mahalanobis', got {energy.pose_prior!r}")
+            raise ValueError(f"pose_prior must be 'unit', 'mahalanobis' or 'expected', got {energy.pose_prior!r}")
         self.prior_slope = 1 / sigma
         names = self.chart.names
         self.bending_joints = torch.tensor([names.index(n) - 1 for n in terms.BENDING_JOINTS], device=to["device"])
@@ -230,7 +237,8 @@ class BodyProblem:
         if "bending" in self.rows.slices:
             residuals.append(self._bent(self._bending_rotvec(body)))
         if self.whitener is not None:
-            residuals.append(terms.mahalanobis(x[:, self.chart.layout["latent"]], self.latent_mean, self.whitener))
+            mean = seen.expected.mean if self.latent_mean is None else self.latent_mean
+            residuals.append(terms.mahalanobis(x[:, self.chart.layout["latent"]], mean, self.whitener))
         plain = self.rows.size - robust
         weights.append(x.new_ones(len(x), plain))
         diagonal = x * self.prior_slope

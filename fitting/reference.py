@@ -73,11 +73,13 @@ class Reference:
         square = ((pixels - seen.targets_px) / unit) ** 2
         weights = (seen.weights * self.part_weight)[..., None]
         loss = torch.where(weights > 0, square / (1 + square / scale**2), 0.0)
-        return (weights * loss).sum() + self._priors(block, rotvec)
+        return (weights * loss).sum() + self._priors(block, rotvec, seen)
 
-    def _priors(self, block: dict[str, Tensor], rotvec: Float[Tensor, "1 21 3"]) -> Float[Tensor, ""]:
+    def _priors(
+        self, block: dict[str, Tensor], rotvec: Float[Tensor, "1 21 3"], seen: Observations
+    ) -> Float[Tensor, ""]:
         energy = self.energy
-        total = self._pose_prior(block["latent"][0]) / energy.latent_sigma**2
+        total = self._pose_prior(block["latent"][0], seen)
         total = total + (block["betas"] / energy.betas_sigma).square().sum()
         total = total + (block["expression"] / energy.expression_sigma).square().sum()
         jaw = block["jaw_pose"] / _like([energy.jaw_sigma] + [energy.jaw_sideways_sigma] * 2, rotvec)
@@ -89,12 +91,15 @@ class Reference:
             total = total + (sign * angle).exp().square() / energy.bending_sigma**2
         return total + (block["log_focal"] / energy.log_focal_sigma).square().sum()
 
-    def _pose_prior(self, latent: Float[Tensor, " Z"]) -> Float[Tensor, ""]:
-        """Squared distance of the latent from the unit normal's or the aggregate posterior's middle."""
-        if self.energy.pose_prior == "unit":
-            return latent.square().sum()
+    def _pose_prior(self, latent: Float[Tensor, " Z"], seen: Observations) -> Float[Tensor, ""]:
+        """Squared distance of the latent from the middle of the unit normal, the aggregate's, or the person's."""
+        energy, expected = self.energy, seen.expected
+        if energy.pose_prior == "unit":
+            return (latent / energy.latent_sigma).square().sum()
+        if energy.pose_prior == "expected" and expected is not None:
+            return (expected.whitener @ (latent - expected.mean[0]) / energy.expected_sigma).square().sum()
         away = latent - self.prior.latent_mean.to(latent)
-        return away @ torch.linalg.solve(self.prior.latent_covariance.to(latent), away)
+        return away @ torch.linalg.solve(self.prior.latent_covariance.to(latent), away) / energy.latent_sigma**2
 
     def _points(self, block: dict[str, Tensor], rotvec: Float[Tensor, "1 21 3"]) -> Float[Tensor, "1 144 3"]:
         """All landmarks by smplx's forward; the contour by its functions, with the root turned into its y-up axes."""

@@ -39,9 +39,10 @@ def gaussian(
 
 
 def mahalanobis(
-    latent: Float[Tensor, "B Z"], mean: Float[Tensor, " Z"], whitener: Float[Tensor, "Z Z"]
+    latent: Float[Tensor, "B Z"], mean: Float[Tensor, "*B Z"], whitener: Float[Tensor, "Z Z"]
 ) -> Float[Tensor, "B Z"]:
-    """The pose prior under the aggregate posterior: L^-1 (z - mean), covariance L L^T; its derivative is L^-1."""
+    """The pose prior as a Gaussian, the aggregate posterior or each person's expected pose: L^-1 (z - mean), covariance
+    L L^T; its derivative is L^-1."""
     return (latent - mean) @ whitener.T
 
 

@@ -30,22 +30,34 @@ OTHER_LATENT = 2.0
 class StageConfig:
     """The stages before the last, which runs under the energy itself with the solver's own options."""
 
-    wide_iterations: int = 6
+    wide_iterations: int = 5
     """Steps of every start under a wide robust scale, so that far-off hands and feet still pull."""
     wide_robust_sigmas: float = 30.0
     """That scale."""
     wide_softness: float = 0.2
     """Rounding of the decoder's kinks there."""
-    soft_iterations: int = 8
-    """Steps of every start under the energy's own scale with a rounded decoder; then the best start is chosen."""
+    keep_within: float = 1.5
+    """Starts whose cost after that is more than so many times the best one's are dropped."""
+    soft_iterations: int = 6
+    """Steps of the starts left under the energy's own scale with a rounded decoder; then the best one is chosen."""
     soft_softness: float = 0.05
     """Rounding there."""
     sharp_iterations: int = 8
-    """Steps of the best start with a less rounded decoder."""
+    """Steps of the best start with a less rounded decoder; only for decoders with kinks."""
     sharp_softness: float = 0.02
     """Rounding there."""
     tolerance: float = 1e-2
     """When a stage before the last is done, as in the solver's options."""
+
+
+@dataclass(frozen=True)
+class OtherReading:
+    """Another way to read each person's photo."""
+
+    x: Float[Tensor, "B D"]
+    """Unknowns where the choice between starts was made: nearly solved."""
+    cost: Float[Tensor, " B"]
+    """Its cost there as compared with the winner's, times the winner's final cost; NaN where all starts came to one."""
 
 
 def solve_in_stages(
@@ -58,17 +70,15 @@ def solve_in_stages(
     free: Bool[Tensor, " D"],
     stages: StageConfig | None = None,
     options: SolverOptions | None = None,
-) -> tuple[Solution, Float[Tensor, " B"]]:
+) -> tuple[Solution, OtherReading]:
     """Fit people, each from several starts.
 
     Returns:
-        the best solution of each person, with the iterations of all its starts and stages, and the cost of the best
-        start that leads to another reading of the photo, as compared with the winner's where the choice was made,
-        times the winner's final cost (NaN where all starts came to the same).
+        the best solution of each person, with the iterations of all its starts and stages, and the best start that
+        leads to another reading of the photo.
     """
     stages, options = stages or StageConfig(), options or SolverOptions()
     people, tries, size = starts.shape
-    several = seen.repeat(tries)
 
     def stage(x: Tensor, who: Observations, limit: int, **changes) -> Solution:
         problem = make_problem(who, replace(energy, **changes))
@@ -76,32 +86,38 @@ def solve_in_stages(
         return minimise(problem.evaluate, chart.retract, x, early, cost=problem.costs, free=free)
 
     wide = max(stages.wide_robust_sigmas, energy.robust_sigmas)
+    several = seen.repeat(tries)
     first = stage(
         starts.flatten(0, 1), several, stages.wide_iterations, robust_sigmas=wide, softness=stages.wide_softness
     )
-    second = stage(first.x, several, stages.soft_iterations, softness=stages.soft_softness)
-    cost = second.cost.view(people, tries)
+    wide_cost = first.cost.view(people, tries)
+    close = wide_cost <= stages.keep_within * wide_cost.amin(dim=1, keepdim=True)
+    kept = close.flatten().nonzero()[:, 0]
+    second = stage(first.x[kept], several.select(kept), stages.soft_iterations, softness=stages.soft_softness)
+    x, iterations = first.x.index_copy(0, kept, second.x), first.iterations.index_add(0, kept, second.iterations)
+    cost = torch.full_like(first.cost, torch.inf).index_copy(0, kept, second.cost).view(people, tries)
     best = cost.argmin(dim=1)
-    rows = torch.arange(people, device=starts.device)
-    x = second.x.view(people, tries, size)[rows, best]
-    third = stage(x, seen, stages.sharp_iterations, softness=stages.sharp_softness)
+    x = x.view(people, tries, size)
+    chosen, iterations = x[torch.arange(people, device=x.device), best], iterations.view(people, tries).sum(1)
+    if chart.softness < stages.sharp_softness:  # a decoder with kinks
+        third = stage(chosen, seen, stages.sharp_iterations, softness=stages.sharp_softness)
+        chosen, iterations = third.x, iterations + third.iterations
     problem = make_problem(seen, energy)
-    last = minimise(problem.evaluate, chart.retract, third.x, options, cost=problem.costs, free=free)
-    early = (first.iterations + second.iterations).view(people, tries).sum(1)
-    margin = _second_reading(second.x.view(people, tries, size), cost, best, chart)
-    iterations = early + third.iterations + last.iterations
-    return Solution(last.x, last.cost, last.status, iterations), margin * last.cost
+    last = minimise(problem.evaluate, chart.retract, chosen, options, cost=problem.costs, free=free)
+    other, ratio = _second_reading(x, cost, best, chart)
+    solution = Solution(last.x, last.cost, last.status, iterations + last.iterations)
+    return solution, OtherReading(other, ratio * last.cost)
 
 
 def _second_reading(
     x: Float[Tensor, "B F D"], cost: Float[Tensor, "B F"], best: Int[Tensor, " B"], chart: Chart
-) -> Float[Tensor, " B"]:
-    """Cost of the cheapest start that is posed or turned otherwise than the winner, as a multiple of the winner's."""
+) -> tuple[Float[Tensor, "B D"], Float[Tensor, " B"]]:
+    """The cheapest start posed or turned otherwise than the winner, and its cost as a multiple of the winner's."""
     rows = torch.arange(len(x), device=x.device)
     latent, facing = x[..., chart.layout["latent"]], roma.rotvec_to_rotmat(x[..., chart.layout["global_orient"]])
     turned = roma.rotmat_geodesic_distance(facing[rows, best][:, None].expand_as(facing), facing)
     apart = (latent - latent[rows, best][:, None]).norm(dim=-1)
     other = (turned > OTHER_FACING) | (apart > OTHER_LATENT)
-    second = torch.where(other, cost, torch.full_like(cost, torch.nan)).nan_to_num(torch.inf).amin(dim=1)
+    second, which = torch.where(other, cost.nan_to_num(torch.inf), torch.inf).min(dim=1)
     ratio = second / cost[rows, best].clamp_min(torch.finfo(cost.dtype).tiny)
-    return torch.where(torch.isfinite(ratio), ratio, torch.full_like(ratio, torch.nan))
+    return x[rows, which], torch.where(torch.isfinite(ratio), ratio, torch.full_like(ratio, torch.nan))

@@ -118,11 +118,21 @@ def test_nobody_is_no_error(fitter, frames):
     assert fitter.fit([replace(frames[0], detections=nobody)]) == []
 
 
+def test_another_reading_comes_with_its_body(results):
+    """Who has a runner-up's cost has its pose, too, and it is another one."""
+    others = [r for r in results if np.isfinite(r.runner_up_cost)]
+    assert others and all(r.has_runner_up == np.isfinite(r.runner_up_cost) for r in results)
+    for result in others:
+        away = np.abs(result.runner_up_body_pose - result.body_pose).max()
+        turned = np.abs(result.runner_up_global_orient - result.global_orient).max()
+        assert max(away, turned) > 0.1
+
+
 def test_a_start_of_others_is_followed(fitter, frames, results, tmp_path):
     """Starting from the result ends at the result, in fewer steps."""
     people = len(frames[0].detections)
-    arrays = {k: np.stack([r.parameters()[k][0] for r in results[:people]]) for k in ("global_orient", "body_pose")}
-    arrays["betas"] = np.stack([r.betas for r in results[:people]])
+    given = [{k: v[0] for k, v in r.parameters().items()} for r in results[:people]]
+    arrays = {k: np.stack([parameters[k] for parameters in given]) for k in given[0] if k != "transl"}
     np.savez(tmp_path / "init.npz", **arrays)
     again = fitter.fit(frames[:1], init=PreviousResults(tmp_path / "init.npz").find(frames[0]))
     for first, second in zip(results[:people], again, strict=True):

@@ -1,5 +1,7 @@
 """Fitting people as one least-squares problem: its Jacobian is the true one, and people do not feel each other."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -8,7 +10,7 @@ from bodyfit.data.landmarks import LANDMARK_INDEX
 from bodyfit.fitting.camera import project
 from bodyfit.fitting.landmark_model import LandmarkModel
 from bodyfit.fitting.levenberg_marquardt import FAILED, SolverOptions, minimise, total_cost
-from bodyfit.fitting.observations import Observations
+from bodyfit.fitting.observations import ExpectedPose, Observations
 from bodyfit.fitting.problem import BodyProblem, EnergyConfig
 from bodyfit.fitting.unknowns import Chart
 
@@ -177,6 +179,38 @@ def test_costs_without_derivatives_are_those_with(body, random_prior, energy):
     expected = total_cost(problem.evaluate(truth[items], items))
     torch.testing.assert_close(problem.costs(truth[items], items), expected)
     torch.testing.assert_close(problem.cost(truth)[items], expected)
+
+
+def _expecting(problem, prior, seed=5):
+    """The same problem with a pose of their own expected of everyone."""
+    rng, seen = torch.Generator().manual_seed(seed), problem.observations
+    mean = torch.randn(len(seen), 32, generator=rng, dtype=torch.float64)
+    whitener = torch.randn(32, 32, generator=rng, dtype=torch.float64)
+    seen = replace(seen, expected=ExpectedPose(mean, whitener))
+    return BodyProblem(problem.chart, problem.model, prior, seen, problem.energy)
+
+
+def test_each_person_is_drawn_to_the_pose_expected_of_them(body, random_prior):
+    """Cost, gradient and derivative of the term by the formula, also for some of the people and several starts."""
+    plain, truth = _problem(body, random_prior, EnergyConfig(pose_prior="expected"))
+    problem = _expecting(plain, random_prior)
+    expected, latent = problem.observations.expected, problem.chart.layout["latent"]
+    twice = BodyProblem(
+        problem.chart, problem.model, random_prior, problem.observations.repeat(2), problem.energy
+    )  # fmt: skip
+    items = torch.tensor([5, 2])  # the third person's second start, the second person's first
+    lin = twice.evaluate(truth[items // 2], items)
+    rows = problem.rows["pose_prior"]
+    away = (truth[items // 2][:, latent] - expected.mean[items // 2]) / problem.energy.expected_sigma
+    torch.testing.assert_close(lin.residuals[:, rows], away @ expected.whitener.T)
+    slope = expected.whitener / problem.energy.expected_sigma
+    torch.testing.assert_close(lin.jacobian[:, rows, latent], slope.expand(2, 32, 32))
+
+
+def test_expecting_nothing_is_the_aggregate_posterior(body, random_prior):
+    problem, truth = _problem(body, random_prior, EnergyConfig(pose_prior="expected"))
+    other, _ = _problem(body, random_prior, EnergyConfig(pose_prior="mahalanobis"))
+    assert torch.equal(problem.cost(truth), other.cost(truth))
 
 
 def test_an_expected_depth_pulls(body, random_prior):

@@ -1,0 +1,54 @@
+"""Which pose to expect of a person, given the keypoints: a Gaussian in the pose prior's latent space.
+
+A pose prior knows how people stand at large. Keypoints say more, also of what they leave open, above all of depth: the
+start network's mean reading is the mean of the poses that look alike. So the energy's pose term is the distance from
+what the network reads, in units of how far that usually is from the truth. Both come from the network's examples, poses
+that it read and what they truly were: the linear regression of the true poses' latents on those of the readings, and
+the covariance of what remains. Any prior can encode the examples, so a network serves priors made after it.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from bodyfit.fitting.observations import ExpectedPose
+from bodyfit.fitting.start_network import StartNetwork, StartNetworkError, StartProposals
+from bodyfit.prior.vposer import VPoser
+
+EXAMPLES_A_DIMENSION = 10  # fewer would make a covariance that fits the examples and nobody else
+
+
+class PoseExpectation:
+    """Turns readings into expectations.
+
+    Args:
+        prior: whose latent space it is.
+        network: a start network with examples (`StartNetwork.examples`).
+
+    Raises:
+        StartNetworkError: for too few examples.
+    """
+
+    def __init__(self, prior: VPoser, network: StartNetwork):
+        true, read = network.examples
+        needed = EXAMPLES_A_DIMENSION * prior.latent_dim
+        if len(true) < needed:
+            raise StartNetworkError(
+                f"the start network has {len(true)} examples of its readings, and a latent space of {prior.latent_dim} "
+                f"dimensions needs {needed}. Train it again with more (`--training.examples`)."
+            )
+        self.prior, self._like = prior, prior.latent_mean
+        with torch.no_grad():
+            true, read = (prior.encode(pose.to(self._like)).mean.double() for pose in (true, read))
+        known = torch.nn.functional.pad(read, (1, 0), value=1.0)
+        coefficients = torch.linalg.lstsq(known, true).solution
+        missed = true - known @ coefficients
+        covariance = missed.T @ missed / (len(missed) - known.shape[1])
+        self.offset, self.slope = coefficients[0].to(self._like), coefficients[1:].to(self._like)
+        self.whitener = torch.linalg.inv(torch.linalg.cholesky(covariance)).to(self._like)
+
+    @torch.no_grad()
+    def __call__(self, proposals: StartProposals) -> ExpectedPose:
+        """What to expect of each person."""
+        latent = self.prior.encode(proposals.mean_body_pose().to(self._like)).mean
+        return ExpectedPose(self.offset + latent @ self.slope, self.whitener)
