@@ -291,9 +291,9 @@ def _result_figures(result: FitResult, body: "BodyModel | None") -> dict[str, st
         "body, prior": f"{result.body_model}, {result.prior}",
     }
     if math.isfinite(result.runner_up_cost):
-        dearer = 100 * (result.runner_up_cost / result.cost - 1) if result.cost > 0 else math.nan
-        figures["other reading"] = f"cost {result.runner_up_cost:.4g}"
-        figures["other reading"] += f" ({dearer:+.0f} %)" if math.isfinite(dearer) else ""
+        ratio = result.runner_up_cost / result.cost if result.cost > 0 else math.nan
+        dearer = f" ({100 * (ratio - 1):+.0f} %)" if ratio < 10 else f" ({ratio:.3g} times)" if ratio >= 10 else ""
+        figures["other reading"] = f"cost {result.runner_up_cost:.4g}{dearer}"
         figures["other reading"] += ": ambiguous" if result.ambiguous else ""
     return figures
 
