@@ -15,6 +15,7 @@ from bodyfit.prior.skeleton import forward_kinematics
 from bodyfit.prior.vposer import VPoser
 
 Rotations = Float[Tensor, "B 21 3 3"]
+_DRAWS = 100  # as many as count among a VAE's samples: all models' hypotheses are spread over alike
 
 
 class PoseModel(Protocol):
@@ -81,14 +82,17 @@ class MixtureModel:
         return self.mixture.log_prob(poses)
 
     def complete(self, rotations: Rotations, unknown: Sequence[int], count: int, generator: torch.Generator) -> Tensor:
-        """Draws from the mixture conditioned on the known joints, exactly."""
+        """Draws from the mixture conditioned on the known joints, exactly; many, and `count` that cover them."""
         poses = rot.axis_angle_from_matrices(rotations)
         hidden = torch.zeros(21, dtype=torch.bool)
         hidden[list(unknown)] = True
         hidden = hidden.repeat_interleave(3)
-        filled = poses[:, None].repeat(1, count, 1)
-        filled[..., hidden] = _conditional_draws(self.mixture, poses, hidden, count, generator)
-        return rot.matrices_from_axis_angle(filled)
+        many = max(_DRAWS, 5 * count)
+        filled = poses[:, None].repeat(1, many, 1)
+        filled[..., hidden] = _conditional_draws(self.mixture, poses, hidden, many, generator)
+        weights = torch.full((len(poses), many), 1 / many)
+        answers = rot.matrices_from_axis_angle(filled)
+        return latent_fit.spread_hypotheses(answers, weights, unknown, count, generator)
 
     def denoise(self, positions: Float[Tensor, "B 22 3"], sigma: float, generator: torch.Generator) -> Rotations:
         """Descent on the pose itself, from the mixture's sample that fits best."""

@@ -21,7 +21,7 @@ _BANK = 4000
 _STEPS = 80
 # Completion: samples to choose from, how many of them are looked at and how many count, and how far hypotheses move
 # towards their middle; chosen on validation poses.
-_COMPLETION_BANK, _NEAREST, _EFFECTIVE, _TOWARDS_MEAN = 20_000, 200, 40.0, 0.25
+_COMPLETION_BANK, _NEAREST, _EFFECTIVE, _TOWARDS_MEAN = 20_000, 500, 100.0, 0.25
 
 
 def descend(
@@ -65,8 +65,19 @@ def complete(
     near = distance.topk(max(_NEAREST, 5 * hypotheses), largest=False)
     weights = _softened(0.5 * near.values.square(), _EFFECTIVE)
     answers = torch.where(known[:, None, None], rotations[:, None], bank[near.indices])
-    hidden = (~known).nonzero()[:, 0] + 1  # in positions, the pelvis comes first
-    chosen = _spread_out(forward_kinematics(answers)[0][:, :, hidden].flatten(2), weights, hypotheses, generator)
+    return spread_hypotheses(answers, weights, unknown, hypotheses, generator)
+
+
+def spread_hypotheses(
+    answers: Float[Tensor, "B N 21 3 3"],
+    weights: Float[Tensor, "B N"],
+    unknown: Sequence[int],
+    count: int,
+    generator: torch.Generator | None = None,
+) -> Float[Tensor, "B count 21 3 3"]:
+    """Of many weighted answers, a few that cover where they put the unknown joints; the likeliest first."""
+    hidden = [joint + 1 for joint in unknown]  # in positions, the pelvis comes first
+    chosen = _spread_out(forward_kinematics(answers)[0][:, :, hidden].flatten(2), weights, count, generator)
     return answers[torch.arange(len(answers), device=chosen.device)[:, None], chosen]
 
 
