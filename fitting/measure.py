@@ -29,7 +29,6 @@ from bodyfit.fitting.observations import Observations, observe
 from bodyfit.fitting.pipeline import Fitter
 from bodyfit.fitting.problem import BodyProblem
 from bodyfit.fitting.reference import Reference
-from bodyfit.fitting.stages import solve_in_stages
 from bodyfit.fitting.synthetic import SyntheticPeople
 
 MIN_BODY_POINTS = 6
@@ -101,8 +100,10 @@ class Bench:
             self.solve(people)
         seconds = [self._seconds(lambda: self.solve(people)) for _ in range(repeats)]
         seen, middle = self.observations(people), statistics.median(seconds)
-        starts = self._starts(seen)
-        solve_only = statistics.median(self._seconds(lambda: self._finish(seen, starts)) for _ in range(repeats))
+        starts = self.fitter.best_starts(seen, self.model)
+        solve_only = statistics.median(
+            self._seconds(lambda: self.fitter.finish(seen, self.model, starts)) for _ in range(repeats)
+        )
         return {
             "batch": batch,
             "people_per_second": batch / middle,
@@ -122,19 +123,6 @@ class Bench:
         energy = energy or self.fitter.config.energy
         return BodyProblem(self.fitter.chart, self.model, self.fitter.prior, seen, energy)
 
-    @torch.no_grad()
-    def _starts(self, seen: Observations) -> Float[Tensor, "B F D"]:
-        config = self.fitter.config
-        starter = Starter(self.fitter.chart, self.fitter.prior, self.fitter.network, config.start)
-        return starter.best_starts(seen, self._problem, config.energy)
-
-    @torch.no_grad()
-    def _finish(self, seen: Observations, starts: Float[Tensor, "B F D"]) -> Solution:
-        config, chart = self.fitter.config, self.fitter.chart
-        free = ~chart.layout.mask("log_focal").to(starts.device)
-        settings = {"free": free, "stages": config.stages, "options": config.solver}
-        return solve_in_stages(self._problem, seen, starts, config.energy, chart, **settings)[0]
-
     def best_known(self, people: SyntheticPeople, tries: int, seed: int) -> Float[Tensor, " B"]:
         """Lowest cost over random starts (any yaw and tilt, poses of the prior), each run to convergence."""
         fitter, chart = self.fitter, self.fitter.chart
@@ -152,14 +140,14 @@ class Bench:
             x[:, layout["global_orient"]] = turned.to(x)
             x[:, layout["latent"]] = fitter.prior.cpu().sample(len(people), generator).detach().to(x)
             fitter.prior.to(x)
-            solution = self._finish(seen, starter.place(x, problem)[:, None])
+            solution, _ = fitter.finish(seen, self.model, starter.place(x, problem)[:, None])
             best = torch.minimum(best, solution.cost.cpu())
         return best
 
     def reference(self, people: SyntheticPeople) -> dict[str, float]:
         """The plain minimiser on a few people, from the same starts under the same energy: its speed and final cost."""
         fitter, seen = self.fitter, self.observations(people)
-        starts, ours = self._starts(seen)[:, 0], self.solve(people).cost
+        starts, ours = fitter.best_starts(seen, self.model)[:, 0], self.solve(people).cost
         plain = Reference(fitter.body, fitter.prior, fitter.chart, fitter.config.energy, self.model.names)
         solutions, began = [], time.perf_counter()
         for i in range(len(people)):

@@ -39,7 +39,7 @@ from bodyfit.fitting.threads import map_in_threads
 from bodyfit.fitting.unknowns import Chart
 from bodyfit.prior import VPoser, load_prior
 
-PEOPLE_ON_CPU = 64  # solved at a time by a thread, all their starts together
+PEOPLE_ON_CPU = 64  # solved at a time by a thread, all their starts together: more keep no core busier
 PEOPLE_ON_GPU = 2048
 
 __all__ = ["FitConfig", "Fitter", "Frame", "fit", "pick_device"]
@@ -120,30 +120,44 @@ class Fitter:
         Returns:
             the best solution of each person, and the runner-up (its cost is NaN where all starts came to one).
         """
-        rows = torch.arange(len(seen), device=self.device).split(self._people_at_a_time(len(seen)))
-        parts = map_in_threads(lambda r: self._solve(seen.select(r), model, None if init is None else init[r]), rows)
-        solutions, others = zip(*parts, strict=True)
-        names = ("x", "cost", "status", "iterations")
-        solution = Solution(*(torch.cat([getattr(s, n) for s in solutions]) for n in names))
-        return solution, OtherReading(torch.cat([o.x for o in others]), torch.cat([o.cost for o in others]))
 
-    def _people_at_a_time(self, people: int) -> int:
-        """On a CPU, groups that fit a core's cache, and something for every thread; on a GPU, many."""
-        if self.device.type != "cpu":
-            return PEOPLE_ON_GPU
-        return max(1, min(PEOPLE_ON_CPU, -(-people // torch.get_num_threads())))
+        def solve(rows: Tensor) -> tuple[Solution, OtherReading]:
+            some = seen.select(rows)
+            if init is not None:
+                return self._finish(some, model, init[rows, None])
+            some = self.expecting(some, model)
+            return self._finish(some, model, self._best_starts(some, model))
 
-    def _solve(self, seen: Observations, model: LandmarkModel, init: Tensor | None) -> tuple[Solution, OtherReading]:
-        config, make_problem = self.config, partial(self._problem, model=model)
-        if init is None:
-            seen = self.expecting(seen, model)
-            starter = Starter(self.chart, self.prior, self.network, config.start)
-            starts = starter.best_starts(seen, make_problem, config.energy)
-        else:
-            starts = init[:, None]
-        blocks = [name for name in self.chart.layout.slices if name != "log_focal" or config.refine_focal]
+        return _joined(map_in_threads(solve, self._groups(len(seen))))
+
+    def best_starts(self, seen: Observations, model: LandmarkModel) -> Float[Tensor, "B F D"]:
+        """Each person's few best starts: the first half of `solve`. People as `expecting` returns them."""
+        groups = self._groups(len(seen))
+        return torch.cat(map_in_threads(lambda rows: self._best_starts(seen.select(rows), model), groups))
+
+    def finish(
+        self, seen: Observations, model: LandmarkModel, starts: Float[Tensor, "B F D"]
+    ) -> tuple[Solution, OtherReading]:
+        """The best solution from given starts: the second half of `solve`."""
+        groups = self._groups(len(seen))
+        return _joined(map_in_threads(lambda rows: self._finish(seen.select(rows), model, starts[rows]), groups))
+
+    def _groups(self, people: int) -> tuple[Tensor, ...]:
+        """People solved at a time: on a CPU few, and something for every thread; on a GPU many."""
+        size = PEOPLE_ON_GPU
+        if self.device.type == "cpu":
+            size = max(1, min(PEOPLE_ON_CPU, -(-people // torch.get_num_threads())))
+        return torch.arange(people, device=self.device).split(size)
+
+    def _best_starts(self, seen: Observations, model: LandmarkModel) -> Float[Tensor, "B F D"]:
+        starter = Starter(self.chart, self.prior, self.network, self.config.start)
+        return starter.best_starts(seen, partial(self._problem, model=model), self.config.energy)
+
+    def _finish(self, seen: Observations, model: LandmarkModel, starts: Tensor) -> tuple[Solution, OtherReading]:
+        config, refined = self.config, self.config.refine_focal
+        blocks = [name for name in self.chart.layout.slices if name != "log_focal" or refined]
         return solve_in_stages(
-            make_problem,
+            partial(self._problem, model=model),
             seen,
             starts,
             config.energy,
@@ -295,6 +309,14 @@ class Fitter:
 
     def _failed(self, frame: Frame, i: int, reason: str | None) -> FitResult:
         return replace(self._blank(frame, i), reason=reason or "")
+
+
+def _joined(parts: list[tuple[Solution, OtherReading]]) -> tuple[Solution, OtherReading]:
+    """One batch again from its groups."""
+    solutions, others = zip(*parts, strict=True)
+    names = ("x", "cost", "status", "iterations")
+    solution = Solution(*(torch.cat([getattr(s, n) for s in solutions]) for n in names))
+    return solution, OtherReading(torch.cat([o.x for o in others]), torch.cat([o.cost for o in others]))
 
 
 def _errors(fitted_px: np.ndarray, xy: np.ndarray, confidence: np.ndarray) -> dict[str, float]:

@@ -118,6 +118,6 @@ def _second_reading(
     turned = roma.rotmat_geodesic_distance(facing[rows, best][:, None].expand_as(facing), facing)
     apart = (latent - latent[rows, best][:, None]).norm(dim=-1)
     other = (turned > OTHER_FACING) | (apart > OTHER_LATENT)
-    second, which = torch.where(other, cost.nan_to_num(torch.inf), torch.inf).min(dim=1)
+    second, which = torch.where(other, cost.nan_to_num(torch.inf, posinf=torch.inf), torch.inf).min(dim=1)
     ratio = second / cost[rows, best].clamp_min(torch.finfo(cost.dtype).tiny)
     return x[rows, which], torch.where(torch.isfinite(ratio), ratio, torch.full_like(ratio, torch.nan))
