@@ -122,11 +122,9 @@ class Fitter:
         """
 
         def solve(rows: Tensor) -> tuple[Solution, OtherReading]:
-            some = seen.select(rows)
-            if init is not None:
-                return self._finish(some, model, init[rows, None])
-            some = self.expecting(some, model)
-            return self._finish(some, model, self._best_starts(some, model))
+            some = self.expecting(seen.select(rows), model)
+            starts = self._best_starts(some, model) if init is None else init[rows, None]
+            return self._finish(some, model, starts)
 
         return _joined(map_in_threads(solve, self._groups(len(seen))))
 
