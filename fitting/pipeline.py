@@ -15,22 +15,21 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
-import roma
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from bodyfit.data.body_model import BodyModel, load_body_model
 from bodyfit.data.errors import BodyfitError
-from bodyfit.data.landmarks import BODY, FACE, LANDMARK_INDEX, LANDMARK_NAMES, LEFT_HAND, RIGHT_HAND
+from bodyfit.data.landmarks import LANDMARK_NAMES
 from bodyfit.data.result import FitResult
-from bodyfit.fitting.camera import project
 from bodyfit.fitting.expected_pose import PoseExpectation
 from bodyfit.fitting.frames import Frame
 from bodyfit.fitting.initialise import StartConfig, Starter
 from bodyfit.fitting.landmark_model import LandmarkModel, in_limb_order
-from bodyfit.fitting.levenberg_marquardt import CONVERGED, FAILED, Solution, SolverOptions
-from bodyfit.fitting.observations import CONFIDENT, Observations, observe, person_size
+from bodyfit.fitting.levenberg_marquardt import Solution, SolverOptions
+from bodyfit.fitting.observations import Observations, observe
+from bodyfit.fitting.person_results import failed_result, person_results
 from bodyfit.fitting.previous import Parameters
 from bodyfit.fitting.problem import BodyProblem, EnergyConfig
 from bodyfit.fitting.stages import OtherReading, StageConfig, solve_in_stages
@@ -174,7 +173,7 @@ class Fitter:
         """
         people = [(frame, i) for frame in frames for i in range(len(frame.detections.person_ids))]
         usable = [n for n, (frame, i) in enumerate(people) if frame.detections.problems[i] is None]
-        results = [self._failed(frame, i, frame.detections.problems[i]) for frame, i in people]
+        results = [failed_result(self, frame, i, frame.detections.problems[i]) for frame, i in people]
         with_start = [n for n in usable if init is not None and init[n] is not None]
         for group in (with_start, [n for n in usable if n not in set(with_start)]):
             starts = [init[n] for n in group] if group == with_start and init is not None else None
@@ -202,7 +201,7 @@ class Fitter:
             start = torch.where(unplaced[:, None], placed, start)
         solution, other = self.solve(seen, model, init=start)
         seconds = (time.perf_counter() - began) / len(chosen)
-        return self._results(chosen, seen, solution, other, seconds)
+        return person_results(self, chosen, seen, solution, other, seconds)
 
     # ---- between unknowns and results ---------------------------------------------------------------------------
 
@@ -222,92 +221,6 @@ class Fitter:
                 x[layout[f"{side}_hand"]] = torch.linalg.lstsq(basis.T, away)[0][:, 0]
         return x
 
-    def _results(self, chosen, seen, solution, other, seconds) -> list[FitResult]:
-        x, layout = solution.x, self.chart.layout
-        body = self.chart.decode(x)
-        state = self.everything(
-            self.chart.rotations(x, body), self.chart.shape(x), x[:, layout["transl"]], derivatives=False
-        )
-        focal = seen.focal_px * x[:, layout["log_focal"]].squeeze(1).exp()
-        values = {
-            "body_pose": roma.rotmat_to_rotvec(body).flatten(1),
-            "landmarks": state.points,
-            "landmarks_px": project(state.points, focal, seen.center_px),
-            **({"focal_px": focal} if self.config.refine_focal else {}),
-            **{name: x[:, layout[name]] for name in ("global_orient", "transl", "latent", "betas", "expression")},
-            **{f"{side}_hand_pose": self.chart.hand_pose(x, side) for side in self.chart.hands},
-        }
-        if self.chart.has_jaw:
-            values["jaw_pose"] = x[:, layout["jaw_pose"]]
-        arrays = {name: value.double().cpu().numpy() for name, value in values.items()}
-        others = {
-            "runner_up_body_pose": roma.rotmat_to_rotvec(self.chart.decode(other.x)).flatten(1),
-            **{f"runner_up_{name}": other.x[:, layout[name]] for name in ("global_orient", "transl", "betas")},
-        }
-        others = {name: value.double().cpu().numpy() for name, value in others.items()}
-        cost, second = solution.cost.double().cpu().numpy(), other.cost.double().cpu().numpy()
-        status, iterations = solution.status.cpu().numpy(), solution.iterations.cpu().numpy()
-        places = [LANDMARK_INDEX[name] for name in self.everything.names]
-        results = []
-        for n, (frame, i) in enumerate(chosen):
-            mine = {name: array[n] for name, array in arrays.items()}
-            if np.isfinite(second[n]):
-                mine |= {name: array[n] for name, array in others.items()}
-            for name in ("landmarks", "landmarks_px"):  # all 144 rows, NaN where the body has no such point
-                full = np.full((len(LANDMARK_NAMES), mine[name].shape[-1]), np.nan)
-                full[places] = mine[name]
-                mine[name] = full
-            margin = (second[n] - cost[n]) / cost[n] if cost[n] > 0 else np.inf
-            state_name = {CONVERGED: "converged", FAILED: "failed"}.get(int(status[n]), "max_iterations")
-            reason = "the cost at the start is not a number" if state_name == "failed" else ""
-            results.append(
-                replace(
-                    self._blank(frame, i),
-                    **mine,
-                    **_errors(mine["landmarks_px"], frame.detections.xy[i], frame.detections.confidence[i]),
-                    status=state_name,
-                    reason=reason,
-                    cost=float(cost[n]),
-                    runner_up_cost=float(second[n]),
-                    ambiguous=bool(margin < self.config.ambiguous_margin),
-                    iterations=int(iterations[n]),
-                    seconds=seconds,
-                )
-            )
-        return results
-
-    def _blank(self, frame: Frame, i: int) -> FitResult:
-        """A result with what is known before fitting."""
-        zeros = {f"{name}_pose": np.zeros(3) for name in ("jaw", "leye", "reye")}
-        zeros |= {f"{side}_hand_pose": np.zeros(45) for side in ("left", "right")}
-        count = len(LANDMARK_NAMES)
-        return FitResult(
-            **zeros,
-            global_orient=np.zeros(3),
-            body_pose=np.zeros(63),
-            betas=np.zeros(self.chart.num_betas),
-            expression=np.zeros(self.chart.num_expression),
-            transl=np.zeros(3),
-            latent=np.zeros(self.prior.latent_dim),
-            landmarks=np.full((count, 3), np.nan),
-            landmarks_px=np.full((count, 2), np.nan),
-            keypoints_px=frame.detections.xy[i],
-            keypoint_confidence=frame.detections.confidence[i],
-            focal_px=frame.focal_px,
-            focal_source=frame.focal_source,
-            center_px=np.asarray(frame.center_px),
-            image_size=frame.image_size,
-            status="failed",
-            body_model=self.body.name,
-            body_gender=self.body.gender,
-            prior=self.prior.name,
-            person_id=frame.detections.person_ids[i],
-            photo=str(frame.photo.resolve()) if frame.photo else "",
-        )
-
-    def _failed(self, frame: Frame, i: int, reason: str | None) -> FitResult:
-        return replace(self._blank(frame, i), reason=reason or "")
-
 
 def _joined(parts: list[tuple[Solution, OtherReading]]) -> tuple[Solution, OtherReading]:
     """One batch again from its groups."""
@@ -315,20 +228,6 @@ def _joined(parts: list[tuple[Solution, OtherReading]]) -> tuple[Solution, Other
     names = ("x", "cost", "status", "iterations")
     solution = Solution(*(torch.cat([getattr(s, n) for s in solutions]) for n in names))
     return solution, OtherReading(torch.cat([o.x for o in others]), torch.cat([o.cost for o in others]))
-
-
-def _errors(fitted_px: np.ndarray, xy: np.ndarray, confidence: np.ndarray) -> dict[str, float]:
-    """Median distance between fitted and detected landmarks that are confident: px, and as a share of person size."""
-    distance = np.linalg.norm(fitted_px - xy, axis=-1)
-    distance[(confidence <= CONFIDENT) | ~np.isfinite(distance)] = np.nan
-    size = float(person_size(xy, confidence))
-    parts = {"error_share_body": BODY, "error_share_hands": LEFT_HAND + RIGHT_HAND, "error_share_face": FACE}
-
-    def median(values: np.ndarray) -> float:
-        return float(np.nanmedian(values)) if np.isfinite(values).any() else float("nan")
-
-    errors = {name: median(distance[list(part)]) / max(size, 1e-9) for name, part in parts.items()}
-    return {"error_px": median(distance), "error_share": median(distance) / max(size, 1e-9), **errors}
 
 
 def fit(
