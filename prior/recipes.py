@@ -21,7 +21,7 @@ class TrainConfig:
     """Poses a step."""
     steps_per_epoch: int = 250
     """Steps between validations, checkpoints and lines of the curves."""
-    epochs: int = 16
+    epochs: int = 32
     """Epochs at most."""
     learning_rate: float = 1e-3
     """Largest learning rate of Adam(W)."""
@@ -29,7 +29,7 @@ class TrainConfig:
     """`cosine` (warm-up of 200 steps, then down to nothing) or `plateau` (a tenth when validation stalls)."""
     weight_decay: float = 1e-4
     """Weight decay."""
-    patience: int = 16
+    patience: int = 32
     """Stop after this many epochs without a better validation loss."""
     position_weight: float = 100.0
     """Loss per metre of mean joint distance."""
