@@ -40,7 +40,7 @@ class StartConfig:
     """Also lying with the head to either side, upside-down, and from above or below."""
     learned: bool = True
     """Also the start network's proposals, where its weights are there."""
-    followed: int = 3
+    followed: int = 4
     """Hypotheses followed, the best by their cost with nothing but the translation solved."""
     iterations: int = 1
     """Steps on each followed hypothesis before they are ranked."""

@@ -25,7 +25,7 @@ from bodyfit.fitting.problem import BodyProblem, EnergyConfig
 from bodyfit.fitting.unknowns import Chart
 from bodyfit.prior import VPoser, load_prior
 
-SOFTNESS = (0.1, 0.03, 0.0)
+SOFTNESS = (0.1, 0.03)  # roundings of a decoder with kinks, before the decoder as it is
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def inverse_kinematics(
     blank = Observations(points[..., :2], weights, *(like.new_ones(count) for _ in range(2)), like.new_zeros(count, 2))
     problem = BodyProblem(chart, model, prior, blank, energy)
     x = _aligned_start(chart, problem, prior, points, weights)
-    for softness in SOFTNESS:
+    for softness in [s for s in SOFTNESS if s > chart.softness] + [0.0]:
         stage = PointProblem(problem, points, weights, config, softness)
         free = ~chart.layout.mask("log_focal").to(x.device)
         with torch.no_grad():

@@ -56,8 +56,10 @@ class SolverOptions:
     """At the start, relative to the diagonal of H."""
     damping_down: float = 0.3
     """Factor on the damping after an accepted step."""
-    damping_up: float = 3.0
+    damping_up: float = 4.0
     """Factor on the damping after a rejected step."""
+    trusted_share: float = 0.25
+    """The damping stays where an accepted step gains less than this share of what the local model promised."""
     damping_min: float = 1e-6
     """The damping never falls below this."""
     damping_max: float = 1e6
@@ -221,7 +223,10 @@ def _minimise_chunk(evaluate, cost, retract, start, items, options, free, trace)
         best.x[active] = torch.where(accepted[:, None], trial, best.x[active])
         best.iterations[active] += 1
         model.cost = best.cost[active] = torch.where(accepted, there, model.cost)
-        damping = damping * torch.where(accepted, options.damping_down, options.damping_up)
+        kept_word = (gain > options.trusted_share * promised).to(
+            damping
+        )  # of a step worse than promised, none is longer
+        damping = damping * torch.where(accepted, options.damping_down**kept_word, options.damping_up)
         damping.clamp_(min=options.damping_min)
         if trace:
             best.trace.append(best.cost.clone())

@@ -14,6 +14,7 @@ better one is kept whole, and an image's camera is stored with the result.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -105,7 +106,8 @@ class SmplifyX:
     Args:
         chart, model, prior: body and pose prior in use; any body model and any VPoser.
         options: the solver's, for each stage.
-        softness: roundings of the decoder's kinks, in turn, in each stage; the last must be 0, the energy itself.
+        softness: roundings of the decoder's kinks, in turn, in each stage, before the energy itself; those that the
+            decoder's own bend exceeds are passed over.
     """
 
     def __init__(
@@ -114,10 +116,8 @@ class SmplifyX:
         model: LandmarkModel,
         prior: VPoser,
         options: SolverOptions | None = None,
-        softness: tuple[float, ...] = (0.1, 0.03, 0.0),
+        softness: tuple[float, ...] = (0.1, 0.03),
     ):
-        if softness[-1] != 0:
-            raise ValueError(f"softness must end with 0, the energy itself, got {softness}")
         self.chart, self.model, self.prior, self.softness = chart, model, prior, softness
         self.options = options or SolverOptions(max_iterations=30)
         self.index = {name: k for k, name in enumerate(model.names)}
@@ -145,6 +145,10 @@ class SmplifyX:
             for a, b in [(getattr(straight, name), getattr(turned, name))]
         }
         return Solution(**pick)
+
+    def finish(self, seen: Observations, x: Float[Tensor, "B D"]) -> Solution:
+        """The last stage alone, from unknowns of any origin: the energy itself, without the way that leads there."""
+        return self._stages(seen, x, STAGES[-1:])
 
     def camera_start(self, torso: Observations) -> Float[Tensor, "B D"]:
         """Upright mean pose; depth from the torso's length; then orientation and translation on the torso alone."""
@@ -179,9 +183,13 @@ class SmplifyX:
         return turned
 
     def _all_stages(self, seen: Observations, x: Float[Tensor, "B D"]) -> Solution:
+        return self._stages(seen, x, STAGES)
+
+    def _stages(self, seen: Observations, x: Float[Tensor, "B D"], stages: Sequence[StageWeights]) -> Solution:
         free, steps = ~self.chart.layout.mask("log_focal").to(x.device), 0
-        for stage in STAGES:
-            for softness in self.softness:
+        roundings = [softness for softness in self.softness if softness > self.chart.softness] + [0.0]
+        for stage in stages:
+            for softness in roundings:
                 config = replace(energy(stage, hand_components=self._components()), softness=softness)
                 problem = self.problem(seen, config)
                 solution = minimise(

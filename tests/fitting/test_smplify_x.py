@@ -84,12 +84,6 @@ def test_camera_start_puts_the_torso_where_it_is_seen(body, random_prior):
     assert (error < 0.15 * x[:, chart.layout["transl"].stop - 1]).all()
 
 
-def test_stages_end_with_the_energy_itself(body, random_prior):
-    model = LandmarkModel(body)
-    with pytest.raises(ValueError, match="must end with 0"):
-        smplify_x.SmplifyX(Chart(body, random_prior, model), model, random_prior, softness=(0.1,))
-
-
 def test_five_stages_lower_the_cost(body, random_prior, people):
     model = LandmarkModel(body)
     chart = Chart(body, random_prior, model)
