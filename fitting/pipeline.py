@@ -10,9 +10,10 @@ All people of all frames form one batch. A person who cannot be fitted comes bac
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -38,6 +39,7 @@ from bodyfit.fitting.threads import map_in_threads
 from bodyfit.fitting.unknowns import Chart
 from bodyfit.prior import VPoser, load_prior
 
+Part = TypeVar("Part")
 PEOPLE_ON_CPU = 64  # solved at a time by a thread, all their starts together: more keep no core busier
 PEOPLE_ON_GPU = 2048
 
@@ -125,26 +127,26 @@ class Fitter:
             starts = self._best_starts(some, model) if init is None else init[rows, None]
             return self._finish(some, model, starts)
 
-        return _joined(map_in_threads(solve, self._groups(len(seen))))
+        return _joined(self._in_groups(solve, len(seen)))
 
     def best_starts(self, seen: Observations, model: LandmarkModel) -> Float[Tensor, "B F D"]:
         """Each person's few best starts: the first half of `solve`. People as `expecting` returns them."""
-        groups = self._groups(len(seen))
-        return torch.cat(map_in_threads(lambda rows: self._best_starts(seen.select(rows), model), groups))
+        return torch.cat(self._in_groups(lambda rows: self._best_starts(seen.select(rows), model), len(seen)))
 
     def finish(
         self, seen: Observations, model: LandmarkModel, starts: Float[Tensor, "B F D"]
     ) -> tuple[Solution, OtherReading]:
         """The best solution from given starts: the second half of `solve`."""
-        groups = self._groups(len(seen))
-        return _joined(map_in_threads(lambda rows: self._finish(seen.select(rows), model, starts[rows]), groups))
+        return _joined(self._in_groups(lambda rows: self._finish(seen.select(rows), model, starts[rows]), len(seen)))
 
-    def _groups(self, people: int) -> tuple[Tensor, ...]:
-        """People solved at a time: on a CPU few, and something for every thread; on a GPU many."""
-        size = PEOPLE_ON_GPU
-        if self.device.type == "cpu":
-            size = max(1, min(PEOPLE_ON_CPU, -(-people // torch.get_num_threads())))
-        return torch.arange(people, device=self.device).split(size)
+    def _in_groups(self, work: Callable[[Tensor], Part], people: int) -> list[Part]:
+        """work(rows) for groups of people: on a CPU small ones, something for every thread; on a GPU large ones."""
+        rows = torch.arange(people, device=self.device)
+        if self.device.type != "cpu":
+            with torch.no_grad():
+                return [work(group) for group in rows.split(PEOPLE_ON_GPU)]
+        share = -(-people // torch.get_num_threads())
+        return map_in_threads(work, rows.split(max(1, min(PEOPLE_ON_CPU, share))))
 
     def _best_starts(self, seen: Observations, model: LandmarkModel) -> Float[Tensor, "B F D"]:
         starter = Starter(self.chart, self.prior, self.network, self.config.start)
