@@ -41,6 +41,7 @@ from bodyfit.prior import VPoser, load_prior
 
 Part = TypeVar("Part")
 PEOPLE_ON_CPU = 64  # solved at a time by a thread, all their starts together: more keep no core busier
+FEWEST_ON_CPU = 16  # fewer are not worth a thread
 PEOPLE_ON_GPU = 2048
 
 __all__ = ["FitConfig", "Fitter", "Frame", "fit", "pick_device"]
@@ -146,7 +147,7 @@ class Fitter:
             with torch.no_grad():
                 return [work(group) for group in rows.split(PEOPLE_ON_GPU)]
         share = -(-people // torch.get_num_threads())
-        return map_in_threads(work, rows.split(max(1, min(PEOPLE_ON_CPU, share))))
+        return map_in_threads(work, rows.split(min(max(share, FEWEST_ON_CPU), PEOPLE_ON_CPU)))
 
     def _best_starts(self, seen: Observations, model: LandmarkModel) -> Float[Tensor, "B F D"]:
         starter = Starter(self.chart, self.prior, self.network, self.config.start)
