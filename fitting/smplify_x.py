@@ -35,6 +35,7 @@ RHO_PX = 100.0
 BENDING_FACTOR = 3.17
 DEPTH_WEIGHT = 100.0
 SIDE_VIEW_PX = 25.0
+NEAREST_START_M = 0.3
 IGNORED = ("neck", "left_hip", "right_hip")
 TORSO = ("left_shoulder", "right_shoulder", "left_hip", "right_hip")
 
@@ -146,9 +147,17 @@ class SmplifyX:
         }
         return Solution(**pick)
 
-    def finish(self, seen: Observations, x: Float[Tensor, "B D"]) -> Solution:
-        """The last stage alone, from unknowns of any origin: the energy itself, without the way that leads there."""
-        return self._stages(seen, x, STAGES[-1:])
+    def fit_from(self, seen: Observations, starts: Float[Tensor, "B S D"]) -> Solution:
+        """Fit people from several starts each, by the last stage alone and by the last two; the lowest cost counts.
+
+        The energy is that of `fit`, without its way there: from the mean pose that way decides which of many minima a
+        person ends in, and starts that are nearly right need none of it.
+        """
+        solutions = [self._stages(seen, x, stages) for x in starts.unbind(1) for stages in (STAGES[-1:], STAGES[-2:])]
+        best = torch.stack([s.cost for s in solutions]).argmin(0)
+        rows = torch.arange(len(best), device=best.device)
+        chosen = (torch.stack([getattr(s, n) for s in solutions])[best, rows] for n in ("x", "cost", "status"))
+        return Solution(*chosen, sum(s.iterations for s in solutions))
 
     def camera_start(self, torso: Observations) -> Float[Tensor, "B D"]:
         """Upright mean pose; depth from the torso's length; then orientation and translation on the torso alone."""
@@ -161,7 +170,10 @@ class SmplifyX:
         config = replace(energy(), robust_px=None, robust_sigmas=torch.inf, depth_sigma_m=1 / DEPTH_WEIGHT)
         problem = self.problem(torso, config, expected_depth_m=depth)
         free = layout.mask("global_orient", "transl").to(x.device)
-        return minimise(problem.evaluate, self.chart.retract, x, self.options, cost=problem.costs, free=free).x
+        x = minimise(problem.evaluate, self.chart.retract, x, self.options, cost=problem.costs, free=free).x
+        nearest = problem.landmarks(x).points[..., 2].amin(1)  # of all points: the torso may be before the camera alone
+        x[:, layout["transl"].stop - 1] += (NEAREST_START_M - nearest).clamp_min(0)
+        return x
 
     def _torso_depth(self, x: Tensor, torso: Observations) -> Float[Tensor, " B"]:
         """Focal length times the torso's length in metres over that in pixels, both sides."""

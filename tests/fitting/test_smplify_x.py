@@ -94,3 +94,28 @@ def test_five_stages_lower_the_cost(body, random_prior, people):
     problem = fit.problem(seen, smplify_x.energy())
     torch.testing.assert_close(problem.cost(end.x), end.cost)
     assert (end.cost < 0.5 * problem.cost(start)).all()
+
+
+def test_of_several_starts_the_lowest_counts(body, random_prior, people):
+    """With the end of the five stages among the starts, it cannot end higher than these."""
+    model = LandmarkModel(body)
+    chart = Chart(body, random_prior, model)
+    fit = smplify_x.SmplifyX(chart, model, random_prior, softness=())
+    seen = _seen(people, model.names, torch.float32)
+    torso = smplify_x.torso_only(seen, model.names, people.confidence)
+    start, end = fit.camera_start(torso), fit.fit(seen, torso)
+    found = fit.fit_from(seen, torch.stack([start, end.x], dim=1))
+    assert (found.cost <= end.cost * (1 + 1e-4)).all()
+    problem = fit.problem(seen, smplify_x.energy())
+    torch.testing.assert_close(problem.cost(found.x), found.cost, rtol=1e-4, atol=0)
+
+
+def test_the_start_has_everybody_before_the_camera(body, random_prior, people):
+    model = LandmarkModel(body)
+    chart = Chart(body, random_prior, model)
+    fit = smplify_x.SmplifyX(chart, model, random_prior)
+    seen = _seen(people, model.names, torch.float32)
+    torso = smplify_x.torso_only(seen, model.names, people.confidence)
+    near = replace(torso, focal_px=torso.focal_px / 20)
+    points = fit.problem(near, smplify_x.energy()).landmarks(fit.camera_start(near)).points
+    assert points[..., 2].min() > 0.29
