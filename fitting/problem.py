@@ -133,7 +133,7 @@ class BodyProblem:
             sigma[layout["latent"]] = energy.latent_sigma
         else:
             raise ValueError(f"pose_prior must be 'unit', 'mahalanobis' or 'expected', got {energy.pose_prior!r}")
-        self.prior_slope = 1 / sigma
+        self.prior_sigma, self.prior_slope = sigma, 1 / sigma
         names = self.chart.names
         self.bending_joints = torch.tensor([names.index(n) - 1 for n in terms.BENDING_JOINTS], device=to["device"])
         self.bending_signs = torch.tensor(terms.BENDING_SIGNS, **to)
@@ -241,10 +241,10 @@ class BodyProblem:
             residuals.append(terms.mahalanobis(x[:, self.chart.layout["latent"]], mean, self.whitener))
         plain = self.rows.size - robust
         weights.append(x.new_ones(len(x), plain))
-        diagonal = x * self.prior_slope
+        mean = torch.zeros_like(x)
         if self.expected_depth_m is not None:
-            z = self.chart.layout["transl"].stop - 1
-            diagonal[:, z] = (x[:, z] - self.expected_depth_m[items]) * self.prior_slope[z]
+            mean[:, self.chart.layout["transl"].stop - 1] = self.expected_depth_m[items]
+        diagonal = terms.gaussian(x, mean, self.prior_sigma)
         slopes = self.prior_slope.expand_as(diagonal)
         scale = self._robust_scale(seen, robust, plain)
         rows, weights = torch.cat(residuals, 1), torch.cat(weights, 1)

@@ -32,9 +32,9 @@ def relative(residuals: Float[Tensor, "B K 2"], anchor: int, members: Tensor) ->
 
 
 def gaussian(
-    values: Float[Tensor, "B D"], mean: Float[Tensor, " D"] | float, sigma: Float[Tensor, " D"] | float
+    values: Float[Tensor, "B D"], mean: Float[Tensor, "#B D"] | float, sigma: Float[Tensor, " D"] | float
 ) -> Float[Tensor, "B D"]:
-    """Standard deviations of each value from its mean: shape, expression, jaw, hands, the unit pose prior."""
+    """Standard deviations of each value from its mean: shape, expression, jaw, hands, the unit pose prior, depth."""
     return (values - mean) / sigma
 
 
@@ -44,11 +44,6 @@ def mahalanobis(
     """The pose prior as a Gaussian, the aggregate posterior or each person's expected pose: L^-1 (z - mean), covariance
     L L^T; its derivative is L^-1."""
     return (latent - mean) @ whitener.T
-
-
-def log_depth(depth_m: Float[Tensor, " B"], expected_m: Float[Tensor, " B"], sigma: float) -> Float[Tensor, " B"]:
-    """Camera depth against an expected one, as a ratio: log(z / z0) / sigma."""
-    return torch.log(depth_m.clamp_min(1e-3) / expected_m) / sigma
 
 
 def bending(angles: Float[Tensor, "B 4"], signs: Float[Tensor, " 4"]) -> Float[Tensor, "B 4"]:

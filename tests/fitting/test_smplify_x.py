@@ -84,12 +84,16 @@ def test_camera_start_puts_the_torso_where_it_is_seen(body, random_prior):
     assert (error < 0.15 * x[:, chart.layout["transl"].stop - 1]).all()
 
 
-def test_five_stages_lower_the_cost(body, random_prior, people):
+def _procedure(body, prior, people, **options):
+    """The procedure with what it is given of the people."""
     model = LandmarkModel(body)
-    chart = Chart(body, random_prior, model)
-    fit = smplify_x.SmplifyX(chart, model, random_prior)
     seen = _seen(people, model.names, torch.float32)
     torso = smplify_x.torso_only(seen, model.names, people.confidence)
+    return smplify_x.SmplifyX(Chart(body, prior, model), model, prior, **options), seen, torso
+
+
+def test_five_stages_lower_the_cost(body, random_prior, people):
+    fit, seen, torso = _procedure(body, random_prior, people)
     start, end = fit.camera_start(torso), fit.fit(seen, torso)
     problem = fit.problem(seen, smplify_x.energy())
     torch.testing.assert_close(problem.cost(end.x), end.cost)
@@ -98,11 +102,7 @@ def test_five_stages_lower_the_cost(body, random_prior, people):
 
 def test_of_several_starts_the_lowest_counts(body, random_prior, people):
     """With the end of the five stages among the starts, it cannot end higher than these."""
-    model = LandmarkModel(body)
-    chart = Chart(body, random_prior, model)
-    fit = smplify_x.SmplifyX(chart, model, random_prior, softness=())
-    seen = _seen(people, model.names, torch.float32)
-    torso = smplify_x.torso_only(seen, model.names, people.confidence)
+    fit, seen, torso = _procedure(body, random_prior, people, softness=())
     start, end = fit.camera_start(torso), fit.fit(seen, torso)
     found = fit.fit_from(seen, torch.stack([start, end.x], dim=1))
     assert (found.cost <= end.cost * (1 + 1e-4)).all()
@@ -111,11 +111,7 @@ def test_of_several_starts_the_lowest_counts(body, random_prior, people):
 
 
 def test_the_start_has_everybody_before_the_camera(body, random_prior, people):
-    model = LandmarkModel(body)
-    chart = Chart(body, random_prior, model)
-    fit = smplify_x.SmplifyX(chart, model, random_prior)
-    seen = _seen(people, model.names, torch.float32)
-    torso = smplify_x.torso_only(seen, model.names, people.confidence)
+    fit, _, torso = _procedure(body, random_prior, people)
     near = replace(torso, focal_px=torso.focal_px / 20)
     points = fit.problem(near, smplify_x.energy()).landmarks(fit.camera_start(near)).points
     assert points[..., 2].min() > 0.29
