@@ -18,7 +18,7 @@ _BODY_JOINTS = _words("""
 """)
 _HEAD_JOINTS = ("jaw", "left_eye_smplhf", "right_eye_smplhf")  # the two eyeballs, in smplx's words
 
-_FINGERS = ("thumb", "index", "middle", "ring", "pinky")
+FINGERS = ("thumb", "index", "middle", "ring", "pinky")
 
 
 def _finger_joints(side: str) -> tuple[str, ...]:
@@ -26,7 +26,7 @@ def _finger_joints(side: str) -> tuple[str, ...]:
 
 
 def _finger_tips(side: str) -> tuple[str, ...]:
-    return tuple(f"{side}_{finger}" for finger in _FINGERS)
+    return tuple(f"{side}_{finger}" for finger in FINGERS)
 
 
 _HEAD_AND_FEET = _words("""
@@ -107,7 +107,7 @@ def _body_edges(side: str) -> tuple[tuple[str, str], ...]:
 
 def _hand_edges(side: str) -> tuple[tuple[str, str], ...]:
     fingers = (
-        _chain(f"{side}_wrist", *(f"{side}_{finger}{i}" for i in (1, 2, 3)), f"{side}_{finger}") for finger in _FINGERS
+        _chain(f"{side}_wrist", *(f"{side}_{finger}{i}" for i in (1, 2, 3)), f"{side}_{finger}") for finger in FINGERS
     )
     return tuple(edge for finger in fingers for edge in finger)
 

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from bodyfit.fitting.landmark_model import LandmarkModel, LandmarkState
+from bodyfit.fitting.landmark_model import Correctives, LandmarkModel, LandmarkState
 from bodyfit.fitting.unknowns import NUM_BODY_JOINTS, Chart
 
 
@@ -103,6 +103,13 @@ def _ways(lever: dict[tuple[int, int], int], joints: list[int]) -> list[tuple[li
     return [(sorted(way, key=joints.index), members[way]) for way in longest if members[way]]
 
 
+def _shared(first: list[int], second: list[int], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Places in each of two lists of what stands in both."""
+    pairs = [(n, second.index(item)) for n, item in enumerate(first) if item in second]
+    both = torch.tensor(pairs, dtype=torch.long, device=device).reshape(-1, 2)
+    return both[:, 0], both[:, 1]
+
+
 def _slice_or_index(places: list[int], device: torch.device) -> slice | Tensor:
     """Neighbours as a slice, which is written many times faster."""
     if places == list(range(places[0], places[0] + len(places))):
@@ -124,13 +131,15 @@ class Turning:
 
     def __init__(self, chart: Chart, model: LandmarkModel, each: int = 2):
         self.chart = chart
-        self.blocks = {"latent": ChainRule(model, list(range(1, NUM_BODY_JOINTS + 1)), each)}
+        turned = {"latent": list(range(1, NUM_BODY_JOINTS + 1))}
         if chart.has_jaw:
-            self.blocks["jaw_pose"] = ChainRule(model, [chart.names.index("jaw")], each)
-        for side, (joints, _, _) in chart.hands.items():
-            self.blocks[f"{side}_hand"] = ChainRule(model, joints, each)
+            turned["jaw_pose"] = [chart.names.index("jaw")]
+        turned |= {f"{side}_hand": joints for side, (joints, _, _) in chart.hands.items()}
+        self.blocks = {name: ChainRule(model, joints, each) for name, joints in turned.items()}
         to = {"dtype": torch.long, "device": model.device}
         self.landmark_of_lever = torch.as_tensor(np.append(model.pair_landmark, 0), **to)
+        self.corrected = model.corrected
+        self.live = {name: _shared(model.live_joints.tolist(), joints, model.device) for name, joints in turned.items()}
         root = {int(k): n for n, (k, j) in enumerate(zip(model.pair_landmark, model.pair_joint, strict=True)) if j == 0}
         still = len(model.pair_landmark)
         self.root_levers = torch.as_tensor([root.get(k, still) for k in range(len(model.names))], **to)
@@ -166,6 +175,38 @@ class Turning:
         for side, fingers in zip(chart.hands, turns[:, int(chart.has_jaw) :].split(15, dim=1), strict=True):
             basis = chart.hands[side][2].T.unflatten(0, (15, 3))
             self._write(f"{side}_hand", jacobian, turning, (fingers @ basis).flatten(1, 2))
+
+    def add_correctives(
+        self,
+        jacobian: Float[Tensor, "B K E D"],
+        correctives: Correctives,
+        tangent: Float[Tensor, "B 21 3 Z"],
+        slopes: Float[Tensor, "B T 3 3"],
+        of_points: Float[Tensor, "B K E 3"] | None = None,
+    ) -> None:
+        """Add what pose correctives do when joints turn.
+
+        Args:
+            jacobian: added to in place.
+            correctives: of the posed landmarks.
+            tangent, slopes: as in `write`: small rotations in the parents' frames per unit of each unknown.
+            of_points: d (numbers of a landmark) / d (its point); None where the numbers are the point's own.
+        """
+        local = {"latent": tangent}
+        if self.chart.has_jaw:
+            local["jaw_pose"] = slopes[:, 1:2]
+        for n, (side, (_, _, basis)) in enumerate(self.chart.hands.items()):
+            first = 1 + int(self.chart.has_jaw) + 15 * n
+            local[f"{side}_hand"] = slopes[:, first : first + 15] @ basis.T.unflatten(0, (15, 3))
+        by_matrix = correctives.by_matrix.flatten(1, 2).unflatten(2, (-1, 9))
+        for name, (places, rows) in self.live.items():
+            if len(places):
+                turned = correctives.by_turn.index_select(1, places) @ local[name].index_select(1, rows)
+                moved = by_matrix.index_select(2, places).flatten(2) @ turned.flatten(1, 2)  # (B, 3 C, P)
+                moved = moved.unflatten(1, (-1, 3))
+                if of_points is not None:
+                    moved = of_points[:, self.corrected] @ moved
+                jacobian[:, self.corrected, :, self.chart.layout[name]] += moved
 
     def _write(self, name: str, jacobian: Tensor, turning: Tensor, tangent: Tensor) -> None:
         self.blocks[name].write(jacobian, self.chart.layout[name], turning, tangent)

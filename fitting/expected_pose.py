@@ -1,10 +1,10 @@
 """Which pose to expect of a person, given the keypoints: a Gaussian in the pose prior's latent space.
 
 A pose prior knows how people stand at large. Keypoints say more, also of what they leave open, above all of depth: the
-start network's mean reading is the mean of the poses that look alike. So the energy's pose term is the distance from
-what the network reads, in units of how far that usually is from the truth. Both come from the network's examples, poses
-that it read and what they truly were: the linear regression of the true poses' latents on those of the readings, and
-the covariance of what remains. Any prior can encode the examples, so a network serves priors made after it.
+start network tells the middle of the poses that look alike. So the energy's pose term is the distance from what the
+network expects, in units of how far that usually is from the truth. Both come from the network's examples, poses
+that it expected and what they truly were: the linear regression of the true poses' latents on those expected, and the
+covariance of what remains. Any prior can encode the examples, so a network serves priors made after it.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ import torch
 
 from bodyfit.fitting.observations import ExpectedPose
 from bodyfit.fitting.start_network import StartNetwork, StartNetworkError, StartProposals
+from bodyfit.prior.rotations import axis_angle_from_matrices
 from bodyfit.prior.vposer import VPoser
 
 EXAMPLES_A_DIMENSION = 10  # fewer would make a covariance that fits the examples and nobody else
 
 
 class PoseExpectation:
-    """Turns readings into expectations.
+    """Turns what the network puts out into expectations.
 
     Args:
         prior: whose latent space it is.
@@ -50,5 +51,6 @@ class PoseExpectation:
     @torch.no_grad()
     def __call__(self, proposals: StartProposals) -> ExpectedPose:
         """What to expect of each person."""
-        latent = self.prior.encode(proposals.mean_body_pose().to(self._like)).mean
+        pose = axis_angle_from_matrices(proposals.expected_pose.to(self._like))
+        latent = self.prior.encode(pose).mean
         return ExpectedPose(self.offset + latent @ self.slope, self.whitener)

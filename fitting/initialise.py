@@ -16,11 +16,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from bodyfit.fitting.camera import solve_translation
 from bodyfit.fitting.levenberg_marquardt import SolverOptions, minimise
 from bodyfit.fitting.observations import Observations
 from bodyfit.fitting.problem import BodyProblem, EnergyConfig
-from bodyfit.fitting.start_network import StartNetwork
+from bodyfit.fitting.start_network import StartProposals
 from bodyfit.fitting.unknowns import Chart
 from bodyfit.prior.vposer import VPoser
 
@@ -40,12 +39,14 @@ class StartConfig:
     """Also lying with the head to either side, upside-down, and from above or below."""
     learned: bool = True
     """Also the start network's proposals, where its weights are there."""
-    followed: int = 4
+    followed: int = 3
     """Hypotheses followed, the best by their cost with nothing but the translation solved."""
     iterations: int = 1
     """Steps on each followed hypothesis before they are ranked."""
     finished: int = 2
-    """Hypotheses finished for each person."""
+    """Hypotheses finished for each person at most."""
+    finished_within: float = 2.0
+    """Of these, the ones that cost more than so many times the best one's are dropped."""
     robust_sigmas: float = 30.0
     """Robust scale while ranking: wide, so that far-off limbs still pull."""
     softness: float = 0.2
@@ -76,62 +77,54 @@ def _upright(like: Tensor) -> Float[Tensor, "3 3"]:
 class Starter:
     """Makes starts for people and follows them until the best few are clear."""
 
-    def __init__(self, chart: Chart, prior: VPoser, network: StartNetwork | None, config: StartConfig):
+    def __init__(self, chart: Chart, prior: VPoser, config: StartConfig):
         self.chart, self.prior, self.config = chart, prior, config
-        self.network = network if config.learned else None
 
-    def hypotheses(self, seen: Observations, names: tuple[str, ...]) -> Float[Tensor, "B H D"]:
+    def hypotheses(
+        self, people: int, like: Float[Tensor, " 1"], proposed: StartProposals | None
+    ) -> Float[Tensor, "B H D"]:
         """Unknowns of all hypotheses but their translation."""
-        people, layout, like = len(seen), self.chart.layout, seen.targets_px
+        layout, parts = self.chart.layout, []
         orientations = [upright_orientations(self.config.yaws, like)] if self.config.yaws else []
         if self.config.tilted:
             orientations.append(tilted_orientations(like))
-        parts = []
         if orientations:
             fixed = torch.cat(orientations)
             x = like.new_zeros(people, len(fixed), layout.size)
             x[..., layout["global_orient"]] = roma.rotmat_to_rotvec(fixed)
             x[..., layout["latent"]] = self.prior.latent_mean.to(like)
             parts.append(x)
-        if self.network is not None:
-            proposed = self.network(seen.targets_px, seen.weights, seen.focal_px, seen.center_px, names)
+        if proposed is not None and self.config.learned:
             x = like.new_zeros(people, proposed.score.shape[1], layout.size)
             x[..., layout["global_orient"]] = roma.rotmat_to_rotvec(proposed.global_orient)
             body_pose = roma.rotmat_to_rotvec(proposed.body_pose).flatten(-2)
             x[..., layout["latent"]] = self.prior.encode(body_pose).mean
-            if self.network.config.body == self.chart.body_name:  # shape numbers mean nothing to another body
+            if proposed.body == self.chart.body_name:  # shape numbers mean nothing to another body
                 count = min(self.chart.num_betas, proposed.betas.shape[-1])
                 x[..., layout["betas"]][..., :count] = proposed.betas[..., :count]
             parts.append(x)
         return torch.cat(parts, dim=1)
 
-    def place(self, x: Float[Tensor, "B D"], problem: BodyProblem) -> Float[Tensor, "B D"]:
-        """Set each translation by the linear solve."""
-        seen, layout = problem.observations, self.chart.layout
-        x = x.clone()
-        x[:, layout["transl"]] = 0
-        points = problem.landmarks(x).points
-        weights = seen.weights * problem.part_weight
-        x[:, layout["transl"]] = solve_translation(points, seen.targets_px, weights, seen.focal_px, seen.center_px)
-        return x
-
     def best_starts(
-        self, seen: Observations, make_problem: MakeProblem, energy: EnergyConfig
+        self, seen: Observations, proposed: StartProposals | None, make_problem: MakeProblem, energy: EnergyConfig
     ) -> Float[Tensor, "B F D"]:
         """Each person's few best hypotheses, best first: screened by cost, followed for some steps, ranked again.
 
         Args:
             seen: the people.
-            make_problem: the problem of some people under an energy.
+            proposed: what the start network makes of them, where there is one.
+            make_problem: the problem of some people under an energy; the body's landmarks are enough.
             energy: the energy to be lowered in the end.
+
+        Returns:
+            unknowns; NaN where a person has fewer starts worth finishing.
         """
         config = self.config
         wide = replace(energy, robust_sigmas=config.robust_sigmas, softness=config.softness)
-        x = self.hypotheses(seen, make_problem(seen, wide).model.names)
+        x = self.hypotheses(len(seen), seen.size_px[:1], proposed)
         people, count, size = x.shape
-        everyone = make_problem(seen.repeat(count), wide)
-        x = self.place(x.flatten(0, 1), everyone)
-        x = _keep_best(everyone.cost(x).view(people, count), x.view(people, count, size), self.chart, config.followed)
+        x, cost = make_problem(seen.repeat(count), wide).placed(x.flatten(0, 1))
+        x, _ = _keep_best(cost.view(people, count), x.view(people, count, size), self.chart, config.followed)
         followed = x.shape[1]
         problem = make_problem(seen.repeat(followed), wide)
         options = SolverOptions(max_iterations=config.iterations, damping=0.1, tolerance=1e-2)
@@ -140,24 +133,27 @@ class Starter:
             problem.evaluate, self.chart.retract, x.flatten(0, 1), options, cost=problem.costs, free=free
         )
         solved = solution.x.view(people, followed, size)
-        return _keep_best(solution.cost.view(people, followed), solved, self.chart, config.finished)
+        x, cost = _keep_best(solution.cost.view(people, followed), solved, self.chart, config.finished)
+        return x.masked_fill((cost > config.finished_within * cost[:, :1])[..., None], torch.nan)
 
 
 def _keep_best(
     cost: Float[Tensor, "B H"], x: Float[Tensor, "B H D"], chart: Chart, keep: int
-) -> Float[Tensor, "B F D"]:
-    """The cheapest hypothesis, then the cheapest that faces elsewhere or is posed otherwise, and so on."""
-    worst = torch.finfo(cost.dtype).max / 1e3
-    cost = torch.where(torch.isfinite(cost), cost, worst / 1e6)
+) -> tuple[Float[Tensor, "B F D"], Float[Tensor, "B F"]]:
+    """The cheapest hypothesis, then the cheapest that faces elsewhere or is posed otherwise, and so on; their costs,
+    infinite where there is no other."""
+    cost = cost.nan_to_num(torch.finfo(cost.dtype).max, posinf=torch.finfo(cost.dtype).max)
     facing = roma.rotvec_to_rotmat(x[..., chart.layout["global_orient"]])
     latent = x[..., chart.layout["latent"]]
     rows = torch.arange(len(x), device=x.device)
     chosen: list[Tensor] = []
+    costs: list[Tensor] = []
     for _ in range(min(keep, x.shape[1])):
         best = cost.argmin(dim=1)
         chosen.append(x[rows, best])
+        costs.append(cost[rows, best])
         turned = roma.rotmat_geodesic_distance(facing[rows, best][:, None].expand_as(facing), facing)
         apart = (latent - latent[rows, best][:, None]).norm(dim=-1)
-        cost = cost + ((turned < SAME_FACING) & (apart < SAME_LATENT)) * (worst / 1e3)
-        cost[rows, best] = worst
-    return torch.stack(chosen, dim=1)
+        cost = cost.masked_fill((turned < SAME_FACING) & (apart < SAME_LATENT), torch.inf)
+        cost[rows, best] = torch.inf
+    return torch.stack(chosen, dim=1), torch.stack(costs, dim=1)

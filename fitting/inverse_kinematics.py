@@ -106,6 +106,8 @@ class PointProblem:
         # Row c of the matrix -[lever]_x is lever x e_c.
         levers = state.levers.transpose(0, 1)[:, :, None].expand(-1, -1, 3, -1)
         self.turning.write(jacobian, torch.linalg.cross(levers, axes.expand_as(levers)), state, tangent, slopes)
+        if state.correctives is not None:
+            self.turning.add_correctives(jacobian, state.correctives, tangent, slopes)
         return jacobian
 
 

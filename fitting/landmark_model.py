@@ -12,7 +12,8 @@ Turning joint j by a small world-frame rotation omega turns all that hangs below
 
     d p_k / d omega_j = -[ l_kj ]_x,   l_kj = sum_{i below or at j} ( R_i q_ki + w_ki o_i ) - (sum_i w_ki) o_j.
 
-The *levers* l_kj are all that a solver needs to chain with any parameterisation of the rotations.
+The *levers* l_kj are all that a solver needs to chain with any parameterisation of the rotations, but for one thing:
+joints also bulge the skin around them. Pose correctives are linear in the joints' rotation matrices: `Correctives`.
 Inside, joints are numbered level by level down the tree and tensors carry joints or pairs first and the batch second,
 so that kinematics are a few batched products and sums over pairs are contiguous.
 """
@@ -29,6 +30,7 @@ from torch import Tensor
 
 from bodyfit.data.body_model import BodyModel
 from bodyfit.data.landmarks import LANDMARK_NAMES
+from bodyfit.fitting.rotations import cross_matrix
 
 CONTOUR_NAMES = LANDMARK_NAMES[127:]
 INNER_FACE_NAMES = LANDMARK_NAMES[76:127]
@@ -45,6 +47,16 @@ class Kinematics:
 
 
 @dataclass(frozen=True)
+class Correctives:
+    """How pose correctives alone move landmarks when joints turn."""
+
+    by_matrix: Float[Tensor, "B C 3 9L"]
+    """Derivative of the corrected landmarks in the numbers of the live joints' rotation matrices."""
+    by_turn: Float[Tensor, "B L 9 3"]
+    """Derivative of these numbers in a small rotation omega of each joint in its parent's frame: dR = [omega]_x R."""
+
+
+@dataclass(frozen=True)
 class LandmarkState:
     """Posed landmarks and what their derivatives are made of."""
 
@@ -53,6 +65,8 @@ class LandmarkState:
     levers: Float[Tensor, "N1 B 3"] | None
     """One for each of the model's pairs, and a zero after them."""
     shape_jacobian: Float[Tensor, "B K 3 S"] | None
+    correctives: Correctives | None
+    """None where the model has none."""
 
 
 class LandmarkModel:
@@ -67,6 +81,7 @@ class LandmarkModel:
     Attributes:
         names: landmarks present, in the order of `points`.
         pair_landmark, pair_joint: for each lever, its landmark and its joint (SMPL-X order).
+        live_joints, corrected: joints whose pose correctives move any landmark, and the landmarks that these move.
     """
 
     def __init__(
@@ -139,6 +154,7 @@ class LandmarkModel:
             elif name not in CONTOUR_NAMES:
                 rows.extend(self._vertex_pairs(body, k, *_vertices_of(body, name)))
         self._fixed = self._stack_pairs(rows)
+        self._build_corrected(rows)
         contour = [k for k, name in enumerate(self.names) if name in CONTOUR_NAMES]
         self._contour = self._build_contour(body, contour) if contour else None
         pair_k = [r[0] for r in rows] + ([] if self._contour is None else self._contour["k"])
@@ -154,7 +170,9 @@ class LandmarkModel:
         if columns:
             skin.append(np.unique(body.faces[body.contour_faces[:, columns]]))
         vertices = np.concatenate([*skin, np.zeros(0, dtype=int)])
-        self._live = np.flatnonzero(np.any(body.posedirs[vertices] != 0, axis=(0, 1)))
+        moving = np.flatnonzero(np.any(body.posedirs[vertices] != 0, axis=(0, 1)))
+        self.live_joints = np.unique(moving // 9 + 1)
+        self._live = (9 * (self.live_joints[:, None] - 1) + np.arange(9)).ravel()
         self._live_features, self.has_correctives = self._tensor(self._live), len(self._live) > 0
 
     def _joint_pair(self, body: BodyModel, k: int, j: int) -> tuple:
@@ -176,6 +194,20 @@ class LandmarkModel:
         _, _, w, q, q_dirs, q_pose = (list(column) for column in zip(*rows, strict=True))
         stacked = {"w": np.array(w), "q": np.stack(q), "dirs": np.stack(q_dirs), "pose": np.stack(q_pose)}
         return {key: self._tensor(value) for key, value in stacked.items()}
+
+    def _build_corrected(self, rows: list[tuple]) -> None:
+        """The fixed landmarks that correctives move, grouped by how many pairs they have; the contour comes last."""
+        pairs: dict[int, list[int]] = {}
+        for p, row in enumerate(rows):
+            if np.any(row[5]):
+                pairs.setdefault(row[0], []).append(p)
+        landmarks = sorted(pairs, key=lambda k: len(pairs[k]))
+        self._corrected_groups = []  # (pairs of its landmarks, their correctives)
+        for size in sorted({len(ps) for ps in pairs.values()}):
+            group = self._tensor(np.array([pairs[k] for k in landmarks if len(pairs[k]) == size]))
+            self._corrected_groups.append((group, self._fixed["pose"][group].flatten(1, 2)))
+        contour = [k for k, name in enumerate(self.names) if name in CONTOUR_NAMES and self.has_correctives]
+        self.corrected = self._tensor(np.array(landmarks + contour, dtype=int))
 
     def _build_contour(self, body: BodyModel, landmarks: list[int]) -> dict:
         """Pairs of the contour points for each of the 79 yaws; all rows share one list of joints."""
@@ -267,11 +299,12 @@ class LandmarkModel:
         w, q, dirs = self._pairs_at(rotations, bones, shape)
         carried = (turn @ q[..., None])[..., 0] + w[..., None] * place
         points = _sum_into(carried, self._pair_landmark_index, count)
-        levers = jacobian = None
+        levers = jacobian = corrective = None
         if derivatives:
             levers = self._levers(carried, w, bones)
             jacobian = self._shape_jacobian(turn, w, dirs, bones, batch)
-        return LandmarkState(points.transpose(0, 1) + transl[:, None], bones, levers, jacobian)
+            corrective = self._correctives(rotations, turn, bones) if self.has_correctives else None
+        return LandmarkState(points.transpose(0, 1) + transl[:, None], bones, levers, jacobian, corrective)
 
     def _pairs_at(self, rotations: Tensor, bones: Kinematics, shape: Tensor) -> tuple[Tensor, Tensor, tuple]:
         """Weights (P, B), rest offsets (P, B, 3) of all pairs and their shape derivatives (fixed, contour)."""
@@ -319,6 +352,27 @@ class LandmarkModel:
             moved = torch.cat([moved, turn[n:] @ contour.transpose(0, 1)])
         moved = moved + w[..., None, None] * bones.shape_jacobian.index_select(0, self._pair_joint_rank)
         return _sum_into(moved, self._pair_landmark_index, len(self.names)).transpose(0, 1)
+
+    def _correctives(self, rotations: Tensor, turn: Tensor, bones: Kinematics) -> Correctives:
+        batch, at = rotations.shape[0], 0
+        by_matrix = turn.new_empty(batch, len(self.corrected), 3, len(self._live))
+        for pairs, pose in self._corrected_groups:
+            count, size = pairs.shape
+            carriers = (
+                turn[pairs.flatten()].unflatten(0, (count, size)).permute(0, 2, 3, 1, 4)
+            )  # (count, B, 3, size, 3)
+            moved = carriers.reshape(count, batch * 3, size * 3) @ pose
+            by_matrix[:, at : at + count] = moved.unflatten(1, (batch, 3)).transpose(0, 1)
+            at += count
+        if self._contour is not None:
+            pose, fixed = self._contour["pose"][self.contour_rows(bones)], len(self._fixed["w"])
+            by_pair = turn[fixed:].transpose(0, 1) @ pose  # (B, pairs, 3, F)
+            by_matrix[:, at:] = by_pair.unflatten(1, (len(self.corrected) - at, -1)).sum(2)
+        local = rotations[:, self.live_joints].transpose(
+            2, 3
+        )  # its rows are R's columns r_c, and d r_c = -[r_c]_x omega
+        by_turn = -cross_matrix(local).transpose(2, 3)  # (B, L, row, column, omega)
+        return Correctives(by_matrix, by_turn.flatten(2, 3))
 
 
 def _linear(numbers: Float[Tensor, "B S"], directions: Float[Tensor, "P 3 S"]) -> Float[Tensor, "P B 3"]:

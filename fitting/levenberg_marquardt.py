@@ -10,8 +10,8 @@ with steps from (H + damping * diag(H)) step = -g, where g is half the exact gra
 robust weights: rho' / (2r) in g, and rho''/2 in H where that is positive (Triggs' correction for scalar residuals),
 kept above a share of the former where the loss is concave.
 
-Each item has its own damping and its own acceptance, a failed factorisation rejects that item's step only, and items
-that are done leave the batch.
+Each item has its own damping and its own acceptance, a step that overshoots is tried once more shortened, a failed
+factorisation rejects that item's step only, and items that are done leave the batch.
 """
 
 from __future__ import annotations
@@ -51,13 +51,17 @@ class SolverOptions:
     max_iterations: int = 40
     """Steps tried at most."""
     tolerance: float = 1e-4
-    """An item is done when two steps in a row lower (or can lower) its cost by less than this share of it."""
-    damping: float = 1e-2
+    """An item is done when a step lowers its cost by less than this share of it and, damped no more than at the start,
+    promised no more; or when two steps in a row, however damped, lower (or can lower) it by less."""
+    damping: float = 1e-3
     """At the start, relative to the diagonal of H."""
-    damping_down: float = 0.3
+    damping_down: float = 0.1
     """Factor on the damping after an accepted step."""
     damping_up: float = 4.0
     """Factor on the damping after a rejected step."""
+    shortened: float = 0.3
+    """A step that would raise the cost is tried once more at this share of its length, before it is rejected: along
+    valleys that bend, the right direction overshoots, and damping turns it away from the valley."""
     trusted_share: float = 0.25
     """The damping stays where an accepted step gains less than this share of what the local model promised."""
     damping_min: float = 1e-6
@@ -127,19 +131,29 @@ def _finite(cost: Tensor) -> Tensor:
     return torch.where(torch.isfinite(cost), cost, torch.full_like(cost, torch.inf))
 
 
-def _quadratic(lin: Linearization, free: Tensor | None, floor: float) -> _Quadratic:
+def _quadratic(lin: Linearization, free: slice | Tensor, floor: float) -> _Quadratic:
+    """The local model in the free unknowns."""
     loss, weight, curvature = geman_mcclure(lin.residuals, lin.robust_scale)
     weight, curvature = lin.weights * weight, lin.weights * curvature
     cost = _finite((lin.weights * loss).sum(1) + (lin.diagonal * lin.diagonal).sum(1))
-    gradient = ((weight * lin.residuals)[:, None] @ lin.jacobian)[:, 0] + lin.diagonal_slope * lin.diagonal
-    scaled = lin.jacobian * torch.maximum(curvature, floor * weight).sqrt()[..., None]
+    jacobian, slope = lin.jacobian[..., free], lin.diagonal_slope[:, free]
+    gradient = ((weight * lin.residuals)[:, None] @ jacobian)[:, 0] + slope * lin.diagonal[:, free]
+    scaled = jacobian * torch.maximum(curvature, floor * weight).sqrt()[..., None]
     hessian = scaled.transpose(1, 2) @ scaled
-    hessian.diagonal(dim1=1, dim2=2).add_(lin.diagonal_slope * lin.diagonal_slope)
+    hessian.diagonal(dim1=1, dim2=2).add_(slope * slope)
     if lin.curvature is not None:
-        hessian.diagonal(dim1=1, dim2=2).add_(lin.curvature)
-    if free is not None:
-        gradient, hessian = gradient[:, free], hessian[:, free[:, None], free]
+        hessian.diagonal(dim1=1, dim2=2).add_(lin.curvature[free])
     return _Quadratic(cost, gradient, hessian)
+
+
+def _slice_or_index(free: Bool[Tensor, " D"] | None, size: int) -> slice | Tensor:
+    """Where the mask is true; neighbours as a slice, which copies nothing."""
+    if free is None:
+        return slice(0, size)
+    index = free.nonzero()[:, 0]
+    first, count = (int(index[0]), len(index)) if len(index) else (0, 0)
+    whole = count and int(index[-1]) - first + 1 == count
+    return slice(first, first + count) if whole else index
 
 
 def _solve(model: _Quadratic, damping: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -202,42 +216,53 @@ def _join_traces(traces: list[list[Tensor]]) -> list[Tensor]:
 
 def _minimise_chunk(evaluate, cost, retract, start, items, options, free, trace) -> Solution:
     x = start[items].clone()
-    index = None if free is None else free.nonzero()[:, 0]
     best = Solution(x, cost(x, items), torch.full_like(items, MAX_ITERATIONS), torch.zeros_like(items))
     best.status[~torch.isfinite(best.cost)] = FAILED
     active = torch.isfinite(best.cost).nonzero()[:, 0]
-    model = _quadratic(evaluate(x[active], items[active]), index, options.curvature_floor)
+    lin = evaluate(x[active], items[active])
+    size = lin.diagonal.shape[1]
+    index = _slice_or_index(free, size)
+    model = _quadratic(lin, index, options.curvature_floor)
     model.cost = best.cost[active]
     damping = torch.full_like(model.cost, options.damping)
     quiet = torch.zeros_like(active)
-    for _ in range(options.max_iterations):
+    for left in range(options.max_iterations - 1, -1, -1):
         if len(active) == 0:
             break
         reduced, promised, good = _solve(model, damping)
-        step = reduced if index is None else reduced.new_zeros(len(active), len(free)).index_copy(1, index, reduced)
+        step = reduced.new_zeros(len(active), size)
+        step[:, index] = reduced
         trial = retract(best.x[active], step)
         there = cost(trial, items[active])
+        whole = good & (there < model.cost)
+        failed = (good & ~whole).nonzero()[:, 0]
+        if len(failed):
+            who = active[failed]
+            trial[failed] = retract(best.x[who], options.shortened * step[failed])
+            there[failed] = cost(trial[failed], items[who])
         accepted = good & (there < model.cost)
         gain = torch.where(accepted, model.cost - there, promised.clamp_min(0))
-        quiet = torch.where(good & (gain < options.tolerance * model.cost), quiet + 1, torch.zeros_like(quiet))
+        little = options.tolerance * model.cost
+        still = good & (gain < little)
+        sure = still & (promised < little) & (damping <= options.damping)  # the local model agrees, nearly undamped
+        quiet = torch.where(still, quiet + 1 + sure, torch.zeros_like(quiet))
         best.x[active] = torch.where(accepted[:, None], trial, best.x[active])
         best.iterations[active] += 1
         model.cost = best.cost[active] = torch.where(accepted, there, model.cost)
-        kept_word = (gain > options.trusted_share * promised).to(
-            damping
-        )  # of a step worse than promised, none is longer
-        damping = damping * torch.where(accepted, options.damping_down**kept_word, options.damping_up)
+        kept_word = (gain > options.trusted_share * promised).to(damping)  # else the next is no longer than this one
+        factor = torch.where(accepted, 1.0, options.damping_up).to(damping)
+        damping = damping * torch.where(whole, options.damping_down**kept_word, factor)
         damping.clamp_(min=options.damping_min)
         if trace:
             best.trace.append(best.cost.clone())
         done = (quiet >= 2) | (damping > options.damping_max) | (model.cost == 0)
         if done.any():
             best.status[active[done]] = CONVERGED
-            left = (~done).nonzero()[:, 0]
-            active, damping, quiet, accepted = active[left], damping[left], quiet[left], accepted[left]
-            model.select(left)
+            rest = (~done).nonzero()[:, 0]
+            active, damping, quiet, accepted = active[rest], damping[rest], quiet[rest], accepted[rest]
+            model.select(rest)
         moved = accepted.nonzero()[:, 0]
-        if len(moved):
+        if len(moved) and left:
             here = active[moved]
             model.put(moved, _quadratic(evaluate(best.x[here], items[here]), index, options.curvature_floor))
     return best

@@ -22,7 +22,6 @@ from bodyfit.data.landmarks import BODY, LANDMARK_NAMES
 from bodyfit.fitting import smplify_x
 from bodyfit.fitting.accuracy import NUM_BODY_JOINTS, body_errors, image_error_share, in_view_error_mm, turned_away
 from bodyfit.fitting.camera import project
-from bodyfit.fitting.initialise import Starter
 from bodyfit.fitting.landmark_model import LandmarkModel
 from bodyfit.fitting.levenberg_marquardt import Solution
 from bodyfit.fitting.observations import Observations, observe
@@ -128,7 +127,6 @@ class Bench:
         fitter, chart = self.fitter, self.fitter.chart
         seen, layout = self.observations(people), chart.layout
         generator, best = torch.Generator().manual_seed(seed), torch.full((len(people),), torch.inf)
-        starter = Starter(chart, fitter.prior, None, fitter.config.start)
         problem = self._problem(seen)
         for _ in range(tries):
             x = seen.targets_px.new_zeros(len(people), layout.size)
@@ -140,7 +138,7 @@ class Bench:
             x[:, layout["global_orient"]] = turned.to(x)
             x[:, layout["latent"]] = fitter.prior.cpu().sample(len(people), generator).detach().to(x)
             fitter.prior.to(x)
-            solution, _ = fitter.finish(seen, self.model, starter.place(x, problem)[:, None])
+            solution, _ = fitter.finish(seen, self.model, problem.placed(x)[0][:, None])
             best = torch.minimum(best, solution.cost.cpu())
         return best
 
@@ -177,7 +175,7 @@ class Bench:
             seconds = time.perf_counter() - began
             start = procedure.camera_start(torso)
             plain = self.observations(people)
-            starts = torch.cat([self.solve(people).x[:, None], fitter.best_starts(plain, self.model)], dim=1)
+            starts = torch.stack([self.solve(people).x, fitter.best_starts(plain, self.model)[:, 0]], dim=1)
             ours = torch.minimum(solution.cost, procedure.fit_from(seen, starts).cost)
         row = {"people_per_second": len(people) / seconds, "iterations": float(solution.iterations.double().mean())}
         row |= {k: float(v.mean()) for k, v in self.errors(people, solution.x).items()}

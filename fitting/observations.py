@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from bodyfit.data.landmarks import BODY, LANDMARK_INDEX, LANDMARK_NAMES
@@ -62,6 +62,11 @@ class Observations:
         keypoints = (self.targets_px, self.weights, self.size_px, self.focal_px, self.center_px)
         expected = self.expected and ExpectedPose(self.expected.mean.index_select(0, items), self.expected.whitener)
         return Observations(*(values.index_select(0, items) for values in keypoints), expected)
+
+    def of_landmarks(self, columns: Int[Tensor, " C"]) -> Observations:
+        """The same people, some of their landmarks."""
+        targets_px, weights = (values.index_select(1, columns) for values in (self.targets_px, self.weights))
+        return replace(self, targets_px=targets_px, weights=weights)
 
 
 def person_size(xy: Float[np.ndarray, "*P K 2"], confidence: Float[np.ndarray, "*P K"]) -> Float[np.ndarray, "*P"]:

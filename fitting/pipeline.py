@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import TypeVar
 
 import numpy as np
@@ -22,27 +22,33 @@ from torch import Tensor
 
 from bodyfit.data.body_model import BodyModel, load_body_model
 from bodyfit.data.errors import BodyfitError
-from bodyfit.data.landmarks import LANDMARK_NAMES
+from bodyfit.data.landmarks import BODY, FINGERS, LANDMARK_NAMES
 from bodyfit.data.result import FitResult
+from bodyfit.fitting.chain_rule import Turning
 from bodyfit.fitting.expected_pose import PoseExpectation
 from bodyfit.fitting.frames import Frame
 from bodyfit.fitting.initialise import StartConfig, Starter
 from bodyfit.fitting.landmark_model import LandmarkModel, in_limb_order
 from bodyfit.fitting.levenberg_marquardt import Solution, SolverOptions
+from bodyfit.fitting.memory import free_bytes, people_at_once
 from bodyfit.fitting.observations import Observations, observe
 from bodyfit.fitting.person_results import failed_result, person_results
 from bodyfit.fitting.previous import Parameters
 from bodyfit.fitting.problem import BodyProblem, EnergyConfig
 from bodyfit.fitting.stages import OtherReading, StageConfig, solve_in_stages
-from bodyfit.fitting.start_network import StartNetwork, load_start_network
+from bodyfit.fitting.start_network import INPUT_NAMES, StartNetwork, StartProposals, load_start_network
 from bodyfit.fitting.threads import map_in_threads
 from bodyfit.fitting.unknowns import Chart
 from bodyfit.prior import VPoser, load_prior
 
 Part = TypeVar("Part")
-PEOPLE_ON_CPU = 64  # solved at a time by a thread, all their starts together: more keep no core busier
+PEOPLE_ON_CPU = 128  # solved at a time by a thread, all their starts together: more keep no core busier
 FEWEST_ON_CPU = 16  # fewer are not worth a thread
 PEOPLE_ON_GPU = 2048
+_FINGERS = {f"{side}_{finger}{end}" for side in ("left", "right") for finger in FINGERS for end in ("1", "")}
+COARSE_NAMES = frozenset(_FINGERS.union(INPUT_NAMES, (LANDMARK_NAMES[i] for i in BODY)))
+"""Landmarks that ranking and the first stage look at: the body's, knuckles and finger tips, corners of the mouth."""
+KEPT_VIEWS = 8  # sets of landmarks that a fitter remembers
 
 __all__ = ["FitConfig", "Fitter", "Frame", "fit", "pick_device"]
 
@@ -63,6 +69,16 @@ class FitConfig:
     """How the way to the minimum is made easier."""
     ambiguous_margin: float = 0.1
     """A person is called ambiguous when the second-best start ends within this share of the best one's cost."""
+
+
+@dataclass(frozen=True)
+class _View:
+    """Landmarks that a stage looks at."""
+
+    model: LandmarkModel
+    turning: Turning
+    columns: Tensor | None
+    """Their places among the landmarks of the observations; None: all of them."""
 
 
 def pick_device(name: str = "auto") -> torch.device:
@@ -98,21 +114,38 @@ class Fitter:
             self.expectation = PoseExpectation(self.prior, self.network)
         self.everything = LandmarkModel(self.body, dtype=dtype, device=self.device)
         self.chart = Chart(self.body, self.prior, self.everything, self.config.energy.hand_components)
+        self._views = lru_cache(KEPT_VIEWS)(self._make_views)
 
     def model_for(self, confidence: Float[np.ndarray, "P 144"]) -> LandmarkModel:
         """A landmark model of just the points that somebody's detector saw."""
         seen = [n for n, any_seen in zip(LANDMARK_NAMES, (confidence > 0).any(axis=0), strict=True) if any_seen]
         return LandmarkModel(self.body, names=in_limb_order(self.body, seen), dtype=self.dtype, device=self.device)
 
-    def _problem(self, seen: Observations, energy: EnergyConfig | None = None, *, model: LandmarkModel) -> BodyProblem:
-        return BodyProblem(self.chart, model, self.prior, seen, energy or self.config.energy)
+    def _problem(self, seen: Observations, energy: EnergyConfig | None = None, *, view: _View) -> BodyProblem:
+        if view.columns is not None:
+            seen = seen.of_landmarks(view.columns)
+        energy = energy or self.config.energy
+        return BodyProblem(self.chart, view.model, self.prior, seen, energy, turning=view.turning)
+
+    def _make_views(self, model: LandmarkModel) -> tuple[_View, _View]:
+        """All of the model's landmarks, and the body's alone."""
+        names = [name for name in model.names if name in COARSE_NAMES]
+        body = LandmarkModel(self.body, names=tuple(names), dtype=self.dtype, device=self.device)
+        columns = torch.tensor([model.names.index(name) for name in names], dtype=torch.long, device=self.device)
+        return _View(model, Turning(self.chart, model), None), _View(body, Turning(self.chart, body), columns)
 
     def expecting(self, seen: Observations, model: LandmarkModel) -> Observations:
         """The same people with the poses that the start network expects of them; without a network, just the same."""
+        return self._read(seen, model)[0]
+
+    def _read(self, seen: Observations, model: LandmarkModel) -> tuple[Observations, StartProposals | None]:
+        """What the start network makes of people, who then have an expected pose."""
+        if self.network is None:
+            return seen, None
+        proposed = self.network(seen.targets_px, seen.weights, seen.focal_px, seen.center_px, model.names)
         if self.expectation is None:
-            return seen
-        readings = self.network(seen.targets_px, seen.weights, seen.focal_px, seen.center_px, model.names)
-        return replace(seen, expected=self.expectation(readings))
+            return seen, proposed
+        return replace(seen, expected=self.expectation(proposed)), proposed
 
     def solve(
         self, seen: Observations, model: LandmarkModel, *, init: Float[Tensor, "B D"] | None = None
@@ -124,15 +157,19 @@ class Fitter:
         """
 
         def solve(rows: Tensor) -> tuple[Solution, OtherReading]:
-            some = self.expecting(seen.select(rows), model)
-            starts = self._best_starts(some, model) if init is None else init[rows, None]
+            some, proposed = self._read(seen.select(rows), model)
+            starts = self._best_starts(some, proposed, model) if init is None else init[rows, None]
             return self._finish(some, model, starts)
 
         return _joined(self._in_groups(solve, len(seen)))
 
     def best_starts(self, seen: Observations, model: LandmarkModel) -> Float[Tensor, "B F D"]:
-        """Each person's few best starts: the first half of `solve`. People as `expecting` returns them."""
-        return torch.cat(self._in_groups(lambda rows: self._best_starts(seen.select(rows), model), len(seen)))
+        """Each person's few best starts, NaN where there are fewer: the first half of `solve`."""
+
+        def start(rows: Tensor) -> Tensor:
+            return self._best_starts(*self._read(seen.select(rows), model), model)
+
+        return torch.cat(self._in_groups(start, len(seen)))
 
     def finish(
         self, seen: Observations, model: LandmarkModel, starts: Float[Tensor, "B F D"]
@@ -141,23 +178,26 @@ class Fitter:
         return _joined(self._in_groups(lambda rows: self._finish(seen.select(rows), model, starts[rows]), len(seen)))
 
     def _in_groups(self, work: Callable[[Tensor], Part], people: int) -> list[Part]:
-        """work(rows) for groups of people: on a CPU small ones, something for every thread; on a GPU large ones."""
-        rows = torch.arange(people, device=self.device)
+        """work(rows) for groups of people: on a CPU small ones, something for every thread; on a GPU large ones; none
+        larger than there is memory for."""
+        rows, free = torch.arange(people, device=self.device), free_bytes(self.device)
         if self.device.type != "cpu":
             with torch.no_grad():
-                return [work(group) for group in rows.split(PEOPLE_ON_GPU)]
-        share = -(-people // torch.get_num_threads())
-        return map_in_threads(work, rows.split(min(max(share, FEWEST_ON_CPU), PEOPLE_ON_CPU)))
+                return [work(group) for group in rows.split(people_at_once(free, 1, PEOPLE_ON_GPU))]
+        threads = torch.get_num_threads()
+        share = max(-(-people // threads), FEWEST_ON_CPU)
+        return map_in_threads(work, rows.split(min(share, people_at_once(free, threads, PEOPLE_ON_CPU))))
 
-    def _best_starts(self, seen: Observations, model: LandmarkModel) -> Float[Tensor, "B F D"]:
-        starter = Starter(self.chart, self.prior, self.network, self.config.start)
-        return starter.best_starts(seen, partial(self._problem, model=model), self.config.energy)
+    def _best_starts(self, seen: Observations, proposed: StartProposals | None, model: LandmarkModel) -> Tensor:
+        starter, (_, coarse) = Starter(self.chart, self.prior, self.config.start), self._views(model)
+        return starter.best_starts(seen, proposed, partial(self._problem, view=coarse), self.config.energy)
 
     def _finish(self, seen: Observations, model: LandmarkModel, starts: Tensor) -> tuple[Solution, OtherReading]:
-        config, refined = self.config, self.config.refine_focal
+        config, refined, (fine, coarse) = self.config, self.config.refine_focal, self._views(model)
         blocks = [name for name in self.chart.layout.slices if name != "log_focal" or refined]
         return solve_in_stages(
-            partial(self._problem, model=model),
+            partial(self._problem, view=fine),
+            partial(self._problem, view=coarse),
             seen,
             starts,
             config.energy,
@@ -198,8 +238,7 @@ class Fitter:
         start = None
         if init is not None:
             start = torch.stack([self.unknowns(given) for given in init])
-            starter = Starter(self.chart, self.prior, None, self.config.start)
-            placed = starter.place(start, self._problem(seen, model=model))
+            placed, _ = self._problem(seen, view=self._views(model)[0]).placed(start)
             unplaced = torch.tensor(["transl" not in given for given in init], device=self.device)
             start = torch.where(unplaced[:, None], placed, start)
         solution, other = self.solve(seen, model, init=start)

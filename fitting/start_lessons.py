@@ -117,13 +117,16 @@ HIDDEN_PARTS: tuple[tuple[float, list[int]], ...] = (
     (0.015, _HALF["left"]), (0.015, _HALF["right"]),
 )  # fmt: skip
 """Probability with which each part goes unseen: by framing, by occlusion, or as the detector has no such points."""
+WHOLE_SHARE = 0.35
+"""People of whom nothing is hidden."""
 LEAST_SEEN = 5
 
 
 def hide_parts(
     pixels: Float[Tensor, "B K 2"], weights: Float[Tensor, "B K"], generator: torch.Generator
 ) -> Float[Tensor, "B K"]:
-    """Weights with whole parts missing, or all below a random line (portraits); people keep at least five points."""
+    """Weights with whole parts missing, or all below a random line (portraits), of most people; everybody keeps at
+    least five points."""
     batch, count = weights.shape
     hidden = torch.zeros(batch, count, dtype=torch.bool)
     for probability, part in HIDDEN_PARTS:
@@ -134,8 +137,9 @@ def hide_parts(
     line = low + (high - low) * (0.25 + 0.7 * torch.rand(batch, generator=generator))
     portrait = torch.rand(batch, generator=generator) < 0.15
     hidden |= portrait[:, None] & (pixels[..., 1] > line[:, None])
-    enough = ((weights > 0) & ~hidden).sum(1) >= LEAST_SEEN
-    return torch.where(hidden & enough[:, None], 0.0, weights)
+    spared = torch.rand(batch, generator=generator) < WHOLE_SHARE
+    spared |= ((weights > 0) & ~hidden).sum(1) < LEAST_SEEN
+    return torch.where(hidden & ~spared[:, None], 0.0, weights)
 
 
 _VAGUE = {"hip": 0.015, "ear": 0.008, "heel": 0.006, "big_toe": 0.006, "small_toe": 0.006}

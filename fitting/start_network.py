@@ -16,7 +16,6 @@ from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
 
-import roma
 import torch
 from jaxtyping import Float
 from safetensors import SafetensorError
@@ -39,6 +38,7 @@ FILE_NAME = "start.safetensors"
 FULL_WEIGHT = 0.05  # from here on a landmark counts as seen for certain: what detectors call confident differs widely
 NUM_ROTATIONS = 22
 NUM_BETAS = 10
+EXPECTED = 6 * (NUM_ROTATIONS - 1)  # outputs that are the expected pose, after those of all heads
 
 
 class StartNetworkError(BodyfitError):
@@ -53,14 +53,24 @@ class StartProposals:
     """In the camera's frame."""
     body_pose: Float[Tensor, "B H 21 3 3"]
     betas: Float[Tensor, "B H 10"]
-    """Shape numbers of the body that the network was trained on, `StartNetwork.config.body`."""
+    """Shape numbers of the body that the network was trained on."""
     score: Float[Tensor, "B H"]
     """Estimated probability that this reading is the nearest to the truth; sums to one over H."""
+    expected_pose: Float[Tensor, "B 21 3 3"]
+    """The middle of all poses that look so."""
+    body: str
+    """Name of the body that the shape numbers are of."""
 
-    def mean_body_pose(self) -> Float[Tensor, "B 63"]:
-        """Axis-angle of the readings' mean, each weighing as much as its score (the nearest rotation to their mean)."""
-        mean = torch.einsum("bh,bhjxy->bjxy", self.score, self.body_pose)
-        return roma.rotmat_to_rotvec(roma.special_procrustes(mean)).flatten(1)
+
+@dataclass(frozen=True)
+class Readings:
+    """What the network puts out, heads in their own order and orientations relative to the ray."""
+
+    rotations: Float[Tensor, "B H 22 3 3"]
+    """Root, then the 21 body joints."""
+    betas: Float[Tensor, "B H 10"]
+    logit: Float[Tensor, "B H"]
+    expected_pose: Float[Tensor, "B 21 3 3"]
 
 
 @dataclass(frozen=True)
@@ -132,26 +142,29 @@ class _Block(nn.Module):
 class StartNetwork(nn.Module):
     """Proposes starts for people seen as 2D landmarks. Get the trained one from `load_start_network`.
 
-    `examples` (2, N, 63) are axis-angle poses of people that it was shown: the truth, and its `mean_body_pose`. They
-    tell how far to trust a reading (`expected_pose.PoseExpectation`).
+    `examples` (2, N, 63) are axis-angle poses of people that it was shown: the truth, and the pose it expected. They
+    tell how far to trust it (`expected_pose.PoseExpectation`).
     """
 
     def __init__(self, config: StartNetworkConfig | None = None):
         super().__init__()
         self.config = config = config or StartNetworkConfig()
-        self.outputs = 6 * NUM_ROTATIONS + NUM_BETAS + 1
+        self.outputs = 6 * NUM_ROTATIONS + NUM_BETAS + 1  # of a head
         self.first = nn.Linear(3 * len(INPUT_NAMES) + 1, config.width)
         self.blocks = nn.Sequential(*(_Block(config.width) for _ in range(config.blocks)))
-        self.last = nn.Sequential(nn.LayerNorm(config.width), nn.Linear(config.width, config.heads * self.outputs))
+        self.last = nn.Sequential(
+            nn.LayerNorm(config.width), nn.Linear(config.width, config.heads * self.outputs + EXPECTED)
+        )
         self.register_buffer("examples", torch.zeros(2, 0, 63))
 
-    def readings(
-        self, features: Float[Tensor, "B F"]
-    ) -> tuple[Float[Tensor, "B H 22 3 3"], Float[Tensor, "B H 10"], Float[Tensor, "B H"]]:
-        """Rotations (root relative to the ray, then 21 body joints), betas and score logits of every head."""
-        out = self.last(self.blocks(self.first(features))).unflatten(1, (self.config.heads, self.outputs))
-        six, betas, logit = out.split([6 * NUM_ROTATIONS, NUM_BETAS, 1], dim=-1)
-        return matrices_from_6d(six.unflatten(-1, (NUM_ROTATIONS, 3, 2))), betas, logit[..., 0]
+    def readings(self, features: Float[Tensor, "B F"]) -> Readings:
+        """What it makes of normalised landmarks."""
+        out = self.last(self.blocks(self.first(features))).to(features.dtype)
+        heads, expected = out.split([self.config.heads * self.outputs, EXPECTED], dim=1)
+        heads = heads.unflatten(1, (self.config.heads, self.outputs))
+        six, betas, logit = heads.split([6 * NUM_ROTATIONS, NUM_BETAS, 1], dim=-1)
+        rotations = matrices_from_6d(six.unflatten(-1, (NUM_ROTATIONS, 3, 2)))
+        return Readings(rotations, betas, logit[..., 0], matrices_from_6d(expected.unflatten(-1, (-1, 3, 2))))
 
     @torch.no_grad()
     def forward(
@@ -177,12 +190,13 @@ class StartNetwork(nn.Module):
         seen = weights[:, columns] * known
         pixels = torch.where((seen > 0)[..., None], targets_px[:, columns], center_px[:, None])
         view = normalise(pixels.to(**to), seen.to(**to), focal_px.to(**to), center_px.to(**to))
-        rotations, betas, logit = self.readings(view.features)
-        score, order = logit.softmax(dim=1).sort(dim=1, descending=True, stable=True)
+        read = self.readings(view.features)
+        score, order = read.logit.softmax(dim=1).sort(dim=1, descending=True, stable=True)
         rows = torch.arange(len(order), device=order.device)[:, None]
-        rotations, betas = rotations[rows, order].to(targets_px.dtype), betas[rows, order].to(targets_px.dtype)
-        orient = view.camera_from_ray[:, None].to(targets_px.dtype) @ rotations[:, :, 0]
-        return StartProposals(orient, rotations[:, :, 1:], betas, score.to(targets_px.dtype))
+        rotations, betas = read.rotations[rows, order], read.betas[rows, order]
+        orient = view.camera_from_ray[:, None] @ rotations[:, :, 0]
+        proposals = (orient, rotations[:, :, 1:], betas, score, read.expected_pose)
+        return StartProposals(*(part.to(targets_px.dtype) for part in proposals), body=self.config.body)
 
 
 def save_start_network(network: StartNetwork, path: Path | str) -> Path:

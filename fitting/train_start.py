@@ -2,7 +2,7 @@
 
 Every step sees people nobody saw before (`start_lessons`). The network proposes several readings of each; the nearest
 to the truth is pulled nearer ("winner takes all", Guzman-Rivera et al. 2012) and a score learns to name it. So readings
-spread over what the picture leaves open instead of averaging it.
+spread over what the picture leaves open instead of averaging it. One more output does average: the expected pose.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from bodyfit.data.body_model import BodyModel
 from bodyfit.data.landmarks import LANDMARK_NAMES
 from bodyfit.fitting.camera import project, solve_translation
 from bodyfit.fitting.start_lessons import Lesson, Lessons, points_body
-from bodyfit.fitting.start_network import StartNetwork, StartNetworkConfig
+from bodyfit.fitting.start_network import EXPECTED, StartNetwork, StartNetworkConfig
 from bodyfit.fitting.synthetic import PeopleMaker, SyntheticOptions
-from bodyfit.prior.rotations import matrices_from_axis_angle
+from bodyfit.prior.rotations import axis_angle_from_matrices, matrices_from_axis_angle
 
 PELVIS = 0
 EXAMPLE_PEOPLE = (SyntheticOptions(),) * 3 + tuple(SyntheticOptions(crop=at, cropped=1.0) for at in ("hips", "knees"))
@@ -48,6 +48,10 @@ class StartTrainingConfig:
     """Probability that legs, an arm or the head come from another pose."""
     losers: float = 0.02
     """Weight of all heads' rotation errors beside the winner's whole loss, so that none starves."""
+    expected: float = 1.0
+    """Weight of the expected pose's loss beside the winner's."""
+    bfloat16: bool = False
+    """Compute the layers in bfloat16: half the time on processors that have it, many times as long on others."""
     examples: int = 3000
     """People whose poses are stored with the weights, as they were and as the network reads them."""
     seed: int = 0
@@ -102,18 +106,37 @@ def _misfit(lesson: Lesson, points: Float[Tensor, "B H K 3"]) -> Float[Tensor, "
     return mean.unflatten(0, (batch, heads)) / lesson.size[:, None]
 
 
-def winner_takes_all(
-    lesson: Lesson, student: StartNetwork, lessons: Lessons, losers: float
+def expected_error(
+    lesson: Lesson, pose: Float[Tensor, "B 21 3 3"], lessons: Lessons
+) -> tuple[Float[Tensor, " B"], Float[Tensor, " B"]]:
+    """The loss of an expected pose, and its joints' and landmarks' mean distance, m, in a body that stands and is
+    shaped as the true one: what else the picture leaves open is not this output's business."""
+    batch = len(pose)
+    turns = torch.cat([lesson.rotations[:, :1], pose, torch.eye(3).expand(batch, 2, 3, 3)], dim=1)
+    points = lessons.model(turns, lesson.betas, pose.new_zeros(1, 3), derivatives=False).points
+    joints = (points - points[:, :1] - lesson.points).norm(dim=-1).mean(-1)
+    chord = (pose - lesson.rotations[:, 1:]).square().sum((-1, -2)).mean(-1)
+    return 10 * joints + chord, joints.detach()
+
+
+def training_loss(
+    lesson: Lesson, student: StartNetwork, lessons: Lessons, config: StartTrainingConfig
 ) -> tuple[Float[Tensor, ""], dict[str, float]]:
-    """The training loss and some figures. Only the winner is posed with gradients: that is what takes the time."""
-    rotations, betas, logit = student.readings(lesson.features)
+    """The loss of a step: of the nearest reading (only this one is posed with gradients), of all readings a little, of
+    naming the nearest, and of the expected pose; and some figures."""
+    with torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
+        read = student.readings(lesson.features)
     with torch.no_grad():
-        errors = reading_errors(lesson, rotations, betas, lessons)
+        errors = reading_errors(lesson, read.rotations, read.betas, lessons)
         winner = errors.loss.argmin(dim=1)
     rows = torch.arange(len(winner))
-    best = reading_errors(lesson, rotations[rows, winner, None], betas[rows, winner, None], lessons).loss.mean()
-    naming = torch.nn.functional.cross_entropy(logit, winner)
-    return best + losers * rotation_chords(lesson, rotations).mean() + 0.1 * naming, _figures(errors, logit)
+    nearest = read.rotations[rows, winner, None], read.betas[rows, winner, None]
+    best = reading_errors(lesson, *nearest, lessons).loss.mean()
+    losers = config.losers * rotation_chords(lesson, read.rotations).mean()
+    naming = torch.nn.functional.cross_entropy(read.logit, winner)
+    expected, expected_m = expected_error(lesson, read.expected_pose, lessons)
+    loss = best + losers + 0.1 * naming + config.expected * expected.mean()
+    return loss, _figures(errors, read.logit, expected_m)
 
 
 def initial_network(config: StartNetworkConfig, poses: Float[Tensor, "N 63"], seed: int) -> StartNetwork:
@@ -131,6 +154,7 @@ def initial_network(config: StartNetworkConfig, poses: Float[Tensor, "N 63"], se
             row = output.bias[head * network.outputs : (head + 1) * network.outputs]
             row.zero_()
             row[: 6 * 22] = torch.cat([upright[None, :, :2], mean]).flatten()
+        output.bias[-EXPECTED:] = mean.flatten()
     return network
 
 
@@ -159,7 +183,9 @@ def train_start(
         student = copy.deepcopy(weights).train().requires_grad_(True)
         student.config = replace(weights.config, body=body.name)
     lessons = Lessons(body, poses, roots, batch=config.batch, exchange=config.exchange, seed=config.seed)
-    optimiser = torch.optim.AdamW(student.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    optimiser = torch.optim.AdamW(
+        student.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+    )
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, config.learning_rate, total_steps=config.steps, pct_start=0.02, cycle_momentum=False
     )
@@ -170,7 +196,7 @@ def train_start(
     running: dict[str, float] = {}
     for step in range(config.steps):
         lesson = lessons(step)
-        loss, figures = winner_takes_all(lesson, student, lessons, config.losers)
+        loss, figures = training_loss(lesson, student, lessons, config)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(student.parameters(), 1.0)
@@ -194,7 +220,7 @@ def read_examples(
     count: int,
     seed: int,
 ) -> Float[Tensor, "2 C 63"]:
-    """Body poses of `count` people, axis-angle: the truth, and the network's mean reading.
+    """Body poses of `count` people, axis-angle: the truth, and what the network expects.
 
     The people are as a fit meets them, without what makes lessons hard: three fifths whole or cut at an edge of the
     image, one fifth cut at the hips, one fifth at the knees.
@@ -204,16 +230,19 @@ def read_examples(
     for part, options in zip(rows.split(-(-count // 5)), EXAMPLE_PEOPLE, strict=False):
         people = PeopleMaker(small, options).make(poses[part], roots[part], seed=seed + len(pairs))
         seen = (people.keypoints_px, people.confidence, people.focal_px, people.center_px)
-        pairs.append(torch.stack([people.body_pose, network(*seen, LANDMARK_NAMES).mean_body_pose()]))
+        pairs.append(
+            torch.stack([people.body_pose, axis_angle_from_matrices(network(*seen, LANDMARK_NAMES).expected_pose)])
+        )
     return torch.cat(pairs, dim=1)
 
 
-def _figures(errors: ReadingErrors, logit: Tensor) -> dict[str, float]:
+def _figures(errors: ReadingErrors, logit: Tensor, expected_m: Tensor) -> dict[str, float]:
     rows = torch.arange(len(logit))
     named, best = logit.argmax(1), errors.joints_m.argmin(1)
     return {
         "first_mm": 1000 * errors.joints_m[rows, named].mean().item(),
         "best_mm": 1000 * errors.joints_m[rows, best].mean().item(),
+        "expected_mm": 1000 * expected_m.mean().item(),
         "first_wrong_way": (errors.root_rad[rows, named] > torch.pi / 2).float().mean().item(),
         "best_wrong_way": (errors.root_rad[rows, best] > torch.pi / 2).float().mean().item(),
     }
@@ -232,8 +261,9 @@ def evaluate_start(
     for number in range(rounds):
         lesson = lessons(number)
         with torch.no_grad():
-            rotations, betas, logit = network.readings(lesson.features)
-            figures = _figures(reading_errors(lesson, rotations, betas, lessons), logit)
+            read = network.readings(lesson.features)
+            errors = reading_errors(lesson, read.rotations, read.betas, lessons)
+            figures = _figures(errors, read.logit, expected_error(lesson, read.expected_pose, lessons)[1])
         for name, value in figures.items():
             sums[name] = sums.get(name, 0.0) + value / rounds
     return sums

@@ -19,9 +19,10 @@ def network(true, read):
 
 
 def one_reading(pose):
-    """Proposals of one head that is sure."""
-    turns = roma.rotvec_to_rotmat(pose.unflatten(1, (21, 3)))[:, None]
-    return StartProposals(turns[:, :, 0], turns, turns.new_zeros(len(turns), 1, 10), turns.new_ones(len(turns), 1))
+    """What a network of one head puts out that expects the pose."""
+    turns = roma.rotvec_to_rotmat(pose.unflatten(1, (21, 3)))
+    one = turns.new_ones(len(turns), 1)
+    return StartProposals(turns[:, None, 0], turns[:, None], 0 * one.expand(-1, 10)[:, None], one, turns, body="any")
 
 
 def test_misses_of_the_examples_are_one_standard_deviation_large_and_go_no_way_in_particular(random_prior):

@@ -121,7 +121,8 @@ def test_nobody_is_no_error(fitter, frames):
 
 def test_another_reading_comes_with_its_body(frames, results):
     """Who has a runner-up's cost has its pose, too, and it is another one."""
-    starts, stages = StartConfig(learned=False, followed=4, finished=4), StageConfig(keep_within=float("inf"))
+    starts = StartConfig(learned=False, followed=4, finished=4, finished_within=float("inf"))
+    stages = StageConfig(keep_within=float("inf"))
     poorer = Fitter(config=FitConfig(start=starts, stages=stages)).fit(frames)
     others = [r for r in poorer if np.isfinite(r.runner_up_cost)]
     assert others and all(r.has_runner_up == np.isfinite(r.runner_up_cost) for r in (*results, *poorer))

@@ -42,7 +42,7 @@ def test_energy_equals_the_plain_reference(body, random_prior, people, energy):
         seen, x = _seen(people, model.names), _unknowns(chart)
         mean, whitener = x[:, :32] - 0.1, torch.linalg.inv(torch.linalg.cholesky(prior.latent_covariance)) * 1.5
         seen = replace(seen, expected=ExpectedPose(mean, whitener))
-        ours = BodyProblem(chart, model, prior, seen, energy).cost(x)
+        ours = BodyProblem(chart, model, prior, seen, energy).costs(x)
         reference = Reference(body, prior, chart, energy, model.names)
         with torch.no_grad():
             plain = torch.stack([reference.cost(x[i], seen.select(torch.tensor([i]))) for i in range(len(x))])
@@ -96,8 +96,8 @@ def test_five_stages_lower_the_cost(body, random_prior, people):
     fit, seen, torso = _procedure(body, random_prior, people)
     start, end = fit.camera_start(torso), fit.fit(seen, torso)
     problem = fit.problem(seen, smplify_x.energy())
-    torch.testing.assert_close(problem.cost(end.x), end.cost)
-    assert (end.cost < 0.5 * problem.cost(start)).all()
+    torch.testing.assert_close(problem.costs(end.x), end.cost)
+    assert (end.cost < 0.5 * problem.costs(start)).all()
 
 
 def test_of_several_starts_the_lowest_counts(body, random_prior, people):
@@ -107,7 +107,7 @@ def test_of_several_starts_the_lowest_counts(body, random_prior, people):
     found = fit.fit_from(seen, torch.stack([start, end.x], dim=1))
     assert (found.cost <= end.cost * (1 + 1e-4)).all()
     problem = fit.problem(seen, smplify_x.energy())
-    torch.testing.assert_close(problem.cost(found.x), found.cost, rtol=1e-4, atol=0)
+    torch.testing.assert_close(problem.costs(found.x), found.cost, rtol=1e-4, atol=0)
 
 
 def test_the_start_has_everybody_before_the_camera(body, random_prior, people):

@@ -10,7 +10,13 @@ from bodyfit.data.body_model import load_body_model
 from bodyfit.fitting.landmark_model import LandmarkModel
 from bodyfit.fitting.start_lessons import LEAST_SEEN, Lessons, hide_parts, points_body
 from bodyfit.fitting.start_network import INPUT_NAMES, StartNetworkConfig
-from bodyfit.fitting.train_start import StartTrainingConfig, initial_network, reading_errors, train_start
+from bodyfit.fitting.train_start import (
+    StartTrainingConfig,
+    expected_error,
+    initial_network,
+    reading_errors,
+    train_start,
+)
 from bodyfit.prior.rotations import matrices_from_axis_angle
 
 SMALL = StartNetworkConfig(width=64, blocks=1, heads=2)
@@ -56,6 +62,16 @@ def test_the_truth_has_no_error(lessons):
     assert errors.loss.max() < 1e-2
 
 
+def test_the_expected_pose_is_judged_in_the_true_orientation_and_shape(lessons):
+    lesson = lessons(0)
+    loss, joints = expected_error(lesson, lesson.rotations[:, 1:], lessons)
+    assert joints.max() < 1e-5 and loss.max() < 1e-3
+    bent = lesson.rotations[:, 1:].clone()
+    bent[:, 0] = bent[:, 0] @ torch.diag(torch.tensor([1.0, -1.0, -1.0]))  # a leg swung to the other side
+    loss, joints = expected_error(lesson, bent, lessons)
+    assert joints.min() > 0.05 and loss.min() > 0.5
+
+
 def test_turning_the_truth_costs(lessons):
     lesson = lessons(0)
     turned = lesson.rotations.clone()
@@ -81,8 +97,8 @@ def test_hidden_parts_leave_enough_and_hide_something():
 
 def test_heads_begin_at_the_mean_pose_facing_different_ways(poses):
     network = initial_network(StartNetworkConfig(width=64, blocks=1, heads=4), poses[0], seed=0)
-    rotations, _, _ = network.readings(torch.zeros(1, network.first.in_features))
-    forward = rotations[0, :, 0, :, 2]  # where the chest points, in the camera's frame
+    read = network.readings(torch.zeros(1, network.first.in_features))
+    forward = read.rotations[0, :, 0, :, 2]  # where the chest points, in the camera's frame
     assert (forward @ forward.T - torch.eye(4)).min() < -0.9  # two of them back to back
 
 
@@ -91,11 +107,13 @@ def test_training_lowers_the_loss_on_people_it_has_not_seen(body, poses):
     before, after = initial_network(SMALL, poses[0], seed=0), train_start(body, *poses, config, SMALL)
     lesson_source = Lessons(body, *poses, batch=64, seed=9)
     lesson = lesson_source(0)
-    losses = [
-        reading_errors(lesson, *network.readings(lesson.features)[:2], lesson_source).loss.amin(1).mean()
-        for network in (before, after)
-    ]
-    assert losses[1] < 0.9 * losses[0]
+    nearest, expected = [], []
+    for network in (before, after):
+        read = network.readings(lesson.features)
+        nearest.append(reading_errors(lesson, read.rotations, read.betas, lesson_source).loss.amin(1).mean())
+        expected.append(expected_error(lesson, read.expected_pose, lesson_source)[0].mean())
+    assert nearest[1] < 0.9 * nearest[0]
+    assert expected[1] < 0.95 * expected[0]
     assert after.config.body == body.name
 
 
