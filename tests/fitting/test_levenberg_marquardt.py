@@ -193,3 +193,52 @@ def test_geman_mcclure_and_its_derivatives():
 def test_infinite_scale_is_plain_squares():
     loss, weight, curvature = geman_mcclure(torch.tensor([3.0]), torch.tensor([torch.inf]))
     assert (loss.item(), weight.item(), curvature.item()) == (9.0, 1.0, 1.0)
+
+
+def _arctangent(x, _items):
+    """Full Gauss-Newton steps for one residual atan(x) overshoot from beyond 1.39, farther and farther."""
+    return _plain(torch.atan(x), 1 / (1 + x * x)[..., None])
+
+
+def test_a_step_that_overshoots_is_shortened_before_damping_is_raised():
+    start, barely_damped = torch.full((1, 1), 2.0, dtype=torch.float64), {"max_iterations": 1, "damping": 1e-6}
+    shortened = minimise(_arctangent, _add, start, SolverOptions(shortened=0.3, **barely_damped))
+    rejected = minimise(_arctangent, _add, start, SolverOptions(shortened=1.0, **barely_damped))
+    assert shortened.x.abs() < 0.5 and shortened.cost < 0.2 * rejected.cost
+    assert torch.equal(rejected.x, start)
+
+
+def test_a_solution_is_known_by_one_step_that_promises_and_brings_nothing():
+    at, heights = _lines()[1:]
+    found = minimise(_line_problem(at, heights, torch.inf), _add, torch.zeros(8, 2, dtype=torch.float64), PRECISE)
+    again = minimise(_line_problem(at, heights, torch.inf), _add, found.x, PRECISE)
+    assert (again.status == CONVERGED).all() and (again.iterations == 1).all()
+
+
+def test_nothing_is_linearised_after_the_last_step():
+    points = []
+
+    def evaluate(x, items):
+        points.append(x.clone())
+        return _rosenbrock(x, items)
+
+    start = torch.tensor([[-1.2, 1.0]], dtype=torch.float64)
+    found = minimise(
+        evaluate, _add, start, SolverOptions(max_iterations=1), cost=lambda x, items: total_cost(_rosenbrock(x, items))
+    )
+    assert len(points) == 1 and not torch.equal(found.x, start)
+
+
+@pytest.mark.parametrize("free", [[True, False, True], [False, True, True]], ids=["scattered", "neighbours"])
+def test_unknowns_that_are_held_stay_and_the_others_find_their_minimum(free):
+    """Three unknowns drawn to 1, 2 and 3 and to each other."""
+    target, free = torch.tensor([[1.0, 2.0, 3.0]], dtype=torch.float64), torch.tensor(free)
+    matrix = torch.eye(3, dtype=torch.float64) + 0.5
+
+    def evaluate(x, _items):
+        return _plain((x - target) @ matrix.T, matrix[None])
+
+    found = minimise(evaluate, _add, torch.zeros(1, 3, dtype=torch.float64), PRECISE, free=free).x
+    assert (found[0, ~free] == 0).all()
+    expected = torch.linalg.lstsq(matrix[:, free], matrix @ target[0]).solution
+    torch.testing.assert_close(found[0, free], expected)
