@@ -22,6 +22,12 @@ def aligned(
     return scale[:, None, None] * points @ turn.transpose(1, 2) + shift[:, None]
 
 
+def rigidly_aligned(points: Float[Tensor, "B N 3"], truth: Float[Tensor, "B N 3"]) -> Float[Tensor, "B N 3"]:
+    """Points after the rotation and translation that bring them nearest to the truth; sizes stay."""
+    turn, shift = roma.rigid_points_registration(points, truth)
+    return points @ turn.transpose(1, 2) + shift[:, None]
+
+
 def mean_distance_mm(points: Float[Tensor, "B N 3"], truth: Float[Tensor, "B N 3"]) -> Float[Tensor, " B"]:
     """Mean distance of corresponding points, mm."""
     return 1000 * (points - truth).norm(dim=-1).mean(dim=1)

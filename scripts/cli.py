@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "report": ("report", "ReportCommand", "one self-contained HTML page of a run's results"),
     "render": ("render", "RenderCommand", "overlays, side views and turntables of results"),
     "convert": ("convert", "ConvertCommand", "results to other formats: pkl, json, meshes"),
+    "compare": ("compare", "CompareCommand", "how far the bodies of several runs or cameras differ"),
     "info": ("info", "InfoCommand", "what this installation has and can do"),
     "benchmark": ("benchmark", "BenchmarkCommand", "accuracy and speed on synthetic people with known truth"),
     "prior prepare": ("prior_prepare", "PriorPrepare", "motion capture to training data"),

@@ -1,0 +1,117 @@
+"""`bodyfit compare`: how far the bodies that several runs found of the same people differ."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from statistics import mean, median
+
+import torch
+import tyro
+
+from bodyfit.data.errors import BodyfitError
+from bodyfit.data.result import FitResult
+from bodyfit.fitting.accuracy import aligned, mean_distance_mm, rigidly_aligned
+from bodyfit.scripts.result_bodies import ResultBodies, results_in
+
+
+@dataclass(frozen=True)
+class CompareCommand:
+    """Compare the results of two or more runs: of the same photos, or of cameras that saw the same moments.
+
+    Results belong together when their photos have the same name or, where no names match, end in the same number
+    (cam1.0042 and cam2.0042); people of several in a photo by their number. Distances are means over all vertices, in
+    mm: `rigid` after removing rotation and translation, `scaled` after removing size, too.
+    """
+
+    outs: tyro.conf.Positional[tuple[Path, ...]]
+    """Output folders of `bodyfit fit`, two or more."""
+    body: Path | None = None
+    """Body model that the results were fitted with. Default: the open body."""
+    json: bool = False
+    """Print one JSON document on stdout, and nothing else."""
+
+    def run(self) -> int:
+        """Compare every two runs and print how far they differ."""
+        if len(self.outs) < 2:
+            raise BodyfitError("name at least two output folders: bodyfit compare OUT1 OUT2")
+        bodies = ResultBodies(self.body)
+        runs = [_by_name(out) for out in self.outs]
+        pairs = [self._pair(a, b, runs, bodies) for a, b in combinations(range(len(runs)), 2)]
+        distances = [(d["rigid"], d["scaled"]) for pair in pairs for d in pair["people"]]
+        rigid, scaled = zip(*distances, strict=True)
+        document = {
+            "people_compared": len(distances),
+            "rigid_mm": mean(rigid),
+            "rigid_mm_median": median(rigid),
+            "scaled_mm": mean(scaled),
+            "pairs": pairs,
+        }
+        print(json.dumps(document) if self.json else _as_text(document))
+        return 0
+
+    def _pair(self, a: int, b: int, runs: list[dict[str, Path]], bodies: ResultBodies) -> dict:
+        first, second = _matching(runs[a], runs[b])
+        people = []
+        for name in sorted(first.keys() & second.keys()):
+            results = [FitResult.load(run[name]) for run in (first, second)]
+            if any(result.status == "failed" for result in results):
+                continue
+            meshes = [
+                torch.from_numpy(bodies.vertices(result, run[name]))[None]
+                for result, run in zip(results, (first, second), strict=True)
+            ]
+            if meshes[0].shape != meshes[1].shape:
+                raise BodyfitError(f"{first[name]} and {second[name]}: bodies of different meshes cannot be compared.")
+            people.append(
+                {
+                    "name": name,
+                    "rigid": float(mean_distance_mm(rigidly_aligned(*meshes), meshes[1])),
+                    "scaled": float(mean_distance_mm(aligned(*meshes), meshes[1])),
+                }
+            )
+        if not people:
+            raise BodyfitError(
+                f"{self.outs[a]} and {self.outs[b]}: no fitted person in both. Expected photos of the same names, or "
+                "names that end in the same numbers."
+            )
+        return {"runs": [str(self.outs[a]), str(self.outs[b])], "people": people}
+
+
+def _by_name(out: Path) -> dict[str, Path]:
+    """photo/person -> result."""
+    return {str(file.relative_to(base).with_suffix("")): file for file, base in results_in(out)}
+
+
+def _matching(first: dict[str, Path], second: dict[str, Path]) -> tuple[dict[str, Path], dict[str, Path]]:
+    """Both by name where any names match, else by the numbers that the photos' names end in."""
+    if first.keys() & second.keys():
+        return first, second
+    return _by_number(first), _by_number(second)
+
+
+def _by_number(run: dict[str, Path]) -> dict[str, Path]:
+    found = {}
+    for name, file in run.items():
+        photo, _, person = name.rpartition("/")
+        if number := re.search(r"(\d+)(_keypoints)?$", photo):
+            found[f"{int(number[1])}/{person}"] = file
+    return found
+
+
+def _as_text(document: dict) -> str:
+    lines = []
+    for pair in document["pairs"]:
+        rigid = mean(person["rigid"] for person in pair["people"])
+        lines.append(f"{len(pair['people']):6} people  {rigid:8.1f} mm  {pair['runs'][0]}  {pair['runs'][1]}")
+    lines += [
+        "",
+        f"vertices differ by {document['rigid_mm']:.1f} mm in the mean over {document['people_compared']} pairs,",
+    ]
+    lines.append(
+        f"{document['rigid_mm_median']:.1f} mm in the median; sizes removed, too: {document['scaled_mm']:.1f} mm"
+    )
+    return "\n".join(lines)

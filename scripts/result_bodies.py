@@ -1,0 +1,61 @@
+"""Results of runs, and the bodies that they were fitted with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from bodyfit.data.body_model import BodyModel, load_body_model, pose_body
+from bodyfit.data.errors import BodyfitError
+from bodyfit.data.result import FitResult
+
+
+def results_in(path: Path) -> list[tuple[Path, Path]]:
+    """(file, folder it is named relative to) of each result of an output folder, or of a single result.
+
+    Raises:
+        BodyfitError: where there is none.
+    """
+    if path.is_file():
+        return [(path, path.parent)]
+    results = path / "results"
+    found = sorted(results.rglob("*.npz")) if results.is_dir() else []
+    if not found:
+        raise BodyfitError(f"{path}: no results in it. Expected the output folder of `bodyfit fit`.")
+    return [(file, results) for file in found]
+
+
+class ResultBodies:
+    """Poses results on their bodies, each body read once.
+
+    Args:
+        path: body model file or folder; None: the open bodies.
+    """
+
+    def __init__(self, path: Path | None):
+        self.path, self.read = path, {}
+
+    def of(self, result: FitResult, file: Path) -> BodyModel:
+        """The body of a result.
+
+        Raises:
+            BodyfitError: when the body at hand is another one.
+        """
+        gender = result.body_gender
+        if gender not in self.read:
+            self.read[gender] = load_body_model(self.path, gender=gender)
+        body = self.read[gender]
+        if body.name != result.body_model:
+            raise BodyfitError(
+                f"{file}: fitted with the body '{result.body_model}', but the body at hand is '{body.name}'. "
+                "Shape numbers mean nothing to another body: name the right one with --body."
+            )
+        return body
+
+    def vertices(self, result: FitResult, file: Path) -> Float[np.ndarray, "V 3"]:
+        """Of a result, in its camera's frame, m."""
+        parameters = {name: torch.from_numpy(value) for name, value in result.parameters().items()}
+        return pose_body(self.of(result, file), **parameters).vertices[0].numpy()
