@@ -119,9 +119,9 @@ def normalise(
 class StartNetworkConfig:
     """What must be known to build the network before its weights are read."""
 
-    width: int = 640
+    width: int = 1024
     """Units a layer."""
-    blocks: int = 2
+    blocks: int = 3
     """Residual blocks of two layers."""
     heads: int = 4
     """Readings proposed."""
