@@ -78,7 +78,8 @@ class Bench:
         rows = [i for i, name in enumerate(LANDMARK_NAMES) if name in self.fitter.everything.names]
         landmarks[:, rows] = points
         errors = body_errors(landmarks, fitted, people.landmarks, people.pose(body))
-        pixels = project(landmarks, people.focal_px, people.center_px)
+        focal = people.focal_px * x[:, layout["log_focal"]].squeeze(1).exp()
+        pixels = project(landmarks, focal, people.center_px)
         shares = image_error_share(pixels, people.keypoints_px, people.confidence, people.size_px)
         return errors | {
             "image_error_percent": 100 * shares,

@@ -6,14 +6,15 @@ import json
 import logging
 import os
 import platform
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import torch
 
 from bodyfit.data.body_model import load_body_model
 from bodyfit.fitting.measure import Bench, cost_of_cropping, usable
-from bodyfit.fitting.pipeline import Fitter, pick_device
+from bodyfit.fitting.pipeline import FitConfig, Fitter, pick_device
 from bodyfit.fitting.synthetic import PeopleMaker, SyntheticOptions, SyntheticPeople, mocap_poses, prior_poses
 from bodyfit.prior import load_prior
 
@@ -41,6 +42,10 @@ class BenchmarkCommand:
     """Body model file or folder. Default: the open body that comes along."""
     prior: Path | None = None
     """Pose prior. Default: the one shipped."""
+    focal: Literal["known", "diagonal"] = "known"
+    """Whether fits are told the true focal length, or guess the image diagonal as they do without EXIF."""
+    refine_focal: bool = False
+    """Fits also refine the focal length."""
     crop: str = "edge"
     """How the cropped people are cut: edge, hips or knees."""
     cropped: float = 0.1
@@ -51,7 +56,7 @@ class BenchmarkCommand:
     """People whose best known cost is looked for."""
     crops: int = 64
     """People who are cut at the hips, and at the knees, to compare their joints in view with those of the same people
-    whole. 0: none."""
+    whole; their focal length is known. 0: none."""
     reference: int = 2
     """People that the plain reference fits, minutes each. 0: none."""
     smplify_x: int = 32
@@ -101,9 +106,11 @@ class BenchmarkCommand:
 
     def _bench(self) -> Bench:
         body, prior = load_body_model(self.body), load_prior(self.prior)
-        fitter = Fitter(body, prior, device=pick_device(self.device))
+        fitter = Fitter(body, prior, FitConfig(refine_focal=self.refine_focal), device=pick_device(self.device))
         options = SyntheticOptions(crop=self.crop, cropped=self.cropped)
         people = self._people(fitter, self.people, options)
+        if self.focal == "diagonal":
+            people = replace(people, focal_px=people.image_size.norm(dim=1))
         return Bench(fitter, people.select(usable(people)))
 
     def _people(self, fitter: Fitter, count: int, options: SyntheticOptions) -> SyntheticPeople:

@@ -77,3 +77,16 @@ def test_fits_are_near_the_truth(document):
 
 def test_json_can_be_written(document):
     assert json.loads(json.dumps(document))["settings"]["seed"] == 0
+
+
+def test_an_unknown_focal_length_is_the_image_diagonal_and_may_be_refined():
+    known, guessed = (
+        BenchmarkCommand(people=3, focal=focal, refine_focal=True, device="cpu") for focal in ("known", "diagonal")
+    )
+    benches = [command._bench() for command in (known, guessed)]
+    people = benches[1].people
+    torch.testing.assert_close(people.focal_px, people.image_size.norm(dim=1))
+    assert not torch.allclose(benches[0].people.focal_px, people.focal_px)
+    assert torch.equal(benches[0].people.keypoints_px, people.keypoints_px)
+    x = benches[1].solve(people).x
+    assert (x[:, benches[1].fitter.chart.layout["log_focal"]] != 0).all()
