@@ -219,6 +219,8 @@ def _minimise_chunk(evaluate, cost, retract, start, items, options, free, trace)
     best = Solution(x, cost(x, items), torch.full_like(items, MAX_ITERATIONS), torch.zeros_like(items))
     best.status[~torch.isfinite(best.cost)] = FAILED
     active = torch.isfinite(best.cost).nonzero()[:, 0]
+    if len(active) == 0:
+        return best
     lin = evaluate(x[active], items[active])
     size = lin.diagonal.shape[1]
     index = _slice_or_index(free, size)

@@ -105,9 +105,9 @@ def solve_in_stages(
     x = starts.flatten(0, 1)
     given = (~x[:, 0].isnan()).nonzero()[:, 0]
     first = stage(make_coarse, x[given], several.select(given), stages.wide_iterations, body, **wide)
-    wide_cost = torch.full_like(x[:, 0], torch.inf).index_copy(0, given, first.cost).view(people, tries)
-    close = wide_cost[given // tries, given % tries] <= stages.keep_within * wide_cost.amin(dim=1)[given // tries]
-    rows = close.nonzero()[:, 0]
+    owner = given // tries
+    least = torch.full_like(x[:people, 0], torch.inf).scatter_reduce(0, owner, first.cost, "amin")
+    rows = (first.cost <= stages.keep_within * least[owner]).nonzero()[:, 0]
     kept = given[rows]
     soft = {"softness": stages.soft_softness}
     second = stage(make_problem, first.x[rows], several.select(kept), stages.soft_iterations, free, **soft)

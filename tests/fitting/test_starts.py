@@ -7,6 +7,7 @@ import torch
 
 from bodyfit.data.landmarks import LANDMARK_NAMES
 from bodyfit.fitting.initialise import StartConfig
+from bodyfit.fitting.levenberg_marquardt import FAILED
 from bodyfit.fitting.observations import observe
 from bodyfit.fitting.pipeline import COARSE_NAMES, FitConfig, Fitter
 from bodyfit.fitting.problem import BodyProblem
@@ -72,3 +73,10 @@ def test_starts_that_are_not_there_change_nothing(fitter, scene):
     padded, other = fitter.finish(seen, model, torch.cat([starts, torch.full_like(starts, torch.nan)], dim=1))
     torch.testing.assert_close(padded.cost, alone.cost)
     assert other.cost.isnan().all()
+
+
+def test_a_batch_of_nothing_but_nonsense_fails_and_raises_nothing(fitter, scene):
+    seen, model = scene
+    nowhere = torch.full((6, 1, fitter.chart.layout.size), torch.nan)
+    solution, other = fitter.finish(fitter.expecting(seen, model), model, nowhere)
+    assert (solution.status == FAILED).all() and other.cost.isnan().all()
