@@ -130,9 +130,10 @@ class Fitter:
     def _make_views(self, model: LandmarkModel) -> tuple[_View, _View]:
         """All of the model's landmarks, and the body's alone."""
         names = [name for name in model.names if name in COARSE_NAMES]
-        body = LandmarkModel(self.body, names=tuple(names), dtype=self.dtype, device=self.device)
-        columns = torch.tensor([model.names.index(name) for name in names], dtype=torch.long, device=self.device)
-        return _View(model, Turning(self.chart, model), None), _View(body, Turning(self.chart, body), columns)
+        with torch.inference_mode(mode=False):  # what is kept may be used outside of it
+            body = LandmarkModel(self.body, names=tuple(names), dtype=self.dtype, device=self.device)
+            columns = torch.tensor([model.names.index(name) for name in names], dtype=torch.long, device=self.device)
+            return _View(model, Turning(self.chart, model), None), _View(body, Turning(self.chart, body), columns)
 
     def expecting(self, seen: Observations, model: LandmarkModel) -> Observations:
         """The same people with the poses that the start network expects of them; without a network, just the same."""
@@ -182,7 +183,7 @@ class Fitter:
         larger than there is memory for."""
         rows, free = torch.arange(people, device=self.device), free_bytes(self.device)
         if self.device.type != "cpu":
-            with torch.no_grad():
+            with torch.inference_mode():
                 return [work(group) for group in rows.split(people_at_once(free, 1, PEOPLE_ON_GPU))]
         threads = torch.get_num_threads()
         share = max(-(-people // threads), FEWEST_ON_CPU)

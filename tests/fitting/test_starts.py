@@ -80,3 +80,15 @@ def test_a_batch_of_nothing_but_nonsense_fails_and_raises_nothing(fitter, scene)
     nowhere = torch.full((6, 1, fitter.chart.layout.size), torch.nan)
     solution, other = fitter.finish(fitter.expecting(seen, model), model, nowhere)
     assert (solution.status == FAILED).all() and other.cost.isnan().all()
+
+
+def test_what_comes_out_can_be_differentiated_through(fitter, scene):
+    """Fits run in PyTorch's inference mode; what they return does not stay in it."""
+    seen, model = scene
+    starts = fitter.best_starts(seen, model)
+    solution, other = fitter.solve(seen, model)
+    for tensor in (starts, solution.x, solution.cost, other.x):
+        factor = torch.ones((), requires_grad=True)
+        (factor * tensor.nan_to_num()).square().sum().backward()
+        assert factor.grad > 0
+    assert not any(view.model._bone.is_inference() for view in fitter._views(model))
