@@ -90,3 +90,9 @@ def test_an_unknown_focal_length_is_the_image_diagonal_and_may_be_refined():
     assert torch.equal(benches[0].people.keypoints_px, people.keypoints_px)
     x = benches[1].solve(people).x
     assert (x[:, benches[1].fitter.chart.layout["log_focal"]] != 0).all()
+
+
+def test_a_gpu_gets_a_batch_of_its_own_size_unless_told_otherwise():
+    assert BenchmarkCommand()._batches(torch.device("cpu")) == (1, 8, 64, 512)
+    assert BenchmarkCommand()._batches(torch.device("cuda")) == (1, 8, 64, 512, 4096)
+    assert BenchmarkCommand(batch=(2,))._batches(torch.device("cuda")) == (2,)
