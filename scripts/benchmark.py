@@ -83,9 +83,7 @@ class BenchmarkCommand:
         bench = self._bench()
         people = bench.people
         rows = []
-        for batch in self._batches(
-            bench.fitter.device
-        ):  # first, so that their memory is what counts
+        for batch in self._batches(bench.fitter.device):  # first, so that their memory is what counts
             log.info("speed, batch %d", batch)
             rows.append(bench.timed(batch))
         log.info("%d people, accuracy", len(people))
