@@ -172,6 +172,7 @@ class LandmarkModel:
         vertices = np.concatenate([*skin, np.zeros(0, dtype=int)])
         moving = np.flatnonzero(np.any(body.posedirs[vertices] != 0, axis=(0, 1)))
         self.live_joints = np.unique(moving // 9 + 1)
+        self._live_joints = self._tensor(self.live_joints)
         self._live = (9 * (self.live_joints[:, None] - 1) + np.arange(9)).ravel()
         self._live_features, self.has_correctives = self._tensor(self._live), len(self._live) > 0
 
