@@ -25,25 +25,6 @@ def projection_jacobian(points: Float[Tensor, "B K 3"], focal_px: Float[Tensor, 
     return torch.stack(rows, dim=-1).unflatten(-1, (2, 3))
 
 
-def turning_of_pixels(levers: Float[Tensor, "N B 3"], slopes: Float[Tensor, "B N 6"]) -> Float[Tensor, "B N 2 3"]:
-    """Derivative of pixels in small rotations omega about joints: lever x slope, both rows of `projection_jacobian`.
-
-    With rows (a, 0, b) and (0, a, c): (y b, z a - x b, -y a) and (y c - z a, -x c, x a). Written out, it takes a fifth
-    of the time of a general cross product.
-    """
-    x, y, z = levers.permute(2, 1, 0).contiguous()  # (B, N) each
-    a, b, c = slopes[..., 0], slopes[..., 2], slopes[..., 5]
-    turning = slopes.new_empty(*slopes.shape[:2], 2, 3)
-    za = z * a
-    torch.mul(y, b, out=turning[..., 0, 0])
-    torch.sub(za, x * b, out=turning[..., 0, 1])
-    torch.mul(y, -a, out=turning[..., 0, 2])
-    torch.sub(y * c, za, out=turning[..., 1, 0])
-    torch.mul(x, -c, out=turning[..., 1, 1])
-    torch.mul(x, a, out=turning[..., 1, 2])
-    return turning
-
-
 def solve_translation(
     points: Float[Tensor, "B K 3"],
     targets_px: Float[Tensor, "B K 2"],

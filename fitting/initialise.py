@@ -83,7 +83,13 @@ class Starter:
     def hypotheses(
         self, people: int, like: Float[Tensor, " 1"], proposed: StartProposals | None
     ) -> Float[Tensor, "B H D"]:
-        """Unknowns of all hypotheses but their translation."""
+        """Unknowns of all hypotheses but their translation.
+
+        Args:
+            people: how many.
+            like: a tensor of the dtype and device wanted.
+            proposed: what the start network makes of them, where there is one.
+        """
         layout, parts = self.chart.layout, []
         orientations = [upright_orientations(self.config.yaws, like)] if self.config.yaws else []
         if self.config.tilted:

@@ -228,7 +228,7 @@ def _minimise_chunk(evaluate, cost, retract, start, items, options, free, trace)
     model.cost = best.cost[active]
     damping = torch.full_like(model.cost, options.damping)
     quiet = torch.zeros_like(active)
-    for left in range(options.max_iterations - 1, -1, -1):
+    for steps_left in range(options.max_iterations - 1, -1, -1):
         if len(active) == 0:
             break
         reduced, promised, good = _solve(model, damping)
@@ -264,7 +264,7 @@ def _minimise_chunk(evaluate, cost, retract, start, items, options, free, trace)
             active, damping, quiet, accepted = active[rest], damping[rest], quiet[rest], accepted[rest]
             model.select(rest)
         moved = accepted.nonzero()[:, 0]
-        if len(moved) and left:
+        if len(moved) and steps_left:
             here = active[moved]
             model.put(moved, _quadratic(evaluate(best.x[here], items[here]), index, options.curvature_floor))
     return best

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from bodyfit.data.landmarks import BODY, LANDMARK_NAMES, LEFT_HAND, RIGHT_HAND
 from bodyfit.fitting import residuals as terms
-from bodyfit.fitting.camera import NEAREST_M, project, projection_jacobian, solve_translation, turning_of_pixels
+from bodyfit.fitting.camera import NEAREST_M, project, projection_jacobian, solve_translation
 from bodyfit.fitting.chain_rule import Turning
 from bodyfit.fitting.landmark_model import LandmarkModel, LandmarkState
 from bodyfit.fitting.levenberg_marquardt import Linearization, total_cost
@@ -238,8 +238,9 @@ class BodyProblem:
         jacobian[..., shape] = torch.addcmul(across, slope[..., 2:], moved[:, :, 2:])
         by_focal = (points_px - seen.center_px[:, None]) / unit[:, None, None] * visible[..., None]
         jacobian[..., layout["log_focal"]] = by_focal[..., None]
-        of_lever = slope.flatten(2).index_select(1, self.turning.landmark_of_lever)
-        self.turning.write(jacobian, turning_of_pixels(state.levers, of_lever), state, tangent, slopes)
+        levers = state.levers.transpose(0, 1)[:, :, None]
+        turning = torch.linalg.cross(levers, slope.index_select(1, self.turning.landmark_of_lever))
+        self.turning.write(jacobian, turning, state, tangent, slopes)
         if state.correctives is not None:
             self.turning.add_correctives(jacobian, state.correctives, tangent, slopes, slope)
 

@@ -3,7 +3,7 @@
 Two things make the cost hard to follow from afar: the robust loss, which gives up on limbs that start far off, and the
 kinks of the prior's decoder, which is linear in pieces. Each stage narrows the one and sharpens the other, and only a
 person's best start goes on to the last ones. Far from the minimum fingers and faces do not matter, so the first stage
-looks at the body's landmarks alone, which costs half.
+looks at the body's landmarks alone, where a step costs half.
 """
 
 from __future__ import annotations

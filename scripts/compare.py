@@ -107,11 +107,6 @@ def _as_text(document: dict) -> str:
     for pair in document["pairs"]:
         rigid = mean(person["rigid"] for person in pair["people"])
         lines.append(f"{len(pair['people']):6} people  {rigid:8.1f} mm  {pair['runs'][0]}  {pair['runs'][1]}")
-    lines += [
-        "",
-        f"vertices differ by {document['rigid_mm']:.1f} mm in the mean over {document['people_compared']} pairs,",
-    ]
-    lines.append(
-        f"{document['rigid_mm_median']:.1f} mm in the median; sizes removed, too: {document['scaled_mm']:.1f} mm"
-    )
+    means = f"{document['rigid_mm']:.1f} mm in the mean, {document['rigid_mm_median']:.1f} in the median"
+    lines += ["", f"vertices differ by {means}; sizes removed, too, by {document['scaled_mm']:.1f}"]
     return "\n".join(lines)

@@ -28,7 +28,7 @@ class PriorTrainStart:
 
     Writes start.safetensors and start.json (configuration and figures) into the output folder. Put the folder's
     start.safetensors beside a prior's weights and fits with that prior begin from it. A quarter of an hour on a CPU;
-    what ships was trained for eight times as long (its card has the commands).
+    what ships was trained six times as many steps (its card has the command).
     """
 
     data: Path

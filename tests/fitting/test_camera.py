@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from bodyfit.fitting.camera import project, projection_jacobian, solve_translation, turning_of_pixels
+from bodyfit.fitting.camera import project, projection_jacobian, solve_translation
 
 
 def _people(dtype=torch.float64, batch=6, count=25, seed=0):
@@ -72,12 +72,3 @@ def test_hopeless_input_gives_a_finite_translation_before_the_camera(case):
     found = solve_translation(points, pixels, weights, focal, center)
     assert torch.isfinite(found).all()
     assert (found[:, 2] > 0.1).all()
-
-
-def test_turning_joints_moves_pixels_as_the_cross_product_of_lever_and_slope_says():
-    generator = torch.Generator().manual_seed(0)
-    points = torch.randn(3, 7, 3, generator=generator, dtype=torch.float64) + torch.tensor([0, 0, 6.0])
-    levers = torch.randn(7, 3, 3, generator=generator, dtype=torch.float64)
-    slopes = projection_jacobian(points, torch.full((3,), 500.0, dtype=torch.float64))
-    expected = torch.linalg.cross(levers.transpose(0, 1)[:, :, None].expand(-1, -1, 2, -1), slopes)
-    torch.testing.assert_close(turning_of_pixels(levers, slopes.flatten(2)), expected)

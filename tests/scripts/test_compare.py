@@ -5,26 +5,16 @@ import json
 import numpy as np
 import pytest
 
-from bodyfit.data.body_model import load_body_model
 from bodyfit.data.errors import BodyfitError
-from bodyfit.data.result import FitResult
 from bodyfit.scripts.compare import CompareCommand
 
-SIZES = {
-    "global_orient": 3, "body_pose": 63, "left_hand_pose": 45, "right_hand_pose": 45, "jaw_pose": 3, "leye_pose": 3,
-    "reye_pose": 3, "betas": 10, "expression": 10, "transl": 3, "latent": 32, "center_px": 2,
-    "keypoint_confidence": 144,
-}  # fmt: skip
 
+@pytest.fixture
+def save(make_result):
+    def save(folder, name, **changed):
+        make_result(**changed).save(folder / "results" / name / "000.npz")
 
-def save(folder, name, status="converged", **changed):
-    points = {"landmarks": (144, 3), "landmarks_px": (144, 2), "keypoints_px": (144, 2)}
-    arrays = {key: np.zeros(size) for key, size in (SIZES | points).items()} | changed
-    result = FitResult(
-        **arrays, focal_px=1000.0, focal_source="--focal", image_size=(640, 480), status=status,
-        body_model=load_body_model().name, body_gender="neutral", prior="open-2",
-    )  # fmt: skip
-    result.save(folder / "results" / name / "000.npz")
+    return save
 
 
 def compared(capsys, *folders):
@@ -32,7 +22,7 @@ def compared(capsys, *folders):
     return json.loads(capsys.readouterr().out)
 
 
-def test_turned_and_moved_bodies_are_the_same_and_bent_ones_are_not(tmp_path, capsys):
+def test_turned_and_moved_bodies_are_the_same_and_bent_ones_are_not(save, tmp_path, capsys):
     bent = np.zeros(63)
     bent[3 * 17 + 1] = -1.5  # an elbow
     for camera, orient, pose in (("a", [0, 0, 0], bent), ("b", [3.0, 0.1, 0.2], bent), ("c", [0, 1, 0], 0 * bent)):
@@ -44,7 +34,7 @@ def test_turned_and_moved_bodies_are_the_same_and_bent_ones_are_not(tmp_path, ca
     assert document["people_compared"] == 3 and document["rigid_mm"] == pytest.approx(np.mean(rigid))
 
 
-def test_names_go_before_numbers_and_failed_people_do_not_count(tmp_path, capsys):
+def test_names_go_before_numbers_and_failed_people_do_not_count(save, tmp_path, capsys):
     for run in ("first", "second"):
         save(tmp_path / run, "photo_1")
         save(tmp_path / run, "photo_2", status="failed" if run == "first" else "converged")
@@ -52,7 +42,7 @@ def test_names_go_before_numbers_and_failed_people_do_not_count(tmp_path, capsys
     assert [person["name"] for person in people] == ["photo_1/000"]
 
 
-def test_size_counts_unless_removed(tmp_path, capsys):
+def test_size_counts_unless_removed(save, tmp_path, capsys):
     tall = np.zeros(10)
     tall[0] = 2.0
     save(tmp_path / "a", "x1")
@@ -61,7 +51,7 @@ def test_size_counts_unless_removed(tmp_path, capsys):
     assert document["rigid_mm"] > 3 * document["scaled_mm"] > 0
 
 
-def test_runs_without_common_people_are_refused_by_name(tmp_path):
+def test_runs_without_common_people_are_refused_by_name(save, tmp_path):
     save(tmp_path / "a", "x1")
     save(tmp_path / "b", "y2")
     with pytest.raises(BodyfitError, match="no fitted person in both"):
