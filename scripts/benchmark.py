@@ -12,11 +12,11 @@ from typing import Literal
 
 import torch
 
-from bodyfit.data.body_model import load_body_model
-from bodyfit.fitting.measure import Bench, cost_of_cropping, usable
-from bodyfit.fitting.pipeline import FitConfig, Fitter, pick_device
-from bodyfit.fitting.synthetic import PeopleMaker, SyntheticOptions, SyntheticPeople, mocap_poses, prior_poses
-from bodyfit.prior import load_prior
+from bodyfit.data.body.body_model import load_body_model
+from bodyfit.fitting.benchmark.measure import Bench, cost_of_cropping, usable
+from bodyfit.fitting.solve.fitter import FitConfig, Fitter, pick_device
+from bodyfit.fitting.start.synthetic import PeopleMaker, SyntheticOptions, SyntheticPeople, mocap_poses, prior_poses
+from bodyfit.prior.model.checkpoint import load_prior
 
 log = logging.getLogger(__name__)
 

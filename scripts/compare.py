@@ -13,8 +13,8 @@ import torch
 import tyro
 
 from bodyfit.data.errors import BodyfitError
-from bodyfit.data.result import FitResult
-from bodyfit.fitting.accuracy import aligned, mean_distance_mm, rigidly_aligned
+from bodyfit.data.results.result import FitResult
+from bodyfit.fitting.benchmark.accuracy import aligned, mean_distance_mm, rigidly_aligned
 from bodyfit.scripts.result_bodies import ResultBodies, results_in
 
 

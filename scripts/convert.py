@@ -11,9 +11,9 @@ import tyro
 from tqdm import tqdm
 
 from bodyfit.data.errors import BodyfitError
-from bodyfit.data.meshes import save_mesh
-from bodyfit.data.result import FitResult
-from bodyfit.data.rigged import save_rigged_glb
+from bodyfit.data.results.meshes import save_mesh
+from bodyfit.data.results.result import FitResult
+from bodyfit.data.results.rigged import save_rigged_glb
 from bodyfit.scripts.result_bodies import ResultBodies, results_in
 
 log = logging.getLogger(__name__)

@@ -10,15 +10,15 @@ from typing import Annotated, Literal
 
 import tyro
 
-from bodyfit.data.body_model import load_body_model
+from bodyfit.data.body.body_model import load_body_model
 from bodyfit.data.errors import BodyfitError
-from bodyfit.data.inputs import find_inputs
-from bodyfit.data.photo import parse_focal, read_camera
-from bodyfit.fitting.batch import FolderRun, OutputOptions, gather_inputs
-from bodyfit.fitting.config_files import read_config
-from bodyfit.fitting.frames import CameraOptions
-from bodyfit.fitting.pipeline import FitConfig, Fitter, pick_device
-from bodyfit.prior import load_prior
+from bodyfit.data.keypoints.inputs import find_inputs
+from bodyfit.data.photo.camera import parse_focal, read_camera
+from bodyfit.fitting.run.config_files import read_config
+from bodyfit.fitting.run.folder_run import FolderRun, OutputOptions, gather_inputs
+from bodyfit.fitting.solve.fitter import FitConfig, Fitter, pick_device
+from bodyfit.fitting.solve.frames import CameraOptions
+from bodyfit.prior.model.checkpoint import load_prior
 
 log = logging.getLogger(__name__)
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import torch
 
-from bodyfit.data.body_model import load_body_model
-from bodyfit.data.keypoint_formats import BODY_FORMATS
-from bodyfit.fitting.render import backend_name
-from bodyfit.fitting.start_network import load_start_network
-from bodyfit.prior import load_prior
+from bodyfit.data.body.body_model import load_body_model
+from bodyfit.data.keypoints.formats import BODY_FORMATS
+from bodyfit.fitting.draw.render import backend_name
+from bodyfit.fitting.start.network import load_start_network
+from bodyfit.prior.model.checkpoint import load_prior
 
 EXTRAS = {"train": "lightning", "view": "viser", "assets": "anny", "test": "pytest"}
 

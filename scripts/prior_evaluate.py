@@ -10,10 +10,10 @@ import torch
 import tyro
 from PIL import Image
 
-from bodyfit.data.body_model import load_body_model
+from bodyfit.data.body.body_model import load_body_model
 from bodyfit.data.files import write_atomically
-from bodyfit.prior.checkpoint import load_prior
-from bodyfit.prior.evaluate import EvaluateConfig, as_markdown, evaluate, worst_reconstructions
+from bodyfit.prior.judging.evaluate import EvaluateConfig, as_markdown, evaluate, worst_reconstructions
+from bodyfit.prior.model.checkpoint import load_prior
 from bodyfit.scripts.prior_sheets import draw_sheet
 
 log = logging.getLogger(__name__)

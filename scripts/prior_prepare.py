@@ -9,7 +9,7 @@ from typing import Annotated
 import tyro
 from tqdm import tqdm
 
-from bodyfit.prior.prepare import PrepareConfig, prepare_motion
+from bodyfit.prior.training.prepare import PrepareConfig, prepare_motion
 
 
 @dataclass(frozen=True)

@@ -13,14 +13,14 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from bodyfit.data.body_model import load_body_model
+from bodyfit.data.body.body_model import load_body_model
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.files import ArrayFile, write_atomically
-from bodyfit.prior.checkpoint import load_prior
-from bodyfit.prior.latent_fit import complete
-from bodyfit.prior.parts import COMPLETION_PARTS
-from bodyfit.prior.rotations import axis_angle_from_matrices, matrices_from_axis_angle
-from bodyfit.prior.vposer import VPoser
+from bodyfit.prior.model.checkpoint import load_prior
+from bodyfit.prior.model.latent_fit import complete
+from bodyfit.prior.model.parts import COMPLETION_PARTS
+from bodyfit.prior.model.rotations import axis_angle_from_matrices, matrices_from_axis_angle
+from bodyfit.prior.model.vposer import VPoser
 from bodyfit.scripts.prior_sheets import draw_sheet
 
 log = logging.getLogger(__name__)

@@ -9,10 +9,10 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
-from bodyfit.data.body_model import BodyModel, load_body_model
+from bodyfit.data.body.body_model import BodyModel, load_body_model
+from bodyfit.data.body.posing import pose_body
 from bodyfit.data.files import write_atomically
-from bodyfit.data.posing import pose_body
-from bodyfit.fitting.render import render_mesh_sheet
+from bodyfit.fitting.draw.render import render_mesh_sheet
 
 
 def pose_meshes(body: BodyModel, poses: Float[Tensor, "N 63"]) -> list[tuple[np.ndarray, np.ndarray]]:

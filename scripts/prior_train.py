@@ -17,8 +17,8 @@ from typing import Annotated, Literal
 import tyro
 
 from bodyfit.data.errors import BodyfitError
-from bodyfit.prior.recipes import RECIPES, TrainConfig
-from bodyfit.prior.train import train_prior
+from bodyfit.prior.training.recipes import RECIPES, TrainConfig
+from bodyfit.prior.training.train import train_prior
 from bodyfit.scripts.prior_sheets import SheetPainter
 
 

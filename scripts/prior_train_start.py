@@ -12,12 +12,12 @@ from typing import Literal
 
 import torch
 
-from bodyfit.data.body_model import load_body_model
+from bodyfit.data.body.body_model import load_body_model
 from bodyfit.data.files import write_atomically
-from bodyfit.fitting.start_network import FILE_NAME, StartNetworkConfig, load_start_network, save_start_network
-from bodyfit.fitting.synthetic import mocap_poses, prior_poses
-from bodyfit.fitting.train_start import StartTrainingConfig, evaluate_start, read_examples, train_start
-from bodyfit.prior import load_prior
+from bodyfit.fitting.start.network import FILE_NAME, StartNetworkConfig, load_start_network, save_start_network
+from bodyfit.fitting.start.synthetic import mocap_poses, prior_poses
+from bodyfit.fitting.start.training import StartTrainingConfig, evaluate_start, read_examples, train_start
+from bodyfit.prior.model.checkpoint import load_prior
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ import tyro
 from bodyfit.data.errors import BodyfitError
 
 if TYPE_CHECKING:
-    from bodyfit.fitting.gallery import GalleryPerson
+    from bodyfit.fitting.show.results_folder import PersonEntry
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class RenderCommand:
     keypoints: bool = False
     """Show the detected keypoints in overlays, each joined to the fitted body's own by a line."""
     runner_up: bool = False
-    """Draw the other reading of those who have one (the next best start that led elsewhere) in place of the best."""
+    """Draw the alternative of those who have one (the next best start that led elsewhere) in place of the best."""
     body: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """Body model that the results were fitted with, where it was not the open one; --runner-up poses it."""
     size_px: int = 512
@@ -58,13 +58,13 @@ class RenderCommand:
     """`egl` draws by OpenGL without a display, `software` without OpenGL; `auto` takes what works."""
 
     def run(self) -> int:
-        from bodyfit.fitting.gallery import open_gallery
+        from bodyfit.fitting.show.results_folder import open_results_folder
 
         if self.runner_up and (self.skeleton or self.keypoints):
             raise BodyfitError(
-                "--skeleton and --keypoints belong to the best reading; leave them out with --runner-up."
+                "--skeleton and --keypoints belong to the best hypothesis; leave them out with --runner-up."
             )
-        chosen = open_gallery(self.out, body=self.body).find(self.image, self.person)
+        chosen = open_results_folder(self.out, body=self.body).find(self.image, self.person)
         jobs = list(self._jobs(chosen))
         one_file = self.output.suffix != "" and not self.output.is_dir()
         if one_file and len(jobs) > 1:
@@ -87,7 +87,7 @@ class RenderCommand:
                 logger.info("wrote %s", path)
         return 1 if failures == len(jobs) else 0
 
-    def _jobs(self, chosen: "tuple[GalleryPerson, ...]") -> "Iterator[tuple[str, tuple[GalleryPerson, ...]]]":
+    def _jobs(self, chosen: "tuple[PersonEntry, ...]") -> "Iterator[tuple[str, tuple[PersonEntry, ...]]]":
         """A name and the people of each picture."""
         if self.style in ("views", "turntable"):
             for person in chosen:
@@ -96,9 +96,9 @@ class RenderCommand:
             for image in dict.fromkeys(person.image for person in chosen):
                 yield image, tuple(person for person in chosen if person.image == image)
 
-    def _draw(self, people: "tuple[GalleryPerson, ...]", path: Path) -> None:
-        from bodyfit.fitting import portraits
-        from bodyfit.fitting.animation import save_animation
+    def _draw(self, people: "tuple[PersonEntry, ...]", path: Path) -> None:
+        from bodyfit.fitting.draw.animation import save_animation
+        from bodyfit.fitting.show import portraits
 
         shared = {"skeleton": self.skeleton, "runner_up": self.runner_up, "backend": self.backend}
         if self.style == "turntable":

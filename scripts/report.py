@@ -30,21 +30,21 @@ class ReportCommand:
     meshes: bool = True
     """Whether bodies can be turned in the page (about 50 kB each)."""
     body: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """Body model that the results were fitted with, where it was not the open one: for statures and other readings."""
+    """Body model that the results were fitted with, where it was not the open one: for statures and alternatives."""
     open: bool = False
     """Open the page in the browser when it is written."""
 
     def run(self) -> int:
-        from bodyfit.fitting.gallery import open_gallery
-        from bodyfit.fitting.report import write_report
-        from bodyfit.fitting.training_report import CURVES, write_training_report
+        from bodyfit.fitting.show.report import write_report
+        from bodyfit.fitting.show.results_folder import open_results_folder
+        from bodyfit.fitting.show.training_report import CURVES, write_training_report
 
         path = self.output or self.out / "report.html"
         if (self.out / CURVES).is_file():
             write_training_report(self.out, path, title=self.title)
         else:
-            gallery = open_gallery(self.out, body=self.body)
-            write_report(gallery, path, title=self.title, max_people=self.max_people, meshes=self.meshes)
+            results = open_results_folder(self.out, body=self.body)
+            write_report(results, path, title=self.title, max_people=self.max_people, meshes=self.meshes)
         logger.info("wrote %s (%.1f MB)", path, path.stat().st_size / 1e6)
         if self.open:
             webbrowser.open(path.resolve().as_uri())

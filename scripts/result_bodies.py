@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from bodyfit.data.body_model import BodyModel, load_body_model, pose_body
+from bodyfit.data.body.body_model import BodyModel, load_body_model
+from bodyfit.data.body.posing import pose_body
 from bodyfit.data.errors import BodyfitError
-from bodyfit.data.result import FitResult
+from bodyfit.data.results.result import FitResult
 
 
 def results_in(path: Path) -> list[tuple[Path, Path]]:

@@ -52,17 +52,17 @@ class ViewCommand:
         return 0
 
     def _results_viewer(self):
-        from bodyfit.fitting.gallery import open_gallery
-        from bodyfit.fitting.viewer import ResultsViewer
+        from bodyfit.fitting.show.results_folder import open_results_folder
+        from bodyfit.fitting.show.viewer import ResultsViewer
 
-        return ResultsViewer(open_gallery(self.out, body=self.body), host=self.host, port=self.port)
+        return ResultsViewer(open_results_folder(self.out, body=self.body), host=self.host, port=self.port)
 
     def _prior_viewer(self):
         import torch
 
-        from bodyfit.data.body_model import load_body_model
-        from bodyfit.fitting.prior_viewer import PriorViewer
-        from bodyfit.prior import load_prior
+        from bodyfit.data.body.body_model import load_body_model
+        from bodyfit.fitting.show.prior_viewer import PriorViewer
+        from bodyfit.prior.model.checkpoint import load_prior
 
         torch.set_num_threads(1)  # one small body at a time: more threads only wait for one another
         prior = load_prior(self.weights)

@@ -1,6 +1,7 @@
 """The promises of the layout: arrows go one way, and the three files that say what is installed agree."""
 
 import ast
+import graphlib
 import re
 import tomllib
 from pathlib import Path
@@ -8,24 +9,93 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-LAYERS = ("data", "prior", "fitting", "scripts")
+ROOMS = {
+    "data": set(),  # errors, files, landmarks
+    "data.keypoints": {"data"},
+    "data.photo": {"data"},
+    "data.body": {"data"},
+    "data.motion": {"data", "data.body"},
+    "data.results": {"data", "data.body"},
+    "prior.model": {"data", "data.body"},
+    "prior.training": {"data", "data.motion", "prior.model"},
+    "prior.judging": {"data", "data.body", "prior.model", "prior.training"},
+    "fitting.energy": {"data", "data.body", "prior.model"},
+    "fitting.start": {"data", "data.body", "data.motion", "prior.model", "prior.training", "fitting.energy"},
+    "fitting.solve": {
+        *("data", "data.body", "data.keypoints", "data.photo", "data.results", "prior.model"),
+        *("fitting.energy", "fitting.start"),
+    },
+    "fitting.draw": {"data"},
+    "fitting.show": {
+        *("data", "data.body", "data.photo", "data.results", "prior.model"),
+        "fitting.draw",
+    },
+    "fitting.run": {
+        *("data", "data.body", "data.keypoints", "data.photo", "data.results"),
+        *("fitting.solve", "fitting.draw"),
+    },
+    "fitting.benchmark": {
+        *("data", "data.body", "prior.model"),
+        *("fitting.energy", "fitting.start", "fitting.solve"),
+    },
+    "scripts.open_body": {"data", "data.body", "fitting.draw"},
+}
+"""Each room and the rooms that its files may import from, besides their own. `scripts` may import from all."""
+
+SOURCES = [f for layer in ("data", "prior", "fitting", "scripts") for f in sorted((ROOT / layer).rglob("*.py"))]
 
 
-def imported_layers(file: Path) -> set[str]:
-    found = set()
+def name_of_module(file: Path) -> str:
+    return ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def room_of(module: str) -> str:
+    """The folder of a module: data.body of data.body.posing, data of data.errors."""
+    parts = module.split(".")
+    return ".".join(parts[:2]) if len(parts) > 2 or module in ROOMS else parts[0]
+
+
+def imports_of(file: Path) -> set[str]:
+    """Modules of ours that a file imports anywhere, in functions and for types alone, too."""
+    modules, found = {name_of_module(f) for f in SOURCES}, set()
     for node in ast.walk(ast.parse(file.read_text())):
-        names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-        names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-        found |= {name.split(".")[1] for name in names if name.startswith("bodyfit.")}
-    return found
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom):
+            names = [node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)]
+        found |= {n.removeprefix("bodyfit.") for n in names if n.startswith("bodyfit.")} & modules
+    return {n for n in found if not any(other.startswith(f"{n}.") for other in found)}
 
 
-@pytest.mark.parametrize("layer", LAYERS)
-def test_arrows_go_one_way(layer):
-    """data <- prior <- fitting <- scripts: nobody imports what stands above them."""
-    above = set(LAYERS[LAYERS.index(layer) + 1 :])
-    offenders = {f.name: imported_layers(f) & above for f in (ROOT / layer).glob("*.py")}
-    assert {name: layers for name, layers in offenders.items() if layers} == {}
+@pytest.mark.parametrize("file", SOURCES, ids=lambda f: str(f.relative_to(ROOT)))
+def test_arrows_go_one_way(file):
+    """A file imports from its own room and from those below it alone."""
+    room = room_of(name_of_module(file))
+    if room in ROOMS:
+        assert {room_of(name) for name in imports_of(file)} - {room} - ROOMS[room] == set()
+
+
+def test_every_folder_is_a_known_room():
+    folders = {room_of(name_of_module(f)) for f in SOURCES if f.name != "__init__.py"}
+    assert folders - {"scripts"} == set(ROOMS)
+
+
+def test_no_circles():
+    """No file imports, by whatever way, one that imports it."""
+    graph = {name_of_module(f): imports_of(f) for f in SOURCES}
+    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
+
+
+def test_every_room_but_the_builder_is_packaged():
+    packages = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"])
+    rooms = {name_of_module(f) for f in SOURCES if f.name == "__init__.py"}
+    assert packages == {"bodyfit", *(f"bodyfit.{room}" for room in rooms - {"scripts.open_body"})}
+
+
+def test_tests_mirror_the_rooms():
+    """Tests of a room's files stand in the folder of the same name."""
+    rooms = {Path(*room.split(".")) for room in [*ROOMS, "scripts"]}
+    found = {f.parent.relative_to(ROOT / "tests") for f in (ROOT / "tests").rglob("test_*.py")}
+    assert found - rooms - {Path(".")} - {Path("prior"), Path("examples")} == set()
 
 
 def project() -> dict:

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bodyfit.data.keypoints import find_inputs, read_keypoints
+from bodyfit.data.keypoints.detections import find_inputs, read_keypoints
 from bodyfit.data.landmarks import FACE, LEFT_HAND, RIGHT_HAND
-from bodyfit.data.photo import photo_size, read_photo
+from bodyfit.data.photo.photo import photo_size, read_photo
 
 SAMPLES = Path(str(resources.files("bodyfit.data") / "assets" / "samples"))
 INPUTS = {item.name: item for item in find_inputs(SAMPLES)}

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from bodyfit.data.body_model import BodyModel, load_body_model
+from bodyfit.data.body.body_model import BodyModel, load_body_model
 from bodyfit.data.landmarks import JOINT_NAMES
-from bodyfit.prior import VPoser, VPoserConfig
+from bodyfit.prior.model.vposer import VPoser, VPoserConfig
 
 
 def _with_face_on_the_head(arrays: dict, rng: np.random.Generator) -> dict:

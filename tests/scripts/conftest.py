@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from bodyfit.data.body_model import load_body_model
-from bodyfit.data.result import FitResult
+from bodyfit.data.body.body_model import load_body_model
+from bodyfit.data.results.result import FitResult
 
 _SHAPES = {
     "global_orient": 3, "body_pose": 63, "left_hand_pose": 45, "right_hand_pose": 45, "jaw_pose": 3, "leye_pose": 3,

@@ -6,7 +6,13 @@ import pytest
 import roma
 import torch
 
-from bodyfit.fitting.accuracy import aligned, image_error_share, in_view_error_mm, mean_distance_mm, turned_away
+from bodyfit.fitting.benchmark.accuracy import (
+    aligned,
+    image_error_share,
+    in_view_error_mm,
+    mean_distance_mm,
+    turned_away,
+)
 from bodyfit.scripts.benchmark import BenchmarkCommand
 
 
@@ -89,7 +95,7 @@ def test_an_unknown_focal_length_is_the_image_diagonal_and_may_be_refined():
     assert not torch.allclose(benches[0].people.focal_px, people.focal_px)
     assert torch.equal(benches[0].people.keypoints_px, people.keypoints_px)
     x = benches[1].solve(people).x
-    assert (x[:, benches[1].fitter.chart.layout["log_focal"]] != 0).all()
+    assert (x[:, benches[1].fitter.unknowns.layout["log_focal"]] != 0).all()
 
 
 def test_a_gpu_gets_a_batch_of_its_own_size_unless_told_otherwise():

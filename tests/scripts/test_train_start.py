@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from bodyfit.fitting.start_network import StartNetworkConfig, load_start_network
-from bodyfit.fitting.train_start import StartTrainingConfig
+from bodyfit.fitting.start.network import StartNetworkConfig, load_start_network
+from bodyfit.fitting.start.training import StartTrainingConfig
 from bodyfit.scripts.prior_train_start import PriorTrainStart
 
 TINY = {

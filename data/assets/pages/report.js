@@ -106,8 +106,8 @@ async function open(person) {
   const figures = { status: statusLabel(person), ...person.figures };
   $("figures").replaceChildren(...Object.entries(figures).flatMap(([label, value]) => [
     make("dt", { textContent: label }), make("dd", { className: "number" }, value)]));
-  $("readings").hidden = !person.readings;
-  if (person.readings) $("readings").lastElementChild.src = person.readings;
+  $("hypotheses").hidden = !person.hypotheses;
+  if (person.hypotheses) $("hypotheses").lastElementChild.src = person.hypotheses;
   $("notice").textContent = person.mesh ? "" : "no mesh in this report";
   $("save").disabled = !person.mesh;
   if (viewer) viewer.clear();

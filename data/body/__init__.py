@@ -1,0 +1,1 @@
+"""Body models of the SMPL family: files, arrays, and posed meshes."""

@@ -1,0 +1,267 @@
+"""Body models of the SMPL family as plain arrays, read from .npz or .pkl without running foreign code.
+
+One class holds SMPL, SMPL-H, SMPL-X and the open body that ships with bodyfit, which is an SMPL-X file in every respect
+but its numbers. `posing.pose_body` turns a model and its parameters into a mesh.
+"""
+
+import hashlib
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from bodyfit.data.body.model_files import GENDERS, KINDS, BodyModelError, ModelFields, find_model_file, gender_from_name
+from bodyfit.data.landmarks import JOINT_NAMES, SKIN_POINT_NAMES, SMPL_JOINT_NAMES, SMPLH_JOINT_NAMES
+
+log = logging.getLogger(__name__)
+
+_JOINTS_OF_KIND = {"smplx": JOINT_NAMES, "smplh": SMPLH_JOINT_NAMES, "smpl": SMPL_JOINT_NAMES}
+
+
+@dataclass(frozen=True, eq=False)
+class BodyModel:
+    """A linear blend skinning body: V vertices, F triangles, J joints, Nb shape and Ne expression components.
+
+    Lengths are metres; arrays are float64 and in the file's own joint order, which is that of `smplx`.
+    """
+
+    kind: str
+    """"smplx" (55 joints), "smplh" (52) or "smpl" (24)."""
+    gender: str
+    name: str
+    """Identity that results carry, such as "open-neutral-1" or "SMPLX_NEUTRAL sha256:0123456789ab"."""
+    path: Path
+    v_template: Float[np.ndarray, "V 3"]
+    faces: Int[np.ndarray, "F 3"]
+    shapedirs: Float[np.ndarray, "V 3 Nb"]
+    exprdirs: Float[np.ndarray, "V 3 Ne"]
+    """No columns for SMPL and SMPL-H."""
+    posedirs: Float[np.ndarray, "V 3 P"]
+    """Pose correctives, P = 9 (J - 1); multiplied by the joints' rotation matrices minus identity, row by row."""
+    joint_regressor: Float[np.ndarray, "J V"]
+    weights: Float[np.ndarray, "V J"]
+    """Blend weights; rows sum to one."""
+    parents: Int[np.ndarray, " J"]
+    """Parent of each joint, always before it; -1 for the root."""
+    joint_names: tuple[str, ...]
+    hand_mean_left: Float[np.ndarray, " 45"] | None = None
+    hand_mean_right: Float[np.ndarray, " 45"] | None = None
+    hand_components_left: Float[np.ndarray, "45 45"] | None = None
+    """Rows are principal components of the 45 axis-angle numbers; None for SMPL."""
+    hand_components_right: Float[np.ndarray, "45 45"] | None = None
+    extra_vertex_ids: Mapping[str, int] = field(default_factory=dict)
+    """The 21 landmarks that are single vertices: nose, eyes, ears, toes, heels, finger tips."""
+    face_landmark_faces: Int[np.ndarray, " 51"] | None = None
+    face_landmark_bary: Float[np.ndarray, "51 3"] | None = None
+    contour_faces: Int[np.ndarray, "79 17"] | None = None
+    """Triangles of the face contour, a row for each degree of head yaw (row 0 to 39: 0 to 39, then -1 to -39)."""
+    contour_bary: Float[np.ndarray, "79 17 3"] | None = None
+    _tensors: dict[Any, Tensor] = field(default_factory=dict, init=False, repr=False)
+
+    @property
+    def num_vertices(self) -> int:
+        """V."""
+        return self.v_template.shape[0]
+
+    @property
+    def num_joints(self) -> int:
+        """J, counting the root."""
+        return self.parents.shape[0]
+
+    @property
+    def num_betas(self) -> int:
+        """Nb."""
+        return self.shapedirs.shape[2]
+
+    @property
+    def num_expression(self) -> int:
+        """Ne; 0 for SMPL and SMPL-H."""
+        return self.exprdirs.shape[2]
+
+    @property
+    def has_pose_correctives(self) -> bool:
+        """Whether any of `posedirs` differs from zero; when none does, the product can be left out."""
+        if "has_pose_correctives" not in self._tensors:
+            self._tensors["has_pose_correctives"] = torch.tensor(bool(self.posedirs.any()))
+        return bool(self._tensors["has_pose_correctives"])
+
+    def tensor(self, name: str, like: Tensor) -> Tensor:
+        """An array of this model as a tensor on `like`'s device, floating numbers in its dtype; made once and kept."""
+        key = (name, like.dtype, like.device)
+        if key not in self._tensors:
+            array = torch.from_numpy(np.ascontiguousarray(getattr(self, name)))
+            self._tensors[key] = array.to(like.device, like.dtype if array.is_floating_point() else array.dtype)
+        return self._tensors[key]
+
+
+def load_body_model(
+    path: Path | str | None = None,
+    *,
+    gender: str = "neutral",
+    num_betas: int = 10,
+    num_expression: int = 10,
+    kind: str | None = None,
+) -> BodyModel:
+    """Read a body model.
+
+    Args:
+        path: An .npz or .pkl of SMPL, SMPL-H or SMPL-X, or a folder of models laid out as smplx wants them
+            (`smplx/SMPLX_NEUTRAL.npz`, ...). None: the open body that ships with bodyfit.
+        gender: "neutral", "female" or "male"; picks the file when `path` is a folder or None.
+        num_betas: Shape components to keep, at most those in the file.
+        num_expression: Expression components to keep, at most those in the file (SMPL and SMPL-H have none).
+        kind: "smplx", "smplh" or "smpl"; picks among the models of a folder (default: the first of these).
+
+    Raises:
+        BodyModelError: naming the file, what was found and what was expected.
+    """
+    if gender not in GENDERS:
+        raise BodyModelError(f"gender must be one of {', '.join(GENDERS)}, got '{gender}'.")
+    if kind is not None and kind not in KINDS:
+        raise BodyModelError(f"kind must be one of {', '.join(KINDS)}, got '{kind}'.")
+    if path is None:
+        asset = resources.files("bodyfit.data") / "assets" / "body" / f"smplx_open_{gender}.npz"
+        with resources.as_file(asset) as file:
+            return _load_file(file, gender, num_betas, num_expression)
+    path = Path(path).expanduser()
+    if path.is_dir():
+        path = find_model_file(path, gender, kind)
+    elif not path.exists():
+        raise BodyModelError(f"{path}: no such file or folder. Expected a body model (.npz, .pkl) or a folder of them.")
+    return _load_file(path, gender_from_name(path) or gender, num_betas, num_expression)
+
+
+def _load_file(path: Path, gender: str, num_betas: int, num_expression: int) -> BodyModel:
+    fields = ModelFields(path)
+    v_template = fields.numbers("v_template", (None, 3))
+    vertices = len(v_template)
+    weights = fields.numbers("weights", (vertices, None))
+    joints = weights.shape[1]
+    kind = _kind_from_joints(path, joints)
+    if np.abs(weights.sum(1) - 1).max() > 1e-3:
+        raise BodyModelError(f"{path}: blend weights ('weights') of a vertex must sum to one.")
+    faces = fields.indices("f", (None, 3), vertices)
+    shapedirs, exprdirs = _shape_and_expression(fields, kind, vertices, num_betas, num_expression)
+    model = BodyModel(
+        kind=kind,
+        gender=gender,
+        name=fields.text("bodyfit_name") or f"{path.stem} sha256:{_sha256(path)[:12]}",
+        path=path,
+        v_template=v_template,
+        faces=faces,
+        shapedirs=shapedirs,
+        exprdirs=exprdirs,
+        posedirs=fields.numbers("posedirs", (vertices, 3, 9 * (joints - 1))),
+        joint_regressor=fields.numbers("J_regressor", (joints, vertices)),
+        weights=weights,
+        parents=_parents(fields, joints),
+        joint_names=_JOINTS_OF_KIND[kind],
+        extra_vertex_ids=_extra_vertex_ids(fields, kind, vertices),
+        **_hands(fields, kind),
+        **_face_landmarks(fields, len(faces)),
+    )
+    log.debug("%s: %s, %s, %d vertices", path, kind, model.name, vertices)
+    return model
+
+
+def _kind_from_joints(path: Path, joints: int) -> str:
+    for kind, names in _JOINTS_OF_KIND.items():
+        if joints == len(names):
+            return kind
+    others = {16: " (MANO, a hand)", 5: " (FLAME, a head)"}
+    raise BodyModelError(
+        f"{path}: has {joints} joints{others.get(joints, '')}. "
+        "Expected a body of 55 joints (SMPL-X), 52 (SMPL-H) or 24 (SMPL)."
+    )
+
+
+def _shape_and_expression(
+    fields: ModelFields, kind: str, vertices: int, num_betas: int, num_expression: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """SMPL-X keeps both in one array: 300 + 100 columns in the full files, 10 + 10 in the small ones."""
+    shapedirs = fields.numbers("shapedirs", (vertices, 3, None))
+    columns = shapedirs.shape[2]
+    betas_end = columns
+    if kind == "smplx":
+        betas_end = 300 if columns >= 400 else min(10, columns)
+    expression_end = min(betas_end + num_expression, columns)
+    for what, asked, there in (
+        ("shape", num_betas, betas_end),
+        ("expression", num_expression if kind == "smplx" else 0, columns - betas_end),
+    ):
+        if asked > there:
+            log.info("%s: has %d %s components, %d were asked for", fields.path, there, what, asked)
+    return (
+        np.ascontiguousarray(shapedirs[:, :, : min(num_betas, betas_end)]),
+        np.ascontiguousarray(shapedirs[:, :, betas_end:expression_end]),
+    )
+
+
+def _parents(fields: ModelFields, joints: int) -> np.ndarray:
+    table = fields.numbers("kintree_table", (2, joints), np.int64)
+    parents = table[0].copy()
+    parents[0] = -1  # written as 2**32 - 1 in the files
+    if (parents[1:] < 0).any() or (parents[1:] >= np.arange(1, joints)).any():
+        raise BodyModelError(f"{fields.path}: 'kintree_table' must name each joint's parent before the joint.")
+    return parents
+
+
+def _hands(fields: ModelFields, kind: str) -> dict[str, np.ndarray]:
+    if kind == "smpl":
+        return {}
+    return {
+        "hand_mean_left": fields.numbers("hands_meanl", (45,)),
+        "hand_mean_right": fields.numbers("hands_meanr", (45,)),
+        "hand_components_left": fields.numbers("hands_componentsl", (45, 45)),
+        "hand_components_right": fields.numbers("hands_componentsr", (45, 45)),
+    }
+
+
+def _face_landmarks(fields: ModelFields, num_faces: int) -> dict[str, np.ndarray]:
+    found: dict[str, np.ndarray] = {}
+    if "lmk_faces_idx" in fields:
+        found["face_landmark_faces"] = fields.indices("lmk_faces_idx", (51,), num_faces)
+        found["face_landmark_bary"] = fields.numbers("lmk_bary_coords", (51, 3))
+    if "dynamic_lmk_faces_idx" in fields:
+        found["contour_faces"] = fields.indices("dynamic_lmk_faces_idx", (79, 17), num_faces)
+        found["contour_bary"] = fields.numbers("dynamic_lmk_bary_coords", (79, 17, 3))
+    return found
+
+
+def _smplx_word(name: str) -> str:
+    """smplx.vertex_ids' word for one of the points LANDMARK_NAMES[55:76]: reye, lthumb, RBigToe, ..."""
+    side, _, point = name.partition("_")
+    if not point:
+        return name  # nose
+    if point in ("big_toe", "small_toe", "heel"):
+        return side[0].upper() + point.title().replace("_", "")
+    return side[0] + point
+
+
+def _extra_vertex_ids(fields: ModelFields, kind: str, vertices: int) -> dict[str, int]:
+    """From the file's own key where it has one, else smplx's table for the official meshes."""
+    if "extra_vertex_ids" in fields:
+        ids = fields.indices("extra_vertex_ids", (len(SKIN_POINT_NAMES),), vertices)
+        return {name: int(i) for name, i in zip(SKIN_POINT_NAMES, ids, strict=True)}
+    from smplx.vertex_ids import vertex_ids
+
+    official = {"smplx": ("smplx", 10475), "smplh": ("smplh", 6890), "smpl": ("smplh", 6890)}
+    table, expected = official[kind]
+    if vertices != expected:
+        raise BodyModelError(
+            f"{fields.path}: has {vertices} vertices and no 'extra_vertex_ids'. Expected {expected} (the official "
+            f"{kind}), or {len(SKIN_POINT_NAMES)} vertex numbers: nose, eyes, ears, feet and finger tips."
+        )
+    return {name: int(vertex_ids[table][_smplx_word(name)]) for name in SKIN_POINT_NAMES}
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,106 @@
+"""Body-model files: where they lie in a folder, what their names say, and their arrays, checked one by one."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bodyfit.data.body.restricted_pickle import read_pickled_arrays
+from bodyfit.data.errors import BodyfitError
+from bodyfit.data.files import ArrayFile
+
+GENDERS = ("neutral", "female", "male")
+KINDS = ("smplx", "smplh", "smpl")
+
+
+class BodyModelError(BodyfitError):
+    """A body-model file, or parameters for a body model, that cannot be used."""
+
+
+def find_model_file(folder: Path, gender: str, kind: str | None = None) -> Path:
+    """The model of `gender` in a folder laid out as smplx wants it; SMPL-X before SMPL-H before SMPL.
+
+    Raises:
+        BodyModelError: naming the models that are there, if none fits.
+    """
+    models = sorted(
+        (file for pattern in ("*", "*/*", "*/*/*") for file in folder.glob(pattern)),
+        key=lambda file: (len(file.parts), file.suffix != ".npz", file.name),  # nearest first, .npz before .pkl
+    )
+    models = [file for file in models if file.suffix in (".npz", ".pkl") and _kind_from_name(file) is not None]
+    for wanted in [kind] if kind else KINDS:
+        fitting = [file for file in models if _kind_from_name(file) == wanted and gender_from_name(file) == gender]
+        if fitting:
+            return fitting[0]
+    found = ", ".join(str(file.relative_to(folder)) for file in models) or "no model files"
+    example = f"{kind or 'smplx'}/{(kind or 'smplx').upper()}_{gender.upper()}.npz"
+    raise BodyModelError(f"{folder}: no {gender} {kind or 'body'} model. Found: {found}. Expected, say, {example}.")
+
+
+def _kind_from_name(file: Path) -> str | None:
+    name, parent = file.stem.lower(), [part.lower() for part in file.parts[-3:-1]]
+    if name.startswith(("smplx_", "smplh_", "smpl_")):
+        return name.split("_")[0]
+    if name.startswith("basicmodel_"):
+        return "smpl"
+    if name == "model":  # the AMASS layout, smplh/female/model.npz
+        return next((part for part in reversed(parent) if part in KINDS), None)
+    return None
+
+
+def gender_from_name(file: Path) -> str | None:
+    """Gender by the words of the file's name, or of its folder's for `.../female/model.npz`."""
+    words = file.stem.lower().replace(".", "_").split("_")
+    if words == ["model"]:
+        words = [file.parent.name.lower()]
+    letters = {"f": "female", "m": "male"} if words[0] == "basicmodel" else {}  # basicModel_f_lbs_10_207_0_v1.0.0
+    return next((g for word in words if (g := letters.get(word, word)) in GENDERS), None)
+
+
+class ModelFields:
+    """Arrays of a model file by key, each checked for shape and finiteness when it is asked for."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        if path.suffix.lower() == ".npz":
+            self._file: Any = ArrayFile(path, BodyModelError)
+            self.keys = self._file.keys
+        elif path.suffix.lower() == ".pkl":
+            self._file = read_pickled_arrays(path, BodyModelError)
+            self.keys = tuple(self._file)
+        else:
+            raise BodyModelError(f"{path}: expected a body model with the suffix .npz or .pkl, found '{path.suffix}'.")
+
+    def __contains__(self, key: str) -> bool:
+        return key in self.keys
+
+    def _raw(self, key: str) -> np.ndarray:
+        if key not in self.keys:
+            raise BodyModelError(
+                f"{self.path}: this is not a complete body model: it has no '{key}'. "
+                f"Found: {', '.join(sorted(self.keys)) or 'nothing'}."
+            )
+        return np.asarray(self._file.read(key) if isinstance(self._file, ArrayFile) else self._file[key])
+
+    def numbers(self, key: str, shape: tuple[int | None, ...], dtype: type = np.float64) -> np.ndarray:
+        """The array under `key`; None in `shape` stands for any length."""
+        array = self._raw(key)
+        if array.dtype.kind not in "fiub":
+            raise BodyModelError(f"{self.path}: '{key}' holds {array.dtype}, expected numbers.")
+        if array.ndim != len(shape) or any(n not in (None, m) for n, m in zip(shape, array.shape, strict=True)):
+            wanted = " x ".join("any" if n is None else str(n) for n in shape)
+            raise BodyModelError(f"{self.path}: '{key}' has shape {array.shape}, expected {wanted}.")
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise BodyModelError(f"{self.path}: '{key}' holds values that are not finite.")
+        return np.require(array, dtype, ["C", "W"])
+
+    def indices(self, key: str, shape: tuple[int | None, ...], limit: int) -> np.ndarray:
+        """Whole numbers in [0, limit)."""
+        array = self.numbers(key, shape, np.int64)
+        if array.size and (array.min() < 0 or array.max() >= limit):
+            raise BodyModelError(f"{self.path}: '{key}' points outside the model (expected 0 to {limit - 1}).")
+        return array
+
+    def text(self, key: str) -> str | None:
+        """A string, None where there is no such key."""
+        return str(self._raw(key)) if key in self.keys else None

@@ -1,0 +1,1 @@
+"""Photos, and what is known of the cameras that took them."""

@@ -1,0 +1,80 @@
+"""Photos as upright RGB arrays, with the focal length that their EXIF states."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import ExifTags, Image, ImageOps
+
+from bodyfit.data.errors import BodyfitError
+from bodyfit.data.photo.camera import focal_from_exif
+
+
+class PhotoError(BodyfitError):
+    """An image that cannot be used."""
+
+
+@dataclass(frozen=True, eq=False)
+class Photo:
+    """A photo as one looks at it: EXIF orientation applied, which is the frame that keypoints are in."""
+
+    image: UInt8[np.ndarray, "H W 3"]
+    """RGB."""
+    focal_px: float | None
+    """From EXIF; None where it says nothing usable."""
+    focal_source: str | None
+    path: Path
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) in pixels."""
+        return self.image.shape[1], self.image.shape[0]
+
+
+def read_photo(path: Path | str) -> Photo:
+    """Read an image of any usual kind as upright RGB, with the focal length of its EXIF.
+
+    Raises:
+        PhotoError: if it is missing, broken, cut off or no image.
+    """
+    with _opened(path) as image:
+        focal_px, source = focal_from_exif(image)
+        pixels = np.array(_to_8_bit(ImageOps.exif_transpose(image)).convert("RGB"))
+    return Photo(pixels, focal_px, source, Path(path))
+
+
+def photo_size(path: Path | str) -> tuple[int, int]:
+    """(width, height) of the upright photo, from its header alone. Raises PhotoError as `read_photo` does."""
+    with _opened(path) as image:
+        width, height = image.size
+        lying = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+        already_upright = image.format == "TIFF"  # the one format whose size Pillow turns by itself
+        return (height, width) if lying and not already_upright else (width, height)
+
+
+@contextmanager
+def _opened(path: Path | str) -> Iterator[Image.Image]:
+    """The image, not decoded yet; whatever goes wrong while it is open becomes a PhotoError."""
+    try:
+        image = Image.open(path)
+    except FileNotFoundError as cause:
+        raise PhotoError(f"{path}: no such photo.") from cause
+    except Image.DecompressionBombError as cause:
+        raise PhotoError(f"{path}: the image is too large ({cause}).") from cause
+    except Exception as cause:  # Pillow's parsers raise many kinds on broken headers
+        raise PhotoError(f"{path}: not an image that can be read. Expected JPEG, PNG, WebP, BMP or TIFF.") from cause
+    with image:
+        try:
+            yield image
+        except Exception as cause:  # and as many on broken pixels and EXIF
+            raise PhotoError(f"{path}: the image cannot be decoded ({cause}). Is the file complete?") from cause
+
+
+def _to_8_bit(image: Image.Image) -> Image.Image:
+    """16-bit grey images scaled, not clipped as Pillow's own conversion does."""
+    if image.mode.startswith("I"):
+        return Image.fromarray((np.asarray(image, dtype=np.uint32) >> 8).clip(0, 255).astype(np.uint8))
+    return image

@@ -1,0 +1,1 @@
+"""What a fit writes: parameters, meshes, rigged bodies."""

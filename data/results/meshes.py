@@ -1,0 +1,74 @@
+"""Mesh files with the vertices in their own order, and the frames that programs expect them in."""
+
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+import trimesh
+from jaxtyping import Float, Int
+
+from bodyfit.data.errors import BodyfitError
+from bodyfit.data.files import write_atomically
+
+CoordinateFrame = Literal["opencv", "opengl", "blender"]
+
+COORDINATE_FRAMES: dict[CoordinateFrame, np.ndarray] = {
+    "opencv": np.diag([1.0, 1.0, 1.0]),  # x right, y down, z away from the camera
+    "opengl": np.diag([1.0, -1.0, -1.0]),  # x right, y up, z towards the camera; glTF and most game engines
+    "blender": np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]]),  # x right, y away, z up
+}
+"""`points @ COORDINATE_FRAMES[frame].T` takes points from the camera frame (OpenCV) to another; all are rotations."""
+
+_SUFFIXES = (".obj", ".ply", ".glb")
+
+
+class MeshError(BodyfitError):
+    """A mesh file that cannot be written or read."""
+
+
+def to_frame(points: Float[np.ndarray, "*n 3"], frame: CoordinateFrame) -> Float[np.ndarray, "*n 3"]:
+    """Points of the camera frame (OpenCV) in another frame; MeshError for an unknown one."""
+    if frame not in COORDINATE_FRAMES:
+        raise MeshError(f"frame must be one of {', '.join(get_args(CoordinateFrame))}, got '{frame}'.")
+    return points @ COORDINATE_FRAMES[frame].T
+
+
+def save_mesh(
+    path: Path | str,
+    vertices: Float[np.ndarray, "V 3"],
+    faces: Int[np.ndarray, "F 3"],
+    *,
+    frame: CoordinateFrame = "opencv",
+    colour: tuple[int, int, int] | None = None,
+) -> Path:
+    """Write .obj, .ply (binary) or .glb by the suffix; vertex i of the file is vertex i of `vertices`.
+
+    Args:
+        vertices: Metres, in the camera frame (OpenCV).
+        frame: What to write them in. Programs that read .glb take y for up: "opengl" stands upright there.
+        colour: RGB of the whole body, 0 to 255; .ply and .glb keep it.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix not in _SUFFIXES:
+        raise MeshError(f"{path}: a mesh file ends in {', '.join(_SUFFIXES)}, not '{path.suffix}'.")
+    # process=False: trimesh would merge and reorder vertices, and vertex numbers would no longer be the body model's.
+    mesh = trimesh.Trimesh(to_frame(np.asarray(vertices, dtype=float), frame), np.asarray(faces), process=False)
+    if colour is not None and suffix != ".obj":
+        mesh.visual = trimesh.visual.ColorVisuals(mesh, vertex_colors=np.tile([*colour, 255], (len(vertices), 1)))
+    if suffix == ".obj":
+        content = trimesh.exchange.obj.export_obj(mesh, include_normals=False, header="bodyfit", digits=7).encode()
+    elif suffix == ".ply":
+        content = trimesh.exchange.ply.export_ply(mesh, vertex_normal=True)
+    else:
+        content = trimesh.exchange.gltf.export_glb(trimesh.Scene(mesh), include_normals=True)
+    return write_atomically(path, lambda temporary: temporary.write_bytes(content))
+
+
+def load_mesh(path: Path | str) -> tuple[Float[np.ndarray, "V 3"], Int[np.ndarray, "F 3"]]:
+    """Vertices (in the frame of the file) and faces of a mesh file, in the file's order."""
+    try:
+        mesh = trimesh.load_mesh(path, process=False, maintain_order=True)
+    except Exception as cause:  # trimesh passes on whatever its parsers raise
+        raise MeshError(f"{path}: not a mesh that can be read ({cause}).") from cause
+    return np.asarray(mesh.vertices, dtype=np.float64), np.asarray(mesh.faces, dtype=np.int64)

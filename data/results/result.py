@@ -1,0 +1,249 @@
+"""What a fit found out about one person, and its files: .npz (complete), .json (the same), .pkl (SMPLify-X's)."""
+
+import json
+import math
+import pickle
+from dataclasses import MISSING, Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal, get_args, get_type_hints
+
+import numpy as np
+from jaxtyping import Float
+
+from bodyfit.data.errors import BodyfitError
+from bodyfit.data.files import ArrayFile, write_atomically
+from bodyfit.data.landmarks import LANDMARK_NAMES
+
+CONVENTIONS_VERSION = 1
+CONVENTIONS = (
+    "Metres, radians, pixels. Camera frame of OpenCV: x right, y down, z forward; pixel (0, 0) is the centre of the "
+    "top-left pixel of the upright photo. The body in this frame is smplx's forward of betas, expression, "
+    "global_orient, body_pose, jaw_pose, leye_pose, reye_pose, left_hand_pose, right_hand_pose, transl with "
+    "use_pca=False and flat_hand_mean=True: poses are axis-angle, hands hold 45 numbers with the mean added. "
+    "A point projects to focal_px * (x / z, y / z) + center_px. "
+    "body_pose is what latent decodes to under the prior that is named."
+)
+
+Status = Literal["converged", "max_iterations", "failed"]
+
+NAN = float("nan")
+
+Parameters = dict[str, np.ndarray]
+"""SMPL-X parameters of one person, axis-angle; at least global_orient (3) and body_pose (63)."""
+
+
+class ResultError(BodyfitError):
+    """A result file that cannot be read or written."""
+
+
+def _empty() -> Float[np.ndarray, " 0"]:
+    return np.zeros(0)
+
+
+@dataclass(frozen=True, eq=False)
+class FitResult:
+    """One person's body in one photo. Conventions are in `CONVENTIONS`, which every file repeats."""
+
+    global_orient: Float[np.ndarray, " 3"]
+    body_pose: Float[np.ndarray, " 63"]
+    left_hand_pose: Float[np.ndarray, " 45"]
+    right_hand_pose: Float[np.ndarray, " 45"]
+    jaw_pose: Float[np.ndarray, " 3"]
+    leye_pose: Float[np.ndarray, " 3"]
+    reye_pose: Float[np.ndarray, " 3"]
+    betas: Float[np.ndarray, " Nb"]
+    expression: Float[np.ndarray, " Ne"]
+    transl: Float[np.ndarray, " 3"]
+    latent: Float[np.ndarray, " Z"]
+    """The pose in the prior's latent space."""
+    focal_px: float
+    focal_source: str
+    """Where the focal length comes from: what the user said, EXIF, or the image's diagonal."""
+    center_px: Float[np.ndarray, " 2"]
+    image_size: tuple[int, int]
+    """(width, height) of the upright photo."""
+    landmarks: Float[np.ndarray, "144 3"]
+    """As fitted, camera frame, metres; NaN for points that the body model lacks."""
+    landmarks_px: Float[np.ndarray, "144 2"]
+    """As fitted, projected."""
+    keypoints_px: Float[np.ndarray, "144 2"]
+    """As detected; 0 where unseen."""
+    keypoint_confidence: Float[np.ndarray, " 144"]
+    status: Status
+    body_model: str
+    """Identity of the body model: betas and expressions mean nothing to another one."""
+    body_gender: str
+    prior: str
+    """Identity of the pose prior: the latent means nothing to another one."""
+    reason: str = ""
+    """What ended the fit, or why it failed and what to do."""
+    cost: float = NAN
+    error_px: float = NAN
+    """Median distance between fitted and detected landmarks over those detected with confidence."""
+    error_share: float = NAN
+    """The same as a share of the person's size: the longer side of the box around the confident body keypoints."""
+    error_share_body: float = NAN
+    error_share_hands: float = NAN
+    error_share_face: float = NAN
+    runner_up_cost: float = NAN
+    """Cost of the best start that led elsewhere."""
+    runner_up_global_orient: Float[np.ndarray, " 3"] = field(default_factory=_empty)
+    """The alternative hypothesis that this start led to; empty, like its next three, where there is none."""
+    runner_up_body_pose: Float[np.ndarray, " 63"] = field(default_factory=_empty)
+    runner_up_transl: Float[np.ndarray, " 3"] = field(default_factory=_empty)
+    runner_up_betas: Float[np.ndarray, " Nb"] = field(default_factory=_empty)
+    ambiguous: bool = False
+    """Whether the runner-up explains the keypoints nearly as well."""
+    iterations: int = 0
+    seconds: float = NAN
+    person_id: str = "000"
+    photo: str = ""
+    """Path of the photo; empty where there was none."""
+    landmark_names: tuple[str, ...] = LANDMARK_NAMES
+    """Names of the 144 landmarks, smplx's own."""
+    conventions: str = CONVENTIONS
+    conventions_version: int = CONVENTIONS_VERSION
+
+    def __post_init__(self) -> None:
+        if self.status not in get_args(Status):
+            raise ResultError(f"status must be one of {', '.join(get_args(Status))}, got '{self.status}'.")
+        for name, shape in _SHAPES.items():
+            array = np.asarray(getattr(self, name), dtype=np.float64)
+            absent = name in _RUNNER_UP and array.size == 0
+            if not absent and not _fits(array.shape, shape):
+                raise ResultError(f"{name} has shape {array.shape}, expected {shape} (-1: any length).")
+            object.__setattr__(self, name, array)
+        if len({getattr(self, name).size > 0 for name in _RUNNER_UP}) > 1:
+            raise ResultError(f"an alternative hypothesis needs all of {', '.join(_RUNNER_UP)}, or none of them.")
+        for name, kind in _PLAIN.items():
+            object.__setattr__(self, name, kind(getattr(self, name)))
+
+    def parameters(self) -> dict[str, Float[np.ndarray, "1 n"]]:
+        """What smplx's forward, and `pose_body`, take: each parameter under its name, as a batch of one."""
+        return {name: getattr(self, name)[None] for name in _PARAMETERS}
+
+    @property
+    def has_runner_up(self) -> bool:
+        """Whether the body of the alternative hypothesis was kept."""
+        return self.runner_up_body_pose.size > 0
+
+    def runner_up_parameters(self) -> dict[str, Float[np.ndarray, "1 n"]]:
+        """`parameters` of the alternative hypothesis; hands, jaw, eyes and expression are this one's.
+
+        Raises ResultError where there is no alternative hypothesis.
+        """
+        if not self.has_runner_up:
+            raise ResultError(f"person {self.person_id} of {self.photo or 'no photo'}: no alternative was kept.")
+        other = {name.removeprefix("runner_up_"): getattr(self, name)[None] for name in _RUNNER_UP}
+        return self.parameters() | other
+
+    def save(self, path: Path | str) -> Path:
+        """Write .npz, .json or .pkl, by the suffix. Raises ResultError for another one."""
+        path = Path(path)
+        write = {".npz": self._write_npz, ".json": self._write_json, ".pkl": self._write_pkl}.get(path.suffix.lower())
+        if write is None:
+            raise ResultError(f"{path}: a result ends in .npz, .json or .pkl, not '{path.suffix}'.")
+        return write_atomically(path, write)
+
+    @classmethod
+    def load(cls, path: Path | str) -> "FitResult":
+        """Read what `save` wrote as .npz or .json.
+
+        A .pkl holds too little to be a result. Raises ResultError naming what is missing or does not fit.
+        """
+        path = Path(path)
+        reader = {".npz": _read_npz, ".json": _read_json}.get(path.suffix.lower())
+        if reader is None:
+            raise ResultError(f"{path}: expected a result in .npz or .json, found '{path.suffix}'.")
+        content = reader(path)
+        missing = [f.name for f in fields(cls) if f.name not in content and _is_required(f)]
+        if missing:
+            raise ResultError(f"{path}: not a complete result, it has no {', '.join(missing)}. Was bodyfit its writer?")
+        if int(content.get("conventions_version", 0)) > CONVENTIONS_VERSION:
+            raise ResultError(
+                f"{path}: written by a newer bodyfit (conventions {content['conventions_version']}, this one knows "
+                f"{CONVENTIONS_VERSION}). Update bodyfit."
+            )
+        try:
+            return cls(**content)
+        except (TypeError, ValueError) as cause:
+            raise ResultError(f"{path}: {cause}") from cause
+
+    def _write_npz(self, path: Path) -> None:
+        with path.open("wb") as stream:
+            np.savez(stream, **{f.name: np.asarray(getattr(self, f.name)) for f in fields(self)})
+
+    def _write_json(self, path: Path) -> None:
+        content = {f.name: _to_json(getattr(self, f.name)) for f in fields(self)}
+        path.write_text(json.dumps(content, indent=1, allow_nan=False), encoding="utf-8")
+
+    def _write_pkl(self, path: Path) -> None:
+        """SMPLify-X's keys and shapes: the body stands in its own frame and the camera is moved, which is the same.
+
+        `body_pose` holds 63 axis-angle numbers where SMPLify-X wrote the latent, and a hand 45 where it wrote 12.
+        """
+        content = {name: value.astype(np.float32) for name, value in self.parameters().items() if name != "transl"}
+        camera = {
+            "camera_rotation": np.eye(3, dtype=np.float32)[None],
+            "camera_translation": self.transl[None].astype(np.float32),
+        }
+        path.write_bytes(pickle.dumps(camera | content, protocol=2))
+
+
+_PARAMETERS = (
+    *("betas", "expression", "global_orient", "body_pose", "jaw_pose", "leye_pose", "reye_pose"),
+    *("left_hand_pose", "right_hand_pose", "transl"),
+)
+_RUNNER_UP = tuple(f"runner_up_{name}" for name in ("global_orient", "body_pose", "transl", "betas"))
+_SHAPES: dict[str, tuple[int, ...]] = {
+    **{name: (3,) for name in ("global_orient", "jaw_pose", "leye_pose", "reye_pose", "transl")},
+    **{name: (-1,) for name in ("betas", "expression", "latent")},
+    **{"body_pose": (63,), "left_hand_pose": (45,), "right_hand_pose": (45,), "center_px": (2,)},
+    **dict(zip(_RUNNER_UP, ((3,), (63,), (3,), (-1,)), strict=True)),
+    **{"landmarks": (144, 3), "landmarks_px": (144, 2), "keypoints_px": (144, 2), "keypoint_confidence": (144,)},
+}
+_PLAIN: dict[str, Any] = {
+    name: hint for name, hint in get_type_hints(FitResult).items() if hint in (float, int, bool, str)
+} | {
+    "image_size": lambda size: tuple(int(n) for n in np.asarray(size).reshape(2)),
+    "landmark_names": lambda names: tuple(str(name) for name in names),
+    "status": str,
+}
+
+
+def _is_required(one: Field) -> bool:
+    return one.default is MISSING and one.default_factory is MISSING
+
+
+def _fits(found: tuple[int, ...], expected: tuple[int, ...]) -> bool:
+    return len(found) == len(expected) and all(n in (-1, m) for n, m in zip(expected, found, strict=True))
+
+
+def _to_json(value: Any) -> Any:
+    if isinstance(value, np.ndarray | tuple):
+        return [_to_json(item) for item in (value.tolist() if isinstance(value, np.ndarray) else value)]
+    if isinstance(value, list):
+        return [_to_json(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None  # JSON has no NaN
+    return value
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_bytes())
+    except OSError as cause:
+        raise ResultError(f"{path}: cannot be read ({cause.strerror}).") from cause
+    except ValueError as cause:
+        raise ResultError(f"{path}: not complete JSON ({cause}).") from cause
+    if not isinstance(content, dict):
+        raise ResultError(f"{path}: not a result: expected a JSON object.")
+    known = {f.name for f in fields(FitResult)}
+    nan_for_null = {name: NAN if value is None else value for name, value in content.items()}
+    return {name: value for name, value in nan_for_null.items() if name in known}
+
+
+def _read_npz(path: Path) -> dict[str, Any]:
+    with ArrayFile(path, ResultError) as file:
+        arrays = {f.name: file.read(f.name) for f in fields(FitResult) if f.name in file}
+    return {name: array.item() if array.ndim == 0 else array for name, array in arrays.items()}

@@ -1,0 +1,1 @@
+"""Figures: accuracy and speed, the plain reference, SMPLify-X's energy."""

@@ -1,0 +1,1 @@
+"""Pictures: rasterisers, overlays, views, animations."""

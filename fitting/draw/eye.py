@@ -1,0 +1,83 @@
+"""An eye that looks at a body in a world with y up: where it stands, and what it makes of points."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Float
+
+from bodyfit.fitting.draw.rasteriser import Camera
+
+VIEWPOINTS = {
+    "front": (0.0, 0.0),
+    "three_quarter": (30.0, 12.0),
+    "side": (90.0, 0.0),
+    "back": (180.0, 0.0),
+    "top": (0.0, 90.0),
+}
+"""Named views as (yaw, elevation) of the eye in degrees, about a body that faces +z with y up."""
+
+Viewpoint = str | tuple[float, float]
+
+_FIELD_OF_VIEW = np.radians(20.0)  # so long a lens does not swell what is near
+_MARGIN = 0.92  # share of the picture that a body fills
+
+
+@dataclass(frozen=True)
+class Eye:
+    """Looks at `target` from `distance` metres; turns points of the world into its own OpenCV frame."""
+
+    rotation: Float[np.ndarray, "3 3"]
+    """Eye from world."""
+    target: Float[np.ndarray, "3"]
+    foot: Float[np.ndarray, "3"]
+    """A point of the floor below the target."""
+    distance: float = 0.0
+
+    @classmethod
+    def at(cls, vertices: Float[np.ndarray, "V 3"], view: Viewpoint) -> "Eye":
+        """Turned to the middle of a body, from a view's direction, still at no distance from it."""
+        if isinstance(view, str) and view not in VIEWPOINTS:
+            raise ValueError(
+                f"view must be one of {', '.join(VIEWPOINTS)} or (yaw, elevation) in degrees, got {view!r}"
+            )
+        yaw, elevation = np.radians(VIEWPOINTS[view] if isinstance(view, str) else view)
+        turn = np.array([[np.cos(yaw), 0, -np.sin(yaw)], [0, 1, 0], [np.sin(yaw), 0, np.cos(yaw)]])
+        cosine, sine = np.cos(elevation), np.sin(elevation)
+        tilt = np.array([[1, 0, 0], [0, cosine, -sine], [0, sine, cosine]])
+        low, high = np.min(vertices, axis=0), np.max(vertices, axis=0)
+        target = (low + high) / 2
+        foot = np.array([target[0], low[1], target[2]])
+        return cls(np.diag([1.0, -1.0, -1.0]) @ tilt @ turn, target, foot)
+
+    def backed_up(self, vertices: Float[np.ndarray, "V 3"], size_px: tuple[int, int]) -> "Eye":
+        """As near as it can stand and still see all of a body in a picture of (height, width)."""
+        seen = self.see(vertices) - [0.0, 0.0, self.distance]
+        half = _MARGIN * np.array([size_px[1], size_px[0]]) / 2
+        reach = np.abs(seen[:, :2]) * _focal(size_px) / half
+        return self.at_distance(float((reach.max(axis=1) - seen[:, 2]).max()))
+
+    def at_distance(self, distance: float) -> "Eye":
+        return replace(self, distance=distance)
+
+    def see(self, points: Float[np.ndarray, "N 3"]) -> Float[np.ndarray, "N 3"]:
+        return (np.asarray(points, dtype=float) - self.target) @ self.rotation.T + [0.0, 0.0, self.distance]
+
+    def floor(self) -> tuple[Float[np.ndarray, "3"], Float[np.ndarray, "3"]]:
+        """The floor in the eye's frame: a point and the upward normal."""
+        return self.see(self.foot[None])[0], self.rotation[:, 1]
+
+
+def farthest(eyes: Iterable[Eye]) -> float:
+    """The distance from which all of them see their bodies at one scale."""
+    return max((eye.distance for eye in eyes), default=1.0)
+
+
+def eye_camera(size_px: tuple[int, int]) -> Camera:
+    """The lens of an eye for a picture of (height, width)."""
+    height, width = size_px
+    return Camera(_focal(size_px), ((width - 1) / 2, (height - 1) / 2), (height, width))
+
+
+def _focal(size_px: tuple[int, int]) -> float:
+    return min(size_px) / (2 * np.tan(_FIELD_OF_VIEW / 2))

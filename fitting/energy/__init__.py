@@ -1,0 +1,1 @@
+"""What is minimised and how: landmarks, residuals, Jacobians, Levenberg-Marquardt."""

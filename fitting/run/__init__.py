@@ -1,0 +1,1 @@
+"""Whole folders: what is fitted, written, kept and resumed."""

@@ -1,0 +1,240 @@
+"""From a folder of photos to a folder of bodies: in windows of photos, resumable, one failure stopping nothing.
+
+OUT/results/<image>/<nnn>.npz    parameters (data/results/result.py)
+OUT/results/<image>/people.json  rows of the summary; written last, so that it says the image is done
+OUT/meshes/<image>/<nnn>.obj     meshes in the camera frame
+OUT/images/<image>.png           everybody drawn over the photo
+OUT/config.json                  the whole configuration
+OUT/summary.json                 a row a person, and a row for each photo or file that could not be read
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from bodyfit.data.body.posing import pose_body
+from bodyfit.data.errors import BodyfitError
+from bodyfit.data.files import write_atomically
+from bodyfit.data.keypoints.inputs import FitInput
+from bodyfit.data.photo.photo import read_photo
+from bodyfit.data.results.meshes import save_mesh
+from bodyfit.data.results.result import FitResult
+from bodyfit.fitting.draw.render import render_overlay
+from bodyfit.fitting.run.previous import PreviousResults
+from bodyfit.fitting.solve.fitter import Fitter
+from bodyfit.fitting.solve.frames import CameraOptions, Frame, read_frame
+
+log = logging.getLogger(__name__)
+
+ROW_FIELDS = ("status", "reason", "cost", "runner_up_cost", "ambiguous", "error_px", "error_share")
+ROW_FIELDS += ("error_share_body", "error_share_hands", "error_share_face", "iterations", "seconds")
+ROW_FIELDS += ("focal_px", "focal_source")
+
+
+@dataclass(frozen=True)
+class OutputOptions:
+    """What is written beside the parameters."""
+
+    meshes: bool = True
+    """Write a mesh a person."""
+    mesh_format: str = "obj"
+    """obj, ply or glb."""
+    frame: str = "opencv"
+    """Axes of the meshes: opencv (x right, y down, z forward), opengl (y up, z back) or blender (z up)."""
+    overlays: bool = True
+    """Write a picture a photo, everybody drawn over it."""
+    people: str = "all"
+    """all, or main: only the largest person of a photo."""
+    window: int = 256
+    """Photos read, fitted and written at a time."""
+
+
+class FolderRun:
+    """One run over many photos, into one output folder."""
+
+    def __init__(
+        self,
+        out: Path | str,
+        fitter: Fitter,
+        camera: CameraOptions,
+        output: OutputOptions,
+        settings: dict[str, Any],
+        init: Path | None = None,
+    ):
+        self.out, self.fitter, self.camera, self.output = Path(out), fitter, camera, output
+        self.starts = PreviousResults(init) if init else None
+        identity = json.dumps([settings, fitter.body.name, fitter.prior.name], sort_keys=True, default=str)
+        self.identity = hashlib.sha256(identity.encode()).hexdigest()[:16]
+        write_json(self.out / "config.json", settings)
+
+    def run(self, inputs: Sequence[FitInput]) -> dict[str, Any]:
+        """Fit all inputs that are not done yet; returns the summary that OUT/summary.json holds."""
+        began = time.perf_counter()
+        rows: list[dict[str, Any]] = []
+        fitted = reused = 0
+        bar = tqdm(total=len(inputs), unit="photo", desc="fitting", disable=None)
+        for window in _windows(inputs, self.output.window):
+            done = {item.name: self._finished_rows(item) for item in window}
+            new_rows, count = self._fit_window([item for item in window if done[item.name] is None])
+            fitted += count
+            for item in window:
+                reused += done[item.name] is not None
+                rows += done[item.name] if done[item.name] is not None else new_rows[item.name]
+            self._write_summary(rows, began, fitted)
+            bar.update(len(window))
+        bar.close()
+        if reused:
+            log.info("%d of %d photos were done already and were left as they are", reused, len(inputs))
+        return self._write_summary(rows, began, fitted)
+
+    def _fit_window(self, window: list[FitInput]) -> tuple[dict[str, list[dict]], int]:
+        frames: list[Frame] = []
+        rows: dict[str, list[dict]] = {}
+        for item in window:
+            try:
+                frame = read_frame(item, self.camera)
+            except BodyfitError as error:
+                rows[item.name] = [_failed_row(item, str(error))]
+                log.warning("%s", error)
+                continue
+            if not frame.detections.person_ids:
+                log.warning("%s: no people in it", item.keypoints)
+            frames.append(frame.main_person() if self.output.people == "main" else frame)
+        starts = [self.starts.find(frame) for frame in frames] if self.starts else None
+        results = iter(self.fitter.fit(frames, init=starts and [s for of_frame in starts for s in of_frame]))
+        count = 0
+        by_name = {item.name: item for item in window}
+        for frame in frames:
+            people = [next(results) for _ in frame.detections.person_ids]
+            count += sum(result.status != "failed" for result in people)
+            rows[frame.name] = self._write_photo(by_name[frame.name], frame, people)
+        return rows, count
+
+    def _write_photo(self, item: FitInput, frame: Frame, people: list[FitResult]) -> list[dict]:
+        rows, meshes = [], []
+        for result in people:
+            row = {"image": item.name, "person": result.person_id, "photo": result.photo}
+            row |= {name: getattr(result, name) for name in ROW_FIELDS}
+            if result.status == "failed":
+                log.warning("%s, person %s: %s", item.name, result.person_id, result.reason)
+            else:
+                row["result"] = f"results/{item.name}/{result.person_id}.npz"
+                result.save(self.out / row["result"])
+                vertices = result_vertices(self.fitter, result)
+                meshes.append((vertices, self.fitter.body.faces, result))
+                if self.output.meshes:
+                    row["mesh"] = f"meshes/{item.name}/{result.person_id}.{self.output.mesh_format}"
+                    save_mesh(self.out / row["mesh"], vertices, self.fitter.body.faces, frame=self.output.frame)
+            rows.append(row)
+        if self.output.overlays and meshes:
+            picture = f"images/{item.name}.png"
+            self._write_overlay(self.out / picture, frame, meshes)
+            rows = [row | {"overlay": picture} for row in rows]
+        write_json(self.out / "results" / item.name / "people.json", {"made_by": self._key(item), "people": rows})
+        return rows
+
+    def _write_overlay(self, path: Path, frame: Frame, meshes: list[tuple]) -> None:
+        if frame.photo is not None:
+            image = read_photo(frame.photo).image
+        else:
+            width, height = frame.image_size
+            image = np.full((height, width, 3), 235, dtype=np.uint8)
+        drawn = render_overlay(
+            image,
+            [(vertices, faces) for vertices, faces, _ in meshes],
+            focal_px=[result.focal_px for *_, result in meshes],
+            center_px=[result.center_px for *_, result in meshes],
+        )
+        write_atomically(path, lambda temporary: cv2.imwrite(str(temporary), drawn[..., ::-1]))
+
+    # ---- what is done already -----------------------------------------------------------------------------------
+
+    def _key(self, item: FitInput) -> dict[str, Any]:
+        """What a photo's results depend on: the settings, and its files as they are now."""
+        stamps = [[str(p), p.stat().st_size, p.stat().st_mtime_ns] for p in (item.photo, item.keypoints) if p]
+        return {"settings": self.identity, "image": item.image, "files": stamps}
+
+    def _finished_rows(self, item: FitInput) -> list[dict] | None:
+        path = self.out / "results" / item.name / "people.json"
+        try:
+            saved = json.loads(path.read_text())
+            rows = saved["people"]
+            wanted = [self.out / row[kind] for row in rows for kind in ("result", "mesh", "overlay") if kind in row]
+            return rows if saved["made_by"] == self._key(item) and all(file.exists() for file in wanted) else None
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def _write_summary(self, rows: list[dict], began: float, fitted: int) -> dict[str, Any]:
+        seconds = time.perf_counter() - began
+        counts = {s: sum(r["status"] == s for r in rows) for s in ("converged", "max_iterations", "failed")}
+        summary = {
+            "body_model": self.fitter.body.name,
+            "prior": self.fitter.prior.name,
+            "counts": counts,
+            "seconds": seconds,
+            "fitted_now": fitted,
+            "people": rows,
+        }
+        write_json(self.out / "summary.json", summary)
+        return summary
+
+
+@torch.no_grad()
+def result_vertices(fitter: Fitter, result: FitResult) -> np.ndarray:
+    """The mesh (V, 3) of a result in the camera frame, metres."""
+    parameters = {name: torch.from_numpy(value) for name, value in result.parameters().items()}
+    return pose_body(fitter.body, **parameters).vertices[0].numpy()
+
+
+def write_json(path: Path, document: dict[str, Any]) -> None:
+    """Write a JSON file whole or not at all; numbers that are not finite become null."""
+    text = json.dumps(_plain(document), indent=1, allow_nan=False)
+    write_atomically(path, lambda temporary: temporary.write_text(text))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if isinstance(value, np.ndarray | np.generic):
+        return _plain(value.tolist())
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
+
+
+def _failed_row(item: FitInput, reason: str) -> dict[str, Any]:
+    row = {"image": item.name, "person": None, "photo": str(item.photo.resolve()) if item.photo else ""}
+    return row | {name: None for name in ROW_FIELDS} | {"status": "failed", "reason": reason}
+
+
+def _windows(items: Sequence[FitInput], size: int) -> Iterator[Sequence[FitInput]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def gather_inputs(paths: Iterable[Path], find: Callable[[Path], list[FitInput]]) -> list[FitInput]:
+    """Inputs of several paths; a name used twice is an error, since its results would overwrite each other."""
+    inputs: dict[str, FitInput] = {}
+    for path in paths:
+        for item in find(path):
+            if item.name in inputs:
+                raise BodyfitError(
+                    f"{path}: '{item.name}' was already found in another input, and its results would overwrite each "
+                    "other. Fit the two into different output folders."
+                )
+            inputs[item.name] = item
+    return list(inputs.values())

@@ -1,0 +1,1 @@
+"""Pages: the results folder, the report, the viewers."""

@@ -1,0 +1,204 @@
+"""What the results viewer shows of one photo: its people where the camera saw them, the photo behind, points before.
+
+The world is the camera's own frame (OpenCV) of the person who is selected.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from bodyfit.data.landmarks import LANDMARK_NAMES, SKELETON
+from bodyfit.data.results.result import FitResult
+from bodyfit.fitting.draw.colours import PANEL, VERMILION, person_hex, rgb8, side_hex
+from bodyfit.fitting.draw.layers import Mesh
+from bodyfit.fitting.draw.render import as_seen_by
+from bodyfit.fitting.show.portraits import photo_of
+from bodyfit.fitting.show.results_folder import PersonEntry
+
+_LARGEST_PHOTO = 1600  # pixels along the longer side; more only slows the browser down
+# Back faces would double the work of a browser that draws without a GPU, and a body shows none.
+_BODY = {"side": "front", "cast_shadow": False}
+_DOTS = {"point_shape": "circle", "point_shading": "flat", "precision": "float32"}
+_POINTS = ("keypoints", "fitted", "skeleton")
+
+
+@dataclass(frozen=True)
+class ShownPerson:
+    """One person of the photo on show."""
+
+    person: PersonEntry
+    mesh: Mesh | None
+    result: FitResult | None
+
+    def seen_by(self, other: "ShownPerson") -> Mesh | None:
+        """The mesh where the camera of `other` sees it at the place that its own camera does."""
+        if self.mesh is None or self.result is None or other.result is None:
+            return self.mesh
+        cameras = [(result.focal_px, result.center_px) for result in (self.result, other.result)]
+        return as_seen_by(self.mesh[0], *cameras), self.mesh[1]
+
+
+class PhotoScene:
+    """The nodes of one photo in a viser scene. `show` makes them, `restyle` says which of them are seen."""
+
+    def __init__(self, scene):
+        self._scene = scene
+        self.nodes: dict[str, list] = {}
+        self.people: Sequence[ShownPerson] = ()
+        self.selected: ShownPerson | None = None
+
+    def clear(self) -> None:
+        self._remove(*self.nodes)
+        self.people, self.selected = (), None
+
+    def show(self, people: Sequence[ShownPerson], selected: ShownPerson, *, at_camera: bool = True) -> None:
+        """Draws a photo and its people as the selected one's camera sees them; keeps what is there already."""
+        same_photo = people is self.people
+        if same_photo and len(set(map(_camera_of, people))) == 1:
+            self._remove(*_POINTS, "runner_up")
+            self.selected = selected
+        else:
+            self.clear()
+            self.people, self.selected = people, selected
+            self._draw_bodies()
+            with_result = [selected, *people]
+            if shown := next((one for one in with_result if one.result is not None), None):
+                self._draw_photo(shown.person, shown.result)
+        self.draw_points(at_camera=at_camera)
+
+    def show_other_reading(self, mesh: Mesh | None) -> None:
+        """Adds the selected person's alternative hypothesis, pale; None where there is none."""
+        self._remove("runner_up")
+        if mesh is not None and np.isfinite(mesh[0]).all():
+            ghost = self._scene.add_mesh_simple("/other_reading", *mesh, color=rgb8(PANEL), opacity=0.75, **_BODY)
+            self.nodes["runner_up"] = [ghost]
+
+    def restyle(self, switches: Mapping[str, bool], opacity: float, view: str) -> None:
+        """Says what is seen: `switches` by the names of the nodes, and `others` for everybody but the selected one."""
+        if self.selected is None:
+            return
+        mine = _name(self.selected)
+        if switches["skeleton"]:
+            opacity = min(opacity, 0.6)
+        for body in self.nodes.get("bodies", []):
+            body.visible = opacity > 0 and (switches["others"] or body.name == mine)
+            body.opacity = None if opacity >= 1 else opacity
+        for name in ("photo", "runner_up", *_POINTS):
+            for node in self.nodes.get(name, []):
+                node.visible = switches[name]
+        for node in self.nodes.get("camera", []):
+            node.visible = view != "camera"  # its edges would frame the photo
+
+    def depths(self) -> tuple[float, float]:
+        """How near and how far the bodies reach, in metres in front of the camera."""
+        return _depths(self.people) or (2.0, 4.0)
+
+    def middle(self) -> Float[np.ndarray, "3"]:
+        """The middle of the selected person."""
+        if self.selected is None or self.selected.mesh is None:
+            return np.array([0.0, 0.0, np.mean(self.depths())])
+        vertices = self.selected.mesh[0]
+        return (vertices.min(axis=0) + vertices.max(axis=0)) / 2
+
+    def draw_points(self, *, at_camera: bool) -> None:
+        """The selected person's keypoints on a pane of glass before the bodies, and the skeleton.
+
+        The camera sees the pane's points where the photo has them. It stands before everybody for an eye at the
+        camera, and before the selected person alone for any other.
+        """
+        self._remove(*_POINTS)
+        selected = self.selected
+        if selected is None or selected.result is None:
+            return
+        near, _ = (None if at_camera else _depths([selected])) or self.depths()
+        result, near = selected.result, 0.97 * near
+        seen = (result.keypoint_confidence > 0) & np.isfinite(result.landmarks_px).all(axis=1)
+
+        def on_glass(points_px: np.ndarray) -> np.ndarray:
+            rays = (points_px - result.center_px) / result.focal_px
+            return near * np.concatenate([rays, np.ones((len(rays), 1))], axis=1)
+
+        detected, fitted = on_glass(result.keypoints_px), on_glass(result.landmarks_px)
+        person_px = np.ptp(result.keypoints_px[seen], axis=0).max() if seen.any() else 0.0
+        size = min(0.002 * max(result.image_size), 0.006 * person_px) * near / result.focal_px
+        clouds, lines = self._scene.add_point_cloud, self._scene.add_line_segments
+        self.nodes["keypoints"] = [
+            clouds("/keypoints/detected", detected[seen], _SIDES[seen], point_size=2 * size, **_DOTS),
+            lines(
+                "/keypoints/residuals",
+                np.stack([detected[seen], fitted[seen]], axis=1),
+                rgb8(VERMILION),
+                thickness=0.7 * size,
+            ),
+        ]
+        self.nodes["fitted"] = [clouds("/keypoints/fitted", fitted[seen], (20, 20, 20), point_size=size, **_DOTS)]
+        self._draw_skeleton(result)
+
+    def _draw_skeleton(self, result: FitResult) -> None:
+        bones = result.landmarks[np.array(SKELETON)]
+        whole = np.isfinite(bones).all(axis=(1, 2))
+        # A bone takes its side from the end that has one.
+        ends = np.array([b if LANDMARK_NAMES[b].startswith(("left_", "right_")) else a for a, b in SKELETON])
+        colours = np.repeat(_SIDES[ends[whole], None], 2, axis=1)
+        self.nodes["skeleton"] = [
+            self._scene.add_line_segments("/skeleton", bones[whole], colours, thickness=0.012),
+        ]
+
+    def _draw_bodies(self) -> None:
+        self.nodes["bodies"] = [
+            self._scene.add_mesh_simple(
+                _name(shown), *shown.seen_by(self.selected), color=rgb8(person_hex(shown.person.number)), **_BODY
+            )
+            for shown in self.people
+            if shown.mesh is not None
+        ]
+
+    def _draw_photo(self, person: PersonEntry, result: FitResult) -> None:
+        photo = shrunk(photo_of(person, result))
+        (width, height), focal = result.image_size, result.focal_px
+        far = 1.06 * self.depths()[1]
+        middle = (np.array([width - 1, height - 1]) / 2 - result.center_px) * far / focal
+        metres = np.array([width, height]) * far / focal
+        self.nodes["photo"] = [
+            self._scene.add_image(
+                "/photo", photo, *metres, position=(*middle, far), cast_shadow=False, receive_shadow=False
+            )
+        ]
+        self.nodes["camera"] = [
+            self._scene.add_camera_frustum(
+                "/camera", fov=2 * np.arctan(height / 2 / focal), aspect=width / height, scale=0.15, thickness=0.004
+            )
+        ]
+
+    def _remove(self, *names: str) -> None:
+        for name in names:
+            for node in self.nodes.pop(name, []):
+                node.remove()
+
+
+_SIDES = np.array([rgb8(side_hex(name)) for name in LANDMARK_NAMES])
+
+
+def shrunk(photo: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "H2 W2 3"]:
+    """A photo no larger than a browser needs."""
+    scale = _LARGEST_PHOTO / max(photo.shape[:2])
+    return photo if scale >= 1 else cv2.resize(photo, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+
+
+def _name(shown: ShownPerson) -> str:
+    return f"/people/{shown.person.number}"
+
+
+def _camera_of(shown: ShownPerson) -> tuple | None:
+    return None if shown.result is None else (shown.result.focal_px, *shown.result.center_px)
+
+
+def _depths(people: Sequence[ShownPerson]) -> tuple[float, float] | None:
+    depth = [shown.mesh[0][:, 2] for shown in people if shown.mesh is not None]  # the same in every camera
+    if not depth:
+        return None
+    low, high = min(d.min() for d in depth), max(d.max() for d in depth)
+    return max(low, 0.1), max(high, 0.2)

@@ -1,0 +1,196 @@
+"""Pictures of what a run found: overlays in several styles, bodies from all sides, turntables."""
+
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from PIL import Image
+
+from bodyfit.data.errors import BodyfitError
+from bodyfit.data.files import write_atomically
+from bodyfit.data.photo.photo import read_photo
+from bodyfit.data.results.meshes import to_frame
+from bodyfit.data.results.result import FitResult
+from bodyfit.fitting.draw.colours import GREY, person_colour, rgb
+from bodyfit.fitting.draw.drawing import draw_keypoints, draw_residuals
+from bodyfit.fitting.draw.eye import Eye, farthest
+from bodyfit.fitting.draw.layers import Mesh
+from bodyfit.fitting.draw.render import render_overlay, render_view, side_by_side
+from bodyfit.fitting.show.results_folder import PersonEntry
+
+logger = logging.getLogger(__name__)
+
+_TWO_SIDES = ("front", "side")
+_NO_ALTERNATIVE = "no alternative to draw: the run kept none, or its body model is not at hand (--body names it)."
+
+
+@dataclass(frozen=True)
+class OverlayStyle:
+    """How people are drawn over their photo."""
+
+    opacity: float = 1.0
+    """Opacity of the bodies, 0 to 1."""
+    shadow: bool = False
+    """Whether people cast a soft shadow on a floor under their lowest point."""
+    skeleton: bool = False
+    """Whether the fitted skeleton shows."""
+    keypoints: bool = False
+    """Whether the detected keypoints show, each joined to the fitted body's own by a line."""
+    runner_up: bool = False
+    """Whether those who have an alternative hypothesis show it in place of the best."""
+
+
+def overlay_picture(
+    people: Iterable[PersonEntry], style: OverlayStyle | None = None, *, backend: str = "auto"
+) -> tuple[UInt8[np.ndarray, "H W 3"], UInt8[np.ndarray, "H W 3"]]:
+    """The people of one photo over it. Returns the picture and the photo itself.
+
+    Raises:
+        BodyfitError: If nobody of the photo has a result and a mesh, or an alternative where that is asked for.
+    """
+    style, people = style or OverlayStyle(), list(people)
+    others = {id(p): p.runner_up_mesh() for p in people} if style.runner_up else {}
+    if style.runner_up and all(mesh is None for mesh in others.values()):
+        raise BodyfitError(f"{_names(people)}: {_NO_ALTERNATIVE}")
+    found = [(p, p.result(), others.get(id(p)) or p.mesh()) for p in people]
+    found = [(person, result, mesh) for person, result, mesh in found if result is not None and mesh is not None]
+    if not found:
+        raise BodyfitError(f"{_names(people)}: no result and mesh to draw. Fit with meshes, or choose another photo.")
+    photo = photo_of(*found[0][:2])
+    picture = render_overlay(
+        photo,
+        [mesh for _, _, mesh in found],
+        focal_px=[result.focal_px for _, result, _ in found],
+        center_px=[result.center_px for _, result, _ in found],
+        colours=[person_colour(person.number) for person, _, _ in found],
+        alpha=style.opacity,
+        shadow=style.shadow,
+        backend=backend,
+    )
+    for _, result, _ in found:
+        if style.skeleton:
+            picture = draw_keypoints(picture, result.landmarks_px)
+        if style.keypoints:
+            confidence = result.keypoint_confidence
+            picture = draw_residuals(picture, result.keypoints_px, result.landmarks_px, confidence)
+            picture = draw_keypoints(picture, result.keypoints_px, confidence, hollow=True)
+    return picture, photo
+
+
+def views_picture(
+    person: PersonEntry,
+    *,
+    height_px: int = 512,
+    skeleton: bool = False,
+    runner_up: bool = False,
+    backend: str = "auto",
+) -> UInt8[np.ndarray, "H W 3"]:
+    """One person from the camera's side, from the left, from behind and from above, at one scale."""
+    mesh, landmarks = _in_world(person, skeleton, runner_up)
+    size = (height_px, round(0.75 * height_px))
+    views = ("front", "side", "back", "top")
+    distance = max(Eye.at(mesh[0], view).backed_up(mesh[0], size).distance for view in views)
+    return side_by_side(
+        *(
+            render_view(
+                mesh,
+                view=view,
+                size_px=size,
+                colour=person_colour(person.number),
+                landmarks=landmarks,
+                distance=distance,
+                backend=backend,
+            )
+            for view in views
+        ),
+        gap_px=0,
+    )
+
+
+def readings_picture(
+    person: PersonEntry, result: FitResult, *, cell_px: int = 150, backend: str = "auto"
+) -> UInt8[np.ndarray, "H W 3"] | None:
+    """The best hypothesis (in the person's colour) and the alternative (grey) in a row each: as photographed, and from
+    the side. None where there is no alternative, or one of the two cannot be drawn."""
+    meshes = [person.mesh(), person.runner_up_mesh(result)]
+    if any(mesh is None or not np.isfinite(mesh[0]).all() for mesh in meshes):
+        return None
+    meshes = [(to_frame(vertices, "opengl"), faces) for vertices, faces in meshes]
+    eyes = [Eye.at(mesh[0], view).backed_up(mesh[0], (cell_px, cell_px)) for mesh in meshes for view in _TWO_SIDES]
+    options = {"size_px": (cell_px, cell_px), "distance": farthest(eyes), "backend": backend}
+    rows = [
+        np.hstack([render_view(mesh, view=view, colour=colour, **options) for view in _TWO_SIDES])
+        for mesh, colour in zip(meshes, (person_colour(person.number), rgb(GREY)), strict=True)
+    ]
+    return np.vstack(rows)
+
+
+def turntable(
+    person: PersonEntry,
+    *,
+    frames: int,
+    size_px: tuple[int, int] = (512, 512),
+    elevation_deg: float = 8.0,
+    skeleton: bool = False,
+    runner_up: bool = False,
+    backend: str = "auto",
+) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
+    """One person while an eye goes once around, beginning where the camera stood."""
+    mesh, landmarks = _in_world(person, skeleton, runner_up)
+    yaws = np.arange(frames) * 360.0 / frames
+    distance = max(Eye.at(mesh[0], (yaw, elevation_deg)).backed_up(mesh[0], size_px).distance for yaw in yaws)
+    for yaw in yaws:
+        yield render_view(
+            mesh,
+            view=(yaw, elevation_deg),
+            size_px=size_px,
+            colour=person_colour(person.number),
+            landmarks=landmarks,
+            distance=distance,
+            backend=backend,
+        )
+
+
+def save_picture(picture: UInt8[np.ndarray, "H W 3"], path: Path | str) -> Path:
+    """Writes a .png or .jpg."""
+    path = Path(path)
+    if path.suffix.lower() not in (".png", ".jpg", ".jpeg"):
+        raise BodyfitError(f"{path}: a picture is a .png or a .jpg. Choose one of these endings.")
+    return write_atomically(path, lambda temporary: Image.fromarray(picture).save(temporary, quality=92))
+
+
+def _names(people: Iterable[PersonEntry]) -> str:
+    return ", ".join(person.name for person in people) or "nobody"
+
+
+def _in_world(person: PersonEntry, skeleton: bool, runner_up: bool) -> tuple[Mesh, Float[np.ndarray, "144 3"] | None]:
+    mesh = person.runner_up_mesh() if runner_up else person.mesh()
+    if mesh is None and runner_up:
+        raise BodyfitError(f"{person.name}: {_NO_ALTERNATIVE}")
+    if mesh is None:
+        raise BodyfitError(f"{person.name}: {person.folder} holds no mesh of this person ({person.status}).")
+    landmarks = None
+    if skeleton:
+        result = person.result()
+        if result is None:
+            raise BodyfitError(f"{person.name}: {person.folder} holds no result file, so no skeleton.")
+        landmarks = to_frame(result.landmarks, "opengl")
+    return (to_frame(mesh[0], "opengl"), mesh[1]), landmarks
+
+
+def photo_of(person: PersonEntry, result: FitResult) -> UInt8[np.ndarray, "H W 3"]:
+    """The photo, or grey paper of its size where it is gone."""
+    width, height = result.image_size
+    if person.photo_path is not None:
+        try:
+            photo = read_photo(person.photo_path).image
+        except BodyfitError as error:
+            logger.warning("pictures: %s", error)
+        else:
+            if photo.shape[:2] == (height, width):
+                return photo
+            logger.warning("pictures: %s is not %d x %d any more; left out", person.photo_path, width, height)
+    return np.full((height, width, 3), 200, dtype=np.uint8)

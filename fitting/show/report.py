@@ -1,0 +1,232 @@
+"""One HTML file that shows a whole run: figures, distributions, a contact sheet, each body to turn with the mouse.
+
+The file holds everything that it shows (pictures, meshes, scripts) and asks no network for anything, which its own
+Content-Security-Policy enforces. Its style, scripts and frame lie in `data/assets/pages/`.
+"""
+
+import base64
+import io
+import json
+import logging
+from collections import Counter
+from html import escape
+from importlib import resources
+from pathlib import Path
+from string import Template
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from bodyfit.data.errors import BodyfitError
+from bodyfit.data.files import write_atomically
+from bodyfit.data.results.result import FitResult
+from bodyfit.fitting.draw.colours import STATUS, person_hex
+from bodyfit.fitting.show.mesh_code import Topology, encode_vertices
+from bodyfit.fitting.show.plots import bars_svg, histogram_svg
+from bodyfit.fitting.show.portraits import readings_picture
+from bodyfit.fitting.show.results_folder import PersonEntry, ResultsFolder
+
+logger = logging.getLogger(__name__)
+
+_PICTURE_SIDES = ((40, 1280), (100, 960), (200, 600))  # up to so many photos, so many pixels along the longer side
+_SMALLEST_SIDE = 400
+
+
+def write_report(
+    results: ResultsFolder,
+    path: Path | str,
+    *,
+    title: str = "bodyfit report",
+    max_people: int = 200,
+    meshes: bool = True,
+) -> Path:
+    """Writes the report of a results folder.
+
+    Args:
+        results: The results (`open_results_folder`).
+        path: The HTML file to write.
+        title: Its heading.
+        max_people: How many people get a card, worst first; figures and plots count all of them.
+        meshes: Whether bodies can be turned in the page (about 50 kB each).
+
+    Raises:
+        BodyfitError: If the run has no people to show, or the file cannot be written.
+    """
+    if not results.people:
+        raise BodyfitError(f"{results.folder / 'summary.json'}: lists no people, so there is nothing to report.")
+    people = results.sorted()[:max_people]
+    page = Template(page_asset("report.html")).substitute(
+        title=escape(title),
+        subtitle=escape(_subtitle(results)),
+        css=page_asset("report.css"),
+        tiles=_tiles(results),
+        plots=_plots(results),
+        notes=_notes(results, len(people)),
+        data=_script_safe(_page_data(results, people, meshes)),
+        viewer_js=page_asset("viewer.js"),
+        report_js=page_asset("report.js"),
+    )
+    return write_atomically(path, lambda temporary: temporary.write_text(page, encoding="utf-8"))
+
+
+def _page_data(results: ResultsFolder, people: tuple[PersonEntry, ...], meshes: bool) -> dict:
+    images, image_index = _pictures(people)
+    topologies: dict[bytes, tuple[int, Topology]] = {}
+    places = {id(person): place for place, person in enumerate(results.people)}
+    rows = []
+    for person in tqdm(people, desc="report", unit="person", disable=None):
+        result = person.result()
+        rows.append(
+            {
+                "name": person.name,
+                "place": places[id(person)],
+                "image": image_index.get(person.overlay_path or person.photo_path),
+                "status": person.status,
+                "reason": person.reason,
+                "ambiguous": bool(person.row.get("ambiguous", False)),
+                "error_px": person.error_px,
+                "error_share": person.error_share,
+                "box": _box(result),
+                "colour": person_hex(person.number),
+                "figures": person.figures(result, None if result is None else person.body_of(result)),
+                "mesh": _mesh(person, topologies) if meshes else None,
+                "hypotheses": _hypotheses(person, result),
+            }
+        )
+    return {
+        "status_colours": STATUS,
+        "images": images,
+        "topologies": [topology.encoded() for _, topology in topologies.values()],
+        "people": rows,
+    }
+
+
+def _mesh(person: PersonEntry, topologies: dict[bytes, tuple[int, Topology]]) -> dict | None:
+    """A body's vertices as text, and the number of its topology, which is added to the table where it is new."""
+    try:
+        mesh = person.mesh()
+    except BodyfitError as error:
+        logger.warning("report: %s", error)
+        return None
+    if mesh is None or len(mesh[0]) == 0 or not np.isfinite(mesh[0]).all():
+        return None
+    vertices, faces = mesh
+    key = len(vertices).to_bytes(8, "little") + faces.tobytes()
+    index, topology = topologies.setdefault(key, (len(topologies), Topology.of(faces, len(vertices))))
+    return {"topology": index, **encode_vertices(vertices, topology)}
+
+
+def _pictures(people: tuple[PersonEntry, ...]) -> tuple[list[dict], dict[Path, int]]:
+    """Each photo's overlay (or the photo itself) once, as a JPEG small enough for all of them together."""
+    paths = (person.overlay_path or person.photo_path for person in people)
+    counts = Counter(path for path in paths if path is not None)
+    side = next((side for most, side in _PICTURE_SIDES if len(counts) <= most), _SMALLEST_SIDE)
+    pictures, index = [], {}
+    for path, number in counts.items():
+        try:
+            with Image.open(path) as opened:
+                image = opened.convert("RGB")
+        except (OSError, Image.DecompressionBombError) as error:
+            logger.warning("report: %s: not a picture that can be read (%s)", path, error)
+            continue
+        image.thumbnail((side, side), Image.Resampling.LANCZOS)
+        index[path] = len(pictures)
+        pictures.append({"src": _jpeg(image), "width": image.width, "height": image.height, "people": number})
+    return pictures, index
+
+
+def _hypotheses(person: PersonEntry, result: FitResult | None) -> str | None:
+    """A small picture of both hypotheses, where the run could hardly choose between them."""
+    if result is None or not result.ambiguous:
+        return None
+    try:
+        picture = readings_picture(person, result)
+    except BodyfitError as error:
+        logger.warning("report: %s", error)
+        return None
+    return None if picture is None else _jpeg(Image.fromarray(picture))
+
+
+def _jpeg(image: Image.Image) -> str:
+    """A picture as the address of itself."""
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=80, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
+
+
+def _box(result: FitResult | None) -> list[float] | None:
+    """The person's place in the photo as shares of its size: x, y, width, height."""
+    if result is None:
+        return None
+    seen = result.keypoint_confidence > 0
+    if seen.sum() < 2:
+        return None
+    points = result.keypoints_px[seen] / result.image_size
+    low, high = np.clip(points.min(axis=0), 0, 1), np.clip(points.max(axis=0), 0, 1)
+    return [round(float(c), 4) for c in (*low, *np.maximum(high - low, 0.01))]
+
+
+def _subtitle(results: ResultsFolder) -> str:
+    run = [str(results.run[key]) for key in ("body_model", "prior", "device") if results.run.get(key)]
+    return " · ".join([str(results.folder.resolve().name), *run])
+
+
+def _tiles(results: ResultsFolder) -> str:
+    people = results.people
+    converged = sum(person.status == "converged" for person in people)
+    tiles = {
+        "people": f"{len(people)}",
+        "photos": f"{len({person.image for person in people})}",
+        "converged": f"{100 * converged / len(people):.0f} %",
+    }
+    for label, values, form in (
+        ("median error, of person size", [p.error_share and 100 * p.error_share for p in people], "{:.2f} %"),
+        ("median error", [p.error_px for p in people], "{:.1f} px"),
+        ("median time a person", [p.seconds for p in people], "{:.2g} s"),
+    ):
+        known = [value for value in values if value is not None]
+        if known:
+            tiles[label] = form.format(float(np.median(known)))
+    return "".join(
+        f'<div class="tile"><b>{escape(b)}</b><span class="dim">{escape(a)}</span></div>' for a, b in tiles.items()
+    )
+
+
+def _plots(results: ResultsFolder) -> str:
+    statuses = results.statuses()
+
+    def groups(value) -> dict[str, list[float]]:
+        return {s: [value(p) for p in results.people if p.status == s and value(p) is not None] for s in statuses}
+
+    counts = Counter(person.status for person in results.people)
+    return "".join(
+        (
+            bars_svg({status: counts[status] for status in statuses}, colours=STATUS, title="Status"),
+            histogram_svg(
+                groups(lambda p: None if p.error_share is None else 100 * p.error_share),
+                colours=STATUS,
+                title="Reprojection error, share of person size",
+                unit="%",
+            ),
+            histogram_svg(groups(lambda p: p.error_px), colours=STATUS, title="Reprojection error", unit="px"),
+        )
+    )
+
+
+def _notes(results: ResultsFolder, cards: int) -> str:
+    """What the run could not use, and what this page leaves out."""
+    notes = [str(note) for key in ("problems", "warnings") for note in results.run.get(key) or []]
+    if cards < len(results.people):
+        notes.insert(0, f"Cards for the {cards} worst of {len(results.people)} people; figures and plots count all.")
+    return f'<ul class="notes">{"".join(f"<li>{escape(note)}</li>" for note in notes)}</ul>' if notes else ""
+
+
+def _script_safe(data: dict) -> str:
+    """JSON that cannot end the script element it stands in, whatever a file is called."""
+    return json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+
+
+def page_asset(name: str) -> str:
+    """Text of a file that our pages are made of."""
+    return resources.files("bodyfit.data").joinpath("assets", "pages", name).read_text(encoding="utf-8")

@@ -1,0 +1,305 @@
+"""A results folder as `bodyfit fit` writes it, opened without reading what nobody looks at yet.
+
+OUT/summary.json                    a row a person: image, person, status, reason, cost, errors, seconds, file paths
+OUT/results/<image>/<nnn>.npz       parameters, camera, landmarks
+OUT/meshes/<image>/<nnn>.obj        the body in the camera frame
+OUT/images/<image>.png              the photo with its people drawn over it
+"""
+
+import functools
+import json
+import logging
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bodyfit.data.errors import BodyfitError
+from bodyfit.data.results.meshes import COORDINATE_FRAMES, load_mesh
+from bodyfit.data.results.result import FitResult
+from bodyfit.fitting.draw.layers import Mesh
+
+if TYPE_CHECKING:
+    from bodyfit.data.body.body_model import BodyModel
+
+logger = logging.getLogger(__name__)
+
+_WORST_FIRST = {"failed": 0, "max_iterations": 1, "converged": 2}
+
+ORDERS = ("failures first", "error, high to low", "error, low to high", "photo")
+
+
+@dataclass(frozen=True)
+class PersonEntry:
+    """One row of summary.json. Numbers that the row lacks, or that are not finite, are None."""
+
+    folder: Path
+    image: str
+    person: str
+    status: str
+    reason: str
+    error_px: float | None
+    error_share: float | None
+    """Reprojection error as a share of the person's size in the photo."""
+    cost: float | None
+    seconds: float | None
+    row: dict = field(repr=False)
+    body: Path | None = None
+    """Body model file or folder that the run was fitted with; None for the open body."""
+
+    @property
+    def name(self) -> str:
+        return f"{self.image} · {self.person}"
+
+    @property
+    def number(self) -> int:
+        """The person's number in the photo, which chooses the colour."""
+        return int(self.person) if self.person.isdigit() else 0
+
+    @property
+    def result_path(self) -> Path | None:
+        return self._existing("result", f"results/{self.image}/{self.person}.npz")
+
+    @property
+    def mesh_path(self) -> Path | None:
+        return self._existing("mesh", f"meshes/{self.image}/{self.person}.obj")
+
+    @property
+    def overlay_path(self) -> Path | None:
+        return self._existing("overlay", f"images/{self.image}.png")
+
+    @property
+    def photo_path(self) -> Path | None:
+        return self._existing("photo", None)
+
+    def result(self) -> FitResult | None:
+        """Parameters and landmarks; None (and a line in the log) where there is no result file or it cannot be read."""
+        if self.result_path is None:
+            return None
+        try:
+            return FitResult.load(self.result_path)
+        except BodyfitError as error:
+            logger.warning("results: %s", error)
+            return None
+
+    def mesh(self) -> Mesh | None:
+        """Vertices (metres, camera frame) and faces: from the mesh file, else posed anew; None if neither can be."""
+        if self.mesh_path is not None:
+            vertices, faces = _read_plain_obj(self.mesh_path) or load_mesh(self.mesh_path)
+            return vertices @ COORDINATE_FRAMES[_mesh_frame(self.folder)], faces
+        result = self.result()
+        return None if result is None else _posed(self.body_of(result), result.parameters())
+
+    def runner_up_mesh(self, result: FitResult | None = None) -> Mesh | None:
+        """The body of the alternative, as `mesh`; None where there is none, or its body model is not at hand.
+
+        `result` spares reading the file again.
+        """
+        result = self.result() if result is None else result
+        if result is None or not result.has_runner_up:
+            return None
+        return _posed(self.body_of(result), result.runner_up_parameters())
+
+    def body_of(self, result: FitResult) -> "BodyModel | None":
+        """The body model that a result's numbers belong to; None where another one is at hand."""
+        body = _body_model(self.body, result.body_gender)
+        return body if body is not None and body.name == result.body_model else None
+
+    def figures(self, result: FitResult | None, body: "BodyModel | None" = None) -> dict[str, str]:
+        """What a page says of this person, as label and words; `body` (`body_of`) adds the stature."""
+        error = [] if self.error_px is None else [f"{self.error_px:.2f} px"]
+        error += [] if self.error_share is None else [f"{100 * self.error_share:.2f} % of size"]
+        cost = [] if self.cost is None else [f"{self.cost:.4g}"]
+        cost += [] if self.seconds is None else [f"{self.seconds:.3g} s"]
+        figures = {"photo": self.image, "person": self.person, "reason": self.reason, "error": ", ".join(error)}
+        figures |= {} if result is None else _errors_of_parts(result)
+        figures |= {"cost, time" if self.cost is not None else "time": ", ".join(cost)}
+        figures |= {} if result is None else _result_figures(result, body)
+        return {label: words for label, words in figures.items() if words}
+
+    def _existing(self, key: str, usual: str | None) -> Path | None:
+        written = self.row.get(key) or usual
+        if not written:
+            return None
+        # A path is absolute, or starts in the results folder, or where `bodyfit fit` was called.
+        return next((path for path in (self.folder / written, Path(written)) if path.is_file()), None)
+
+
+@dataclass(frozen=True)
+class ResultsFolder:
+    """All people of a results folder, in the order of summary.json, and what the run says of itself."""
+
+    folder: Path
+    people: tuple[PersonEntry, ...]
+    run: dict
+    """summary.json without its rows."""
+
+    def sorted(self, order: str = ORDERS[0]) -> tuple[PersonEntry, ...]:
+        """People by one of `ORDERS`; those without an error come first where errors run high to low."""
+        if order not in ORDERS:
+            raise ValueError(f"order must be one of {', '.join(ORDERS)}, got {order!r}")
+        if order == "photo":
+            return self.people
+
+        def error(person: PersonEntry) -> float:
+            value = person.error_share if person.error_share is not None else person.error_px
+            return math.inf if value is None else value
+
+        if order == "error, low to high":
+            return tuple(sorted(self.people, key=error))
+        if order == "error, high to low":
+            return tuple(sorted(self.people, key=lambda p: -error(p)))
+        return tuple(sorted(self.people, key=lambda p: (_WORST_FIRST.get(p.status, 0), -error(p))))
+
+    def by_photo(self) -> dict[str, tuple[PersonEntry, ...]]:
+        """People grouped by photo, both in the order of summary.json."""
+        groups: dict[str, list[PersonEntry]] = {}
+        for person in self.people:
+            groups.setdefault(person.image, []).append(person)
+        return {image: tuple(people) for image, people in groups.items()}
+
+    def find(self, image: str | None = None, person: str | None = None) -> tuple[PersonEntry, ...]:
+        """People of a photo and of a number; what is None may be anything.
+
+        Raises:
+            BodyfitError: If there is nobody like that; the message names some that there are.
+        """
+        found = tuple(p for p in self.people if image in (None, p.image) and person in (None, p.person))
+        if not found:
+            wanted = " · ".join(word for word in (image, person) if word is not None) or "anybody"
+            known = ", ".join(p.name for p in self.people[:5]) or "nobody"
+            more = ", ..." if len(self.people) > 5 else ""
+            raise BodyfitError(f"{self.folder}: no {wanted} here. It holds {known}{more}.")
+        return found
+
+    def statuses(self) -> tuple[str, ...]:
+        return tuple(sorted({p.status for p in self.people}, key=lambda s: (_WORST_FIRST.get(s, 3), s)))
+
+
+def open_results_folder(folder: Path | str, *, body: Path | str | None = None) -> ResultsFolder:
+    """Reads OUT/summary.json and nothing else.
+
+    Args:
+        folder: OUT.
+        body: Body model file or folder that the run was fitted with (`bodyfit fit --body`). Statures, alternatives
+            and bodies without a mesh file are made from it; the open body does for runs without --body.
+
+    Raises:
+        BodyfitError: If the folder or its summary is missing or is not what `bodyfit fit` writes, or there is no
+            such body.
+    """
+    folder, body = Path(folder), None if body is None else Path(body)
+    if body is not None and not body.exists():
+        raise BodyfitError(f"{body}: no such file or folder. --body names the one that `bodyfit fit` was given.")
+    path = folder / "summary.json"
+    if not path.is_file():
+        what = "has no summary.json" if folder.is_dir() else "is no folder"
+        raise BodyfitError(f"{folder}: {what}. Give the folder that `bodyfit fit PHOTOS -o OUT` wrote.")
+    try:
+        summary = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise BodyfitError(f"{path}: not JSON ({error}). Run `bodyfit fit` again; it writes the file anew.") from error
+    rows = summary.get("people") if isinstance(summary, dict) else None
+    if not isinstance(rows, list) or not all(isinstance(row, dict) and "image" in row for row in rows):
+        raise BodyfitError(f"{path}: expected an object with a list `people` of rows that name their `image`.")
+    run = {key: value for key, value in summary.items() if key != "people"}
+    return ResultsFolder(folder, tuple(_person(folder, row, body) for row in rows), run)
+
+
+def _person(folder: Path, row: dict, body: Path | None) -> PersonEntry:
+    return PersonEntry(
+        folder=folder,
+        image=str(row["image"]),
+        person=str(row.get("person") if row.get("person") is not None else "?"),
+        status=str(row.get("status") or "unknown"),
+        reason=str(row.get("reason") or ""),
+        error_px=_number(row.get("error_px")),
+        error_share=_number(row.get("error_share")),
+        cost=_number(row.get("cost")),
+        seconds=_number(row.get("seconds")),
+        row=row,
+        body=body,
+    )
+
+
+def _mesh_frame(folder: Path) -> str:
+    """The axes that the run wrote its meshes in, from OUT/config.json; the camera frame where it says nothing."""
+    try:
+        frame = json.loads((folder / "config.json").read_text(encoding="utf-8"))["output"]["frame"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return "opencv"
+    return frame if frame in COORDINATE_FRAMES else "opencv"
+
+
+@functools.lru_cache(maxsize=3)
+def _body_model(path: Path | None, gender: str) -> "BodyModel | None":
+    from bodyfit.data.body.body_model import load_body_model  # imports torch, which takes seconds
+
+    try:
+        return load_body_model(path, gender=gender)
+    except BodyfitError as error:
+        logger.warning("results: %s", error)
+        return None
+
+
+def _posed(body: "BodyModel | None", parameters: dict[str, np.ndarray]) -> Mesh | None:
+    if body is None:
+        return None
+    import torch
+
+    from bodyfit.data.body.posing import pose_body
+
+    tensors = {name: torch.as_tensor(value) for name, value in parameters.items()}
+    return pose_body(body, **tensors).vertices[0].numpy(), body.faces
+
+
+def _read_plain_obj(path: Path) -> Mesh | None:
+    """An .obj of nothing but vertices and triangles, as `bodyfit fit` writes it, six times as fast as by trimesh."""
+    if path.suffix.lower() != ".obj":
+        return None
+    # All vertices, then all triangles; anything else in between is no number, or too many numbers for a row.
+    _, _, text = path.read_text(encoding="utf-8", errors="replace").partition("\nv ")
+    first, _, second = text.partition("\nf ")
+    try:
+        vertices = np.array(first.replace("v", "").split(), dtype=np.float64).reshape(first.count("v") + 1, 3)
+        faces = np.array(second.replace("f", "").split(), dtype=np.int64).reshape(second.count("f") + 1, 3) - 1
+    except ValueError:  # colours, normals, polygons: not as we write it
+        return None
+    plain = len(faces) > 0 and faces.min() >= 0 and faces.max() < len(vertices)
+    return (vertices, faces) if plain else None
+
+
+def _number(value) -> float | None:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if is_number and math.isfinite(value) else None
+
+
+def _errors_of_parts(result: FitResult) -> dict[str, str]:
+    shares = {part: getattr(result, f"error_share_{part}") for part in ("body", "hands", "face")}
+    known = {part: 100 * share for part, share in shares.items() if math.isfinite(share)}
+    return {"parts": ", ".join(f"{part} {share:.2f} %" for part, share in known.items())}
+
+
+def _result_figures(result: FitResult, body: "BodyModel | None") -> dict[str, str]:
+    figures = {
+        "height": "" if body is None else f"{_height(result, body):.2f} m",
+        "distance": f"{result.landmarks[0, 2]:.2f} m",
+        "focal length": f"{result.focal_px:.0f} px ({result.focal_source})",
+        "betas": " ".join(f"{beta:+.1f}" for beta in result.betas[:4]) + " …",
+        "body, prior": f"{result.body_model}, {result.prior}",
+    }
+    if math.isfinite(result.runner_up_cost):
+        ratio = result.runner_up_cost / result.cost if result.cost > 0 else math.nan
+        dearer = f" ({100 * (ratio - 1):+.0f} %)" if ratio < 10 else f" ({ratio:.3g} times)" if ratio >= 10 else ""
+        figures["alternative hypothesis"] = f"cost {result.runner_up_cost:.4g}{dearer}"
+        figures["alternative hypothesis"] += ": ambiguous" if result.ambiguous else ""
+    return figures
+
+
+def _height(result: FitResult, body: "BodyModel") -> float:
+    """Stature in metres, of the unposed body of these betas."""
+    betas = result.betas[: body.num_betas]
+    stature = body.v_template[:, 1] + body.shapedirs[:, 1, : len(betas)] @ betas
+    return float(np.ptp(stature))

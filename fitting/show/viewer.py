@@ -1,0 +1,241 @@
+"""The results of a run in the browser: the photo with its people in three dimensions, one photo after another.
+
+viser serves the page and carries what changes; nothing of a folder is read before it is shown, so a folder of 10 000
+people opens as fast as one of ten.
+"""
+
+import logging
+import threading
+from html import escape
+
+import numpy as np
+from jaxtyping import Float
+
+from bodyfit.data.errors import BodyfitError
+from bodyfit.fitting.draw.colours import status_hex
+from bodyfit.fitting.show.page_server import add_lights, start_server, stop_server
+from bodyfit.fitting.show.photo_scene import PhotoScene, ShownPerson
+from bodyfit.fitting.show.results_folder import ORDERS, PersonEntry, ResultsFolder
+
+logger = logging.getLogger(__name__)
+
+_VIEWS = ("camera", "three-quarter", "side", "top")
+_STEPS = {"Previous": -1, "Next": 1}
+_ALL = "all"
+_ALTERNATIVE_HINT = "The next best start that led elsewhere, where the run kept one: pale, over the best one"
+
+
+class ResultsViewer:
+    """A page over a results folder. `url` says where; `close` ends it."""
+
+    def __init__(self, results: ResultsFolder, *, host: str = "127.0.0.1", port: int = 8080):
+        self.results = results
+        self._people = results.people
+        self._index = self._wanted = 0
+        self._photos = results.by_photo()
+        self._lock = threading.RLock()  # the browser's events come on threads of their own
+        self._bodies_at_hand, self._open = threading.Event(), True
+        self._server = start_server(host, port)
+        self._server.scene.set_up_direction("-y")
+        add_lights(self._server, np.array([0.0, -1.0, 0.0]), np.array([0.0, 0.0, 1.0]))
+        self._scene = PhotoScene(self._server.scene)
+        self._add_controls()
+        self._server.on_client_connect(self._welcome)
+        self.show(0)
+        # Body models need torch, which takes seconds to import; the first page need not wait for it.
+        self._fetching = threading.Thread(target=self._fetch_bodies, daemon=True)
+        self._fetching.start()
+
+    @property
+    def url(self) -> str:
+        return f"http://{self._server.get_host()}:{self._server.get_port()}"
+
+    def wait(self) -> None:
+        """Serves until it is interrupted."""
+        self._server.sleep_forever()
+
+    def close(self) -> None:
+        with self._lock:
+            self._open = False
+        stop_server(self._server)
+
+    def show(self, index: int) -> None:
+        """Shows the `index`-th of the people that the filter lets through."""
+        with self._lock, self._server.atomic():
+            if not self._people:
+                self._scene.clear()
+                self._count.value = "nobody"
+                self._figures.content = "<p>Nobody is like that.</p>"
+                return
+            self._index = self._wanted = index % len(self._people)
+            person = self._people[self._index]
+            self._count.value = f"{self._index + 1} of {len(self._people)}"
+            people, before = self._scene.people, self._scene.selected
+            if before is None or before.person.image != person.image:
+                people = [self._load(other) for other in self._photos[person.image]]
+            selected = next(shown for shown in people if shown.person is person)
+            self._scene.show(people, selected, at_camera=self._view == "camera")
+            self._tell()
+            self._look_from(self._view)
+
+    def step(self, by: int) -> None:
+        """Goes on by so many people. Of clicks that come faster than people can be shown, only the last counts."""
+        self._wanted += by
+        with self._lock:
+            if self._wanted != self._index:
+                self.show(self._wanted)
+
+    def _fetch_bodies(self) -> None:
+        try:
+            import bodyfit.data.body.body_model  # noqa: F401
+        finally:
+            with self._lock:
+                self._bodies_at_hand.set()
+                if self._open:
+                    self._tell()
+                    self._restyle()
+
+    def _tell(self) -> None:
+        """The selected person's figures and alternative; what needs a body model comes when that is at hand."""
+        selected = self._scene.selected
+        if selected is None:
+            return
+        person, result = selected.person, selected.result
+        at_hand = result is not None and self._bodies_at_hand.is_set()
+        rows = person.figures(result, person.body_of(result) if at_hand else None) | self._words_on_cameras()
+        self._figures.content = _table(person, rows)
+        self._scene.show_other_reading(person.runner_up_mesh(result) if at_hand else None)
+        self._switches["runner_up"].disabled = "runner_up" not in self._scene.nodes
+
+    # ---- controls ---------------------------------------------------------------------------------------------------
+
+    def _add_controls(self) -> None:
+        gui = self._server.gui
+        with gui.add_folder("Person"):
+            self._count = gui.add_text("shown", "", disabled=True)
+            steps = gui.add_button_group("go to", tuple(_STEPS))
+            self._figures = gui.add_html("")
+        with gui.add_folder("Look"):
+            views = gui.add_button_group("from", _VIEWS)
+            self._opacity = gui.add_slider("opacity", 0.0, 1.0, 0.05, 1.0)
+            self._switches = {
+                "others": gui.add_checkbox("everybody in the photo", True),
+                "runner_up": gui.add_checkbox("alternative hypothesis", False, hint=_ALTERNATIVE_HINT),
+                "photo": gui.add_checkbox("photo", True),
+                "keypoints": gui.add_checkbox("keypoints detected, and residuals", False),
+                "fitted": gui.add_checkbox("keypoints of the fitted body", False),
+                "skeleton": gui.add_checkbox("skeleton", False),
+            }
+        with gui.add_folder("Choose"):
+            self._status = gui.add_dropdown("status", (_ALL, *self.results.statuses()))
+            self._order = gui.add_dropdown("order", ORDERS, initial_value="photo")
+            self._least = gui.add_number("error at least, %", 0.0, min=0.0, step=0.5)
+            self._words = gui.add_text("photo or reason", "")
+        self._view = _VIEWS[0]
+        steps.on_click(lambda event: self.step(_STEPS[event.target.value]))
+        views.on_click(lambda event: self._look_from(event.target.value))
+        self._opacity.on_update(lambda _: self._restyle())
+        for switch in self._switches.values():
+            switch.on_update(lambda _: self._restyle())
+        for control in (self._status, self._order, self._least, self._words):
+            control.on_update(lambda _: self._filter())
+
+    def _filter(self) -> None:
+        words, least = self._words.value.lower(), self._least.value / 100
+        with self._lock:
+            self._people = tuple(
+                person
+                for person in self.results.sorted(self._order.value)
+                if self._status.value in (_ALL, person.status)
+                and (least == 0 or person.error_share is None or person.error_share >= least)
+                and words in f"{person.name} {person.reason}".lower()
+            )
+            self.show(0)
+
+    def _look_from(self, view: str) -> None:
+        with self._lock, self._server.atomic():
+            if (view == "camera") != (self._view == "camera"):
+                self._scene.draw_points(at_camera=view == "camera")
+            self._view = view
+            self._restyle()
+        for client in self._server.get_clients().values():
+            self._aim(client)
+
+    def _restyle(self) -> None:
+        with self._lock:
+            switches = {name: switch.value for name, switch in self._switches.items()}
+            self._scene.restyle(switches, self._opacity.value, self._view)
+
+    def _words_on_cameras(self) -> dict[str, str]:
+        """Says so where others of the photo are drawn through a camera that is not their own."""
+        focals = [shown.result.focal_px for shown in self._scene.people if shown.result is not None]
+        if not focals or max(focals) / min(focals) < 1.001:
+            return {}
+        others = f"have cameras of {min(focals):.0f} to {max(focals):.0f} px; drawn as this person's camera sees them"
+        return {"others": others}
+
+    def _load(self, person: PersonEntry) -> ShownPerson:
+        try:
+            mesh = person.mesh()
+        except BodyfitError as error:
+            logger.warning("viewer: %s", error)
+            mesh = None
+        if mesh is not None and not np.isfinite(mesh[0]).all():
+            mesh = None
+        return ShownPerson(person, mesh, person.result())
+
+    # ---- the eye ----------------------------------------------------------------------------------------------------
+
+    def _welcome(self, client) -> None:
+        """Aims a new browser's eye, and again whenever its window changes shape."""
+        self._aim(client)
+        aspect = client.camera.aspect
+
+        @client.camera.on_update
+        def _(camera) -> None:
+            nonlocal aspect
+            if abs(camera.aspect - aspect) > 1e-3:
+                aspect = camera.aspect
+                if self._view == "camera":
+                    self._aim(client)
+
+    def _aim(self, client) -> None:
+        """Puts a browser's eye where the chosen view is from."""
+        with self._lock:
+            if self._scene.selected is None:
+                return
+            middle, view, result = self._scene.middle(), self._view, self._scene.selected.result
+        fov, position, target, up = np.radians(35.0), None, middle, np.array([0.0, -1.0, 0.0])
+        if view == "camera" and result is not None:
+            fov = field_of_view(result.image_size, result.focal_px, client.camera.aspect)
+            position, target = np.zeros(3), np.array([0.0, 0.0, middle[2]])
+        else:
+            yaw, elevation = {"side": (90.0, 0.0), "top": (0.0, 89.0)}.get(view, (35.0, 15.0))
+            position = middle + 3.6 * _direction(np.radians(yaw), np.radians(elevation))
+        with client.atomic():
+            client.camera.up_direction = up
+            client.camera.position = position
+            client.camera.look_at = target
+            client.camera.fov = float(fov)
+
+
+def field_of_view(image_size: tuple[int, int], focal_px: float, aspect: float) -> float:
+    """Vertical field of view, radians, at which a window (width / height = `aspect`) holds all of a photo."""
+    width, height = image_size
+    return 2 * np.arctan(max(height, width / max(aspect, 1e-3)) / 2 / focal_px)
+
+
+def _table(person: PersonEntry, rows: dict[str, str]) -> str:
+    cells = "".join(
+        f"<tr><td style='white-space:nowrap;vertical-align:top;padding-right:0.8em'>{escape(label)}</td>"
+        f"<td><b>{escape(words)}</b></td></tr>"
+        for label, words in rows.items()
+    )
+    dot = f"<span style='color:{status_hex(person.status)}'>●</span>"
+    status = f"<p style='margin:0.4em 0'>{dot} <b>{escape(person.status.replace('_', ' '))}</b></p>"
+    return f"<div style='padding:0 1em;font-size:0.85em;overflow-wrap:anywhere'>{status}<table>{cells}</table></div>"
+
+
+def _direction(yaw: float, elevation: float) -> Float[np.ndarray, "3"]:
+    """Unit vector from a body to an eye, in the camera's frame: yaw 0 is where the camera is, 90 degrees its right."""
+    return np.array([np.sin(yaw) * np.cos(elevation), -np.sin(elevation), -np.cos(yaw) * np.cos(elevation)])

@@ -1,0 +1,1 @@
+"""The fit: frames in, hypotheses, stages, results out."""

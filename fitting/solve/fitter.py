@@ -1,0 +1,306 @@
+"""The whole line for people in memory: keypoints and cameras in, a FitResult a person out.
+
+    from bodyfit.fitting.solve.fitter import Frame, fit
+
+    results = fit([Frame.from_files("photo.jpg", "photo_keypoints.json")])
+
+All people of all frames form one batch. A person who cannot be fitted comes back as `failed` with the reason.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache, partial
+from typing import TypeVar
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from bodyfit.data.body.body_model import BodyModel, load_body_model
+from bodyfit.data.errors import BodyfitError
+from bodyfit.data.landmarks import BODY, FINGERS, LANDMARK_NAMES
+from bodyfit.data.results.result import FitResult, Parameters
+from bodyfit.fitting.energy.jacobian import RotationJacobian
+from bodyfit.fitting.energy.landmark_model import LandmarkModel, in_limb_order
+from bodyfit.fitting.energy.levenberg_marquardt import Solution, SolverOptions
+from bodyfit.fitting.energy.observations import Observations, observe
+from bodyfit.fitting.energy.problem import BodyProblem, EnergyConfig
+from bodyfit.fitting.energy.unknowns import Unknowns
+from bodyfit.fitting.solve.frames import Frame
+from bodyfit.fitting.solve.hypotheses import StartConfig, Starter
+from bodyfit.fitting.solve.memory import free_bytes, people_at_once
+from bodyfit.fitting.solve.results import ResultMaker
+from bodyfit.fitting.solve.stages import Alternative, StageConfig, solve_in_stages
+from bodyfit.fitting.solve.threads import map_in_threads
+from bodyfit.fitting.start.network import INPUT_NAMES, StartNetwork, StartProposals, load_start_network
+from bodyfit.fitting.start.predicted_pose import PosePredictor
+from bodyfit.prior.model.checkpoint import load_prior
+from bodyfit.prior.model.vposer import VPoser
+
+Part = TypeVar("Part")
+PEOPLE_ON_CPU = 128  # solved at a time by a thread, all their starts together: more keep no core busier
+FEWEST_ON_CPU = 16  # fewer are not worth a thread
+PEOPLE_ON_GPU = 2048
+_FINGERS = {f"{side}_{finger}{end}" for side in ("left", "right") for finger in FINGERS for end in ("1", "")}
+COARSE_NAMES = frozenset(_FINGERS.union(INPUT_NAMES, (LANDMARK_NAMES[i] for i in BODY)))
+"""Landmarks that ranking and the first stage look at: the body's, knuckles and finger tips, corners of the mouth."""
+KEPT_SETS = 8  # sets of landmarks that a fitter remembers
+
+__all__ = ["FitConfig", "Fitter", "Frame", "fit", "pick_device"]
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """Everything that decides a fit, written next to its results."""
+
+    energy: EnergyConfig = field(default_factory=EnergyConfig)
+    """What is lowered."""
+    start: StartConfig = field(default_factory=StartConfig)
+    """Where it starts."""
+    solver: SolverOptions = field(default_factory=SolverOptions)
+    """How it is lowered."""
+    refine_focal: bool = False
+    """Also refine the focal length around its guess, where perspective shows it."""
+    stages: StageConfig = field(default_factory=StageConfig)
+    """How the way to the minimum is made easier."""
+    ambiguous_margin: float = 0.1
+    """A person is called ambiguous when the second-best start ends within this share of the best one's cost."""
+
+
+@dataclass(frozen=True)
+class _Landmarks:
+    """Landmarks that a stage looks at."""
+
+    model: LandmarkModel
+    rotation_jacobian: RotationJacobian
+    columns: Tensor | None
+    """Their places among the landmarks of the observations; None: all of them."""
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """ "auto": CUDA where there is one, else the CPU."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise BodyfitError(f"device '{name}' was asked for, but PyTorch {torch.__version__} sees no CUDA device here.")
+    return torch.device(name)
+
+
+class Fitter:
+    """A body, a prior and a configuration, ready to fit any number of batches."""
+
+    def __init__(
+        self,
+        body: BodyModel | None = None,
+        prior: VPoser | None = None,
+        config: FitConfig | None = None,
+        *,
+        network: StartNetwork | None = None,
+        device: str | torch.device = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ):
+        self.body = body or load_body_model()
+        self.device, self.dtype, self.config = torch.device(device), dtype, config or FitConfig()
+        self.prior = (prior or load_prior()).to(self.device, dtype).eval().requires_grad_(False)
+        if network is None and self.config.start.learned:
+            network = load_start_network()
+        self.network = network.to(self.device, dtype) if network is not None else None
+        self.predictor = None
+        if self.network is not None and self.network.examples.numel() and self.config.energy.pose_prior == "predicted":
+            self.predictor = PosePredictor(self.prior, self.network)
+        self.everything = LandmarkModel(self.body, dtype=dtype, device=self.device)
+        self.unknowns = Unknowns(self.body, self.prior, self.everything, self.config.energy.hand_components)
+        self.make = ResultMaker(
+            self.body,
+            self.prior,
+            self.unknowns,
+            self.everything,
+            self.config.refine_focal,
+            self.config.ambiguous_margin,
+        )
+        self._landmark_sets = lru_cache(KEPT_SETS)(self._make_landmark_sets)
+
+    def model_for(self, confidence: Float[np.ndarray, "P 144"]) -> LandmarkModel:
+        """A landmark model of just the points that somebody's detector saw."""
+        seen = [n for n, any_seen in zip(LANDMARK_NAMES, (confidence > 0).any(axis=0), strict=True) if any_seen]
+        return LandmarkModel(self.body, names=in_limb_order(self.body, seen), dtype=self.dtype, device=self.device)
+
+    def _problem(self, seen: Observations, energy: EnergyConfig | None = None, *, on: _Landmarks) -> BodyProblem:
+        if on.columns is not None:
+            seen = seen.of_landmarks(on.columns)
+        energy = energy or self.config.energy
+        return BodyProblem(self.unknowns, on.model, self.prior, seen, energy, rotation_jacobian=on.rotation_jacobian)
+
+    def _make_landmark_sets(self, model: LandmarkModel) -> tuple[_Landmarks, _Landmarks]:
+        """All of the model's landmarks, and the body's alone."""
+        names = [name for name in model.names if name in COARSE_NAMES]
+        with torch.inference_mode(mode=False):  # what is kept may be used outside of it
+            body = LandmarkModel(self.body, names=tuple(names), dtype=self.dtype, device=self.device)
+            columns = torch.tensor([model.names.index(name) for name in names], dtype=torch.long, device=self.device)
+            return _Landmarks(model, RotationJacobian(self.unknowns, model), None), _Landmarks(
+                body, RotationJacobian(self.unknowns, body), columns
+            )
+
+    def with_predicted_pose(self, seen: Observations, model: LandmarkModel) -> Observations:
+        """The same people with the poses that the start network expects of them; without a network, just the same."""
+        return self._read(seen, model)[0]
+
+    def _read(self, seen: Observations, model: LandmarkModel) -> tuple[Observations, StartProposals | None]:
+        """What the start network makes of people, who then have a predicted pose."""
+        if self.network is None:
+            return seen, None
+        proposed = self.network(seen.targets_px, seen.weights, seen.focal_px, seen.center_px, model.names)
+        if self.predictor is None:
+            return seen, proposed
+        return replace(seen, predicted=self.predictor(proposed)), proposed
+
+    def solve(
+        self, seen: Observations, model: LandmarkModel, *, init: Float[Tensor, "B D"] | None = None
+    ) -> tuple[Solution, Alternative]:
+        """Fit people from their best starts, or from given unknowns.
+
+        Returns:
+            the best solution of each person, and the runner-up (its cost is NaN where all starts came to one).
+        """
+
+        def solve(rows: Tensor) -> tuple[Solution, Alternative]:
+            some, proposed = self._read(seen.select(rows), model)
+            starts = self._best_starts(some, proposed, model) if init is None else init[rows, None]
+            return self._finish(some, model, starts)
+
+        return _joined(self._in_groups(solve, len(seen)))
+
+    def best_starts(self, seen: Observations, model: LandmarkModel) -> Float[Tensor, "B F D"]:
+        """Each person's few best starts, NaN where there are fewer: the first half of `solve`."""
+
+        def start(rows: Tensor) -> Tensor:
+            return self._best_starts(*self._read(seen.select(rows), model), model)
+
+        return torch.cat(self._in_groups(start, len(seen)))
+
+    def finish(
+        self, seen: Observations, model: LandmarkModel, starts: Float[Tensor, "B F D"]
+    ) -> tuple[Solution, Alternative]:
+        """The best solution from given starts: the second half of `solve`."""
+        return _joined(self._in_groups(lambda rows: self._finish(seen.select(rows), model, starts[rows]), len(seen)))
+
+    def _in_groups(self, work: Callable[[Tensor], Part], people: int) -> list[Part]:
+        """work(rows) for groups of people: on a CPU small ones, something for every thread; on a GPU large ones; none
+        larger than there is memory for."""
+        rows, free = torch.arange(people, device=self.device), free_bytes(self.device)
+        if self.device.type != "cpu":
+            with torch.inference_mode():
+                return [work(group) for group in rows.split(people_at_once(free, 1, PEOPLE_ON_GPU))]
+        threads = torch.get_num_threads()
+        share = max(-(-people // threads), FEWEST_ON_CPU)
+        return map_in_threads(work, rows.split(min(share, people_at_once(free, threads, PEOPLE_ON_CPU))))
+
+    def _best_starts(self, seen: Observations, proposed: StartProposals | None, model: LandmarkModel) -> Tensor:
+        starter, (_, coarse) = Starter(self.unknowns, self.prior, self.config.start), self._landmark_sets(model)
+        return starter.best_starts(seen, proposed, partial(self._problem, on=coarse), self.config.energy)
+
+    def _finish(self, seen: Observations, model: LandmarkModel, starts: Tensor) -> tuple[Solution, Alternative]:
+        config, refined, (fine, coarse) = self.config, self.config.refine_focal, self._landmark_sets(model)
+        blocks = [name for name in self.unknowns.layout.slices if name != "log_focal" or refined]
+        return solve_in_stages(
+            partial(self._problem, on=fine),
+            partial(self._problem, on=coarse),
+            seen,
+            starts,
+            config.energy,
+            self.unknowns,
+            free=self.unknowns.layout.mask(*blocks).to(self.device),
+            stages=config.stages,
+            options=config.solver,
+        )
+
+    def fit(self, frames: Sequence[Frame], *, init: Sequence[Parameters | None] | None = None) -> list[FitResult]:
+        """Fit all people of all frames; results in their order, failures included.
+
+        Args:
+            frames: keypoints and cameras.
+            init: parameters to start from, one entry a person; who has None starts from hypotheses.
+        """
+        people = [(frame, i) for frame in frames for i in range(len(frame.detections.person_ids))]
+        usable = [n for n, (frame, i) in enumerate(people) if frame.detections.problems[i] is None]
+        results = [self.make.failed(frame, i, frame.detections.problems[i]) for frame, i in people]
+        with_start = [n for n in usable if init is not None and init[n] is not None]
+        for group in (with_start, [n for n in usable if n not in set(with_start)]):
+            starts = [init[n] for n in group] if group == with_start and init is not None else None
+            for n, result in zip(group, self._fit_people([people[n] for n in group], starts), strict=True):
+                results[n] = result
+        return results
+
+    @torch.no_grad()
+    def _fit_people(self, chosen: list[tuple[Frame, int]], init: list[Parameters] | None) -> list[FitResult]:
+        if not chosen:
+            return []
+        began = time.perf_counter()
+        xy = np.stack([frame.detections.xy[i] for frame, i in chosen])
+        confidence = np.stack([frame.detections.confidence[i] for frame, i in chosen])
+        focal = np.array([frame.focal_px for frame, _ in chosen])
+        center = np.array([frame.center_px for frame, _ in chosen])
+        model = self.model_for(confidence)
+        seen = observe(xy, confidence, focal, center, names=model.names, dtype=self.dtype, device=self.device)
+        start = None
+        if init is not None:
+            start = torch.stack([self.unknowns_of(given) for given in init])
+            placed, _ = self._problem(seen, on=self._landmark_sets(model)[0]).placed(start)
+            unplaced = torch.tensor(["transl" not in given for given in init], device=self.device)
+            start = torch.where(unplaced[:, None], placed, start)
+        solution, other = self.solve(seen, model, init=start)
+        seconds = (time.perf_counter() - began) / len(chosen)
+        return self.make.results(chosen, seen, solution, other, seconds)
+
+    # ---- between unknowns and results ---------------------------------------------------------------------------
+
+    def unknowns_of(self, given: Parameters) -> Float[Tensor, " D"]:
+        """The unknowns closest to given SMPL-X parameters; those left out are zero."""
+        layout = self.unknowns.layout
+        value = {k: torch.as_tensor(v, dtype=self.dtype, device=self.device) for k, v in given.items()}
+        x = torch.zeros(layout.size, dtype=self.dtype, device=self.device)
+        for name in ("global_orient", "transl", "betas", "expression", "jaw_pose"):
+            if name in value:
+                count = min(len(value[name]), layout[name].stop - layout[name].start)
+                x[layout[name]][:count] = value[name][:count]
+        x[layout["latent"]] = self.prior.encode(value["body_pose"]).mean
+        for side, (_, mean, basis) in self.unknowns.hands.items():
+            if len(value.get(f"{side}_hand_pose", ())) == len(mean):
+                away = (value[f"{side}_hand_pose"] - mean)[:, None]
+                x[layout[f"{side}_hand"]] = torch.linalg.lstsq(basis.T, away)[0][:, 0]
+        return x
+
+
+def _joined(parts: list[tuple[Solution, Alternative]]) -> tuple[Solution, Alternative]:
+    """One batch again from its groups."""
+    solutions, others = zip(*parts, strict=True)
+    names = ("x", "cost", "status", "iterations")
+    solution = Solution(*(torch.cat([getattr(s, n) for s in solutions]) for n in names))
+    return solution, Alternative(torch.cat([o.x for o in others]), torch.cat([o.cost for o in others]))
+
+
+def fit(
+    frames: Sequence[Frame],
+    *,
+    body: BodyModel | None = None,
+    prior: VPoser | None = None,
+    config: FitConfig | None = None,
+    device: str = "auto",
+) -> list[FitResult]:
+    """Fit all people of all frames in one batch.
+
+    Args:
+        frames: keypoints and cameras; `Frame.from_files` makes one from a photo and its JSON.
+        body: default: the open body that ships with bodyfit.
+        prior: default: the prior that ships with bodyfit.
+        config: weights, starts, solver options.
+        device: "auto", "cpu", "cuda" or "cuda:1".
+
+    Returns:
+        a FitResult a person, in the order of the frames and their people.
+    """
+    return Fitter(body, prior, config, device=pick_device(device)).fit(frames)

@@ -1,0 +1,151 @@
+"""From solved unknowns to what a user gets: one FitResult per person, with its errors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import roma
+from jaxtyping import Float
+from torch import Tensor
+
+from bodyfit.data.body.body_model import BodyModel
+from bodyfit.data.landmarks import BODY, FACE, LANDMARK_INDEX, LANDMARK_NAMES, LEFT_HAND, RIGHT_HAND
+from bodyfit.data.results.result import FitResult
+from bodyfit.fitting.energy.landmark_model import LandmarkModel
+from bodyfit.fitting.energy.levenberg_marquardt import CONVERGED, FAILED, Solution
+from bodyfit.fitting.energy.observations import CONFIDENT, Observations, person_size
+from bodyfit.fitting.energy.projection import project
+from bodyfit.fitting.energy.unknowns import Unknowns
+from bodyfit.fitting.solve.frames import Frame
+from bodyfit.fitting.solve.stages import Alternative
+from bodyfit.prior.model.vposer import VPoser
+
+
+@dataclass(frozen=True)
+class ResultMaker:
+    """Makes results of people who were fitted, or could not be, with one body and prior."""
+
+    body: BodyModel
+    prior: VPoser
+    unknowns: Unknowns
+    landmarks: LandmarkModel
+    """All landmarks of the body."""
+    refined_focal: bool
+    """Whether the focal length was among the unknowns that moved."""
+    ambiguous_margin: float
+    """See `FitConfig.ambiguous_margin`."""
+
+    def results(
+        self,
+        chosen: list[tuple[Frame, int]],
+        seen: Observations,
+        solution: Solution,
+        alternative: Alternative,
+        seconds: float,
+    ) -> list[FitResult]:
+        """A result for each of the people `chosen` (a frame and a number in it each) from their solutions."""
+        fitted, alternatives = self._fitted(solution.x, seen), self._alternative(alternative.x)
+        cost, second = solution.cost.double().cpu().numpy(), alternative.cost.double().cpu().numpy()
+        status, iterations = solution.status.cpu().numpy(), solution.iterations.cpu().numpy()
+        results = []
+        for n, (frame, i) in enumerate(chosen):
+            mine = {name: array[n] for name, array in fitted.items()}
+            if np.isfinite(second[n]):
+                mine |= {name: array[n] for name, array in alternatives.items()}
+            margin = (second[n] - cost[n]) / cost[n] if cost[n] > 0 else np.inf
+            state = {CONVERGED: "converged", FAILED: "failed"}.get(int(status[n]), "max_iterations")
+            results.append(
+                replace(
+                    self._blank(frame, i),
+                    **mine,
+                    **_errors(mine["landmarks_px"], frame.detections.xy[i], frame.detections.confidence[i]),
+                    status=state,
+                    reason="the cost at the start is not a number" if state == "failed" else "",
+                    cost=float(cost[n]),
+                    runner_up_cost=float(second[n]),
+                    ambiguous=bool(margin < self.ambiguous_margin),
+                    iterations=int(iterations[n]),
+                    seconds=seconds,
+                )
+            )
+        return results
+
+    def failed(self, frame: Frame, i: int, reason: str | None) -> FitResult:
+        """Person i of a frame, who cannot be fitted."""
+        return replace(self._blank(frame, i), reason=reason or "")
+
+    def _fitted(self, x: Float[Tensor, "B D"], seen: Observations) -> dict[str, np.ndarray]:
+        """Everybody's parameters and landmarks, by their names in a FitResult."""
+        unknowns, layout = self.unknowns, self.unknowns.layout
+        body = unknowns.decode(x)
+        rotations, transl = unknowns.rotations(x, body), x[:, layout["transl"]]
+        points = self.landmarks(rotations, unknowns.shape(x), transl, derivatives=False).points
+        focal = seen.focal_px * x[:, layout["log_focal"]].squeeze(1).exp()
+        pixels = project(points, focal, seen.center_px)
+        values = {
+            "body_pose": roma.rotmat_to_rotvec(body).flatten(1),
+            **{name: x[:, layout[name]] for name in ("global_orient", "transl", "latent", "betas", "expression")},
+            **{f"{side}_hand_pose": unknowns.hand_pose(x, side) for side in unknowns.hands},
+            **({"jaw_pose": x[:, layout["jaw_pose"]]} if unknowns.has_jaw else {}),
+            **({"focal_px": focal} if self.refined_focal else {}),
+        }
+        arrays = {name: value.double().cpu().numpy() for name, value in values.items()}
+        places = [LANDMARK_INDEX[name] for name in self.landmarks.names]
+        for name, some in (("landmarks", points), ("landmarks_px", pixels)):
+            # All 144 rows, NaN where the body has no such point.
+            arrays[name] = np.full((len(x), len(LANDMARK_NAMES), some.shape[-1]), np.nan)
+            arrays[name][:, places] = some.double().cpu().numpy()
+        return arrays
+
+    def _alternative(self, x: Float[Tensor, "B D"]) -> dict[str, np.ndarray]:
+        """Everybody's parameters under the alternative hypothesis, by their names in a FitResult."""
+        layout = self.unknowns.layout
+        values = {
+            "runner_up_body_pose": roma.rotmat_to_rotvec(self.unknowns.decode(x)).flatten(1),
+            **{f"runner_up_{name}": x[:, layout[name]] for name in ("global_orient", "transl", "betas")},
+        }
+        return {name: value.double().cpu().numpy() for name, value in values.items()}
+
+    def _blank(self, frame: Frame, i: int) -> FitResult:
+        """A result with what is known before fitting."""
+        zeros = {f"{name}_pose": np.zeros(3) for name in ("jaw", "leye", "reye")}
+        zeros |= {f"{side}_hand_pose": np.zeros(45) for side in ("left", "right")}
+        count = len(LANDMARK_NAMES)
+        return FitResult(
+            **zeros,
+            global_orient=np.zeros(3),
+            body_pose=np.zeros(63),
+            betas=np.zeros(self.unknowns.num_betas),
+            expression=np.zeros(self.unknowns.num_expression),
+            transl=np.zeros(3),
+            latent=np.zeros(self.prior.latent_dim),
+            landmarks=np.full((count, 3), np.nan),
+            landmarks_px=np.full((count, 2), np.nan),
+            keypoints_px=frame.detections.xy[i],
+            keypoint_confidence=frame.detections.confidence[i],
+            focal_px=frame.focal_px,
+            focal_source=frame.focal_source,
+            center_px=np.asarray(frame.center_px),
+            image_size=frame.image_size,
+            status="failed",
+            body_model=self.body.name,
+            body_gender=self.body.gender,
+            prior=self.prior.name,
+            person_id=frame.detections.person_ids[i],
+            photo=str(frame.photo.resolve()) if frame.photo else "",
+        )
+
+
+def _errors(fitted_px: np.ndarray, xy: np.ndarray, confidence: np.ndarray) -> dict[str, float]:
+    """Median distance between fitted and detected landmarks that are confident: px, and as a share of person size."""
+    distance = np.linalg.norm(fitted_px - xy, axis=-1)
+    distance[(confidence <= CONFIDENT) | ~np.isfinite(distance)] = np.nan
+    size = float(person_size(xy, confidence))
+    parts = {"error_share_body": BODY, "error_share_hands": LEFT_HAND + RIGHT_HAND, "error_share_face": FACE}
+
+    def median(values: np.ndarray) -> float:
+        return float(np.nanmedian(values)) if np.isfinite(values).any() else float("nan")
+
+    errors = {name: median(distance[list(part)]) / max(size, 1e-9) for name, part in parts.items()}
+    return {"error_px": median(distance), "error_share": median(distance) / max(size, 1e-9), **errors}

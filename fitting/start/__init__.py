@@ -1,0 +1,1 @@
+"""Where a fit begins: the start network, its training, synthetic people."""

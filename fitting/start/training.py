@@ -1,0 +1,270 @@
+"""Training the start network, with a loss that lets its heads specialise.
+
+Every step sees people nobody saw before (`training_data`). Each head of the network proposes a hypothesis; the nearest
+to the truth is pulled nearer ("winner takes all", Guzman-Rivera et al. 2012) and a score learns to name it. So
+hypotheses spread over the modes instead of averaging them. One more output does average: the predicted pose.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import roma
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from bodyfit.data.body.body_model import BodyModel
+from bodyfit.data.landmarks import LANDMARK_NAMES
+from bodyfit.fitting.energy.projection import project, solve_translation
+from bodyfit.fitting.start.network import PREDICTED, StartNetwork, StartNetworkConfig
+from bodyfit.fitting.start.synthetic import PeopleMaker, SyntheticOptions
+from bodyfit.fitting.start.training_data import TrainingBatch, TrainingBatches, points_body
+from bodyfit.prior.model.rotations import axis_angle_from_matrices, matrices_from_axis_angle
+
+PELVIS = 0
+EXAMPLE_PEOPLE = (SyntheticOptions(),) * 3 + tuple(SyntheticOptions(crop=at, cropped=1.0) for at in ("hips", "knees"))
+
+
+@dataclass(frozen=True)
+class StartTrainingConfig:
+    """How the start network is trained."""
+
+    steps: int = 5000
+    """Optimiser steps."""
+    batch: int = 256
+    """People a step."""
+    learning_rate: float = 1e-3
+    """Of AdamW, at its highest; warmed up over the first 2 % and let down to zero along a cosine."""
+    weight_decay: float = 1e-4
+    """Of AdamW."""
+    average: float = 0.998
+    """Memory of the running average of the weights, which is what is kept."""
+    poses: int = 200_000
+    """Frames drawn from the motion files, every clip as often as any other."""
+    exchange: float = 0.1
+    """Probability that legs, an arm or the head come from another pose."""
+    other_heads: float = 0.02
+    """Weight of all heads' rotation errors beside the winner's whole loss, so that none starves."""
+    predicted: float = 1.0
+    """Weight of the predicted pose's loss beside the winner's."""
+    bfloat16: bool = False
+    """Compute the layers in bfloat16: half their time, three quarters of a step's, on processors that have it."""
+    examples: int = 3000
+    """People whose poses are stored with the weights, as they were and as the network reads them."""
+    seed: int = 0
+    """The same seed gives the same weights on the same machine."""
+
+
+@dataclass(frozen=True)
+class HypothesisErrors:
+    """How far each hypothesis is from the truth."""
+
+    loss: Float[Tensor, "B H"]
+    joints_m: Float[Tensor, "B H"]
+    """Mean distance of the joints and landmarks, relative to the pelvis, not turned."""
+    root_rad: Float[Tensor, "B H"]
+
+
+def rotation_chords(minibatch: TrainingBatch, rotations: Float[Tensor, "B H 22 3 3"]) -> Float[Tensor, "B H 22"]:
+    """8 sin^2(angle / 2) between the heads' rotations and the true ones."""
+    return (rotations - minibatch.rotations[:, None]).square().sum((-1, -2))
+
+
+def hypothesis_errors(
+    minibatch: TrainingBatch,
+    rotations: Float[Tensor, "B H 22 3 3"],
+    betas: Float[Tensor, "B H 10"],
+    batches: TrainingBatches,
+) -> HypothesisErrors:
+    """NetworkOutput against the truth: angles, joints and landmarks in 3D, landmarks in 2D, shape."""
+    batch, heads = rotations.shape[:2]
+    chord = rotation_chords(minibatch, rotations)
+    hands = torch.eye(3).expand(batch, heads, 2, 3, 3)
+    turns = torch.cat([rotations, hands], dim=2).flatten(0, 1)
+    points = batches.model(turns, betas.flatten(0, 1), betas.new_zeros(1, 3), derivatives=False).points
+    points = (points - points[:, :1]).unflatten(0, (batch, heads))
+    joints = (points - minibatch.points[:, None]).norm(dim=-1).mean(-1)
+    misfit = _misfit(minibatch, points[:, :, batches.inputs])
+    root = 2 * torch.asin((chord[..., PELVIS] / 8).sqrt().clamp(max=1))
+    shape = (betas - minibatch.betas[:, None]).square().mean(-1)
+    loss = 10 * joints + chord[..., 1:].mean(-1) + 0.3 * chord[..., PELVIS] + 2 * misfit + 0.05 * shape
+    return HypothesisErrors(loss, joints.detach(), root.detach())
+
+
+def _misfit(minibatch: TrainingBatch, points: Float[Tensor, "B H K 3"]) -> Float[Tensor, "B H"]:
+    """Mean 2D distance of the landmarks seen, in units of the person's size, from the best place before the camera."""
+    batch, heads = points.shape[:2]
+    flat, weights = points.flatten(0, 1), minibatch.weights.repeat_interleave(heads, 0)
+    rays, one = minibatch.rays.repeat_interleave(heads, 0), points.new_ones(batch * heads)
+    center = points.new_zeros(batch * heads, 2)
+    with torch.no_grad():  # at the best translation the misfit does not change with it
+        transl = solve_translation(flat, rays, weights, one, center)
+    placed = flat + transl[:, None]
+    placed = torch.cat([placed[..., :2], placed[..., 2:].clamp_min(0.3)], dim=-1)
+    distance = (project(placed, one, center) - rays).norm(dim=-1).clamp(max=1.0)
+    mean = (distance * weights).sum(1) / weights.sum(1).clamp_min(1)
+    return mean.unflatten(0, (batch, heads)) / minibatch.size[:, None]
+
+
+def predicted_pose_error(
+    minibatch: TrainingBatch, pose: Float[Tensor, "B 21 3 3"], batches: TrainingBatches
+) -> tuple[Float[Tensor, " B"], Float[Tensor, " B"]]:
+    """The loss of a predicted pose, and its joints' and landmarks' mean distance, m, in a body that stands and is
+    shaped as the true one: what else the picture leaves open is not this output's business."""
+    batch = len(pose)
+    turns = torch.cat([minibatch.rotations[:, :1], pose, torch.eye(3).expand(batch, 2, 3, 3)], dim=1)
+    points = batches.model(turns, minibatch.betas, pose.new_zeros(1, 3), derivatives=False).points
+    joints = (points - points[:, :1] - minibatch.points).norm(dim=-1).mean(-1)
+    chord = (pose - minibatch.rotations[:, 1:]).square().sum((-1, -2)).mean(-1)
+    return 10 * joints + chord, joints.detach()
+
+
+def training_loss(
+    minibatch: TrainingBatch, student: StartNetwork, batches: TrainingBatches, config: StartTrainingConfig
+) -> tuple[Float[Tensor, ""], dict[str, float]]:
+    """The loss of a step: of the nearest head (only this one is posed with gradients), of all heads a little, of
+    naming the nearest, and of the predicted pose; and some figures."""
+    with torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
+        read = student.predict(minibatch.features)
+    with torch.no_grad():
+        errors = hypothesis_errors(minibatch, read.rotations, read.betas, batches)
+        winner = errors.loss.argmin(dim=1)
+    rows = torch.arange(len(winner))
+    nearest = read.rotations[rows, winner, None], read.betas[rows, winner, None]
+    best = hypothesis_errors(minibatch, *nearest, batches).loss.mean()
+    other_heads = config.other_heads * rotation_chords(minibatch, read.rotations).mean()
+    naming = torch.nn.functional.cross_entropy(read.logit, winner)
+    expected, expected_m = predicted_pose_error(minibatch, read.predicted_pose, batches)
+    loss = best + other_heads + 0.1 * naming + config.predicted * expected.mean()
+    return loss, _figures(errors, read.logit, expected_m)
+
+
+def initial_network(config: StartNetworkConfig, poses: Float[Tensor, "N 63"], seed: int) -> StartNetwork:
+    """A network that starts from the mean pose, its heads facing different ways."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        network = StartNetwork(config)
+    mean = matrices_from_axis_angle(poses[:20_000]).mean(0)[..., :2]  # (21, 3, 2)
+    output = network.last[1]
+    with torch.no_grad():
+        output.weight.mul_(0.1)
+        for head in range(config.heads):
+            yaw = 2 * torch.pi * torch.tensor(head / config.heads)
+            upright = torch.diag(torch.tensor([1.0, -1.0, -1.0])) @ roma.rotvec_to_rotmat(yaw * torch.eye(3)[1])
+            row = output.bias[head * network.outputs : (head + 1) * network.outputs]
+            row.zero_()
+            row[: 6 * 22] = torch.cat([upright[None, :, :2], mean]).flatten()
+        output.bias[-PREDICTED:] = mean.flatten()
+    return network
+
+
+def train_start(
+    body: BodyModel,
+    poses: Float[Tensor, "N 63"],
+    roots: Float[Tensor, "N 3"],
+    config: StartTrainingConfig | None = None,
+    network: StartNetworkConfig | None = None,
+    *,
+    weights: StartNetwork | None = None,
+    progress: Callable[[int, dict[str, float]], None] | None = None,
+) -> StartNetwork:
+    """Train a start network.
+
+    Args:
+        body: SMPL-X or the open body; its proportions and shape numbers are what the network learns.
+        poses, roots: axis-angle body poses and root orientations in a world with y up.
+        weights: a network to go on from, instead of a new one of the given size.
+        progress: called every 100 steps with the step and the running figures.
+    """
+    config = config or StartTrainingConfig()
+    if weights is None:
+        student = initial_network(replace(network or StartNetworkConfig(), body=body.name), poses, config.seed)
+    else:
+        student = copy.deepcopy(weights).train().requires_grad_(True)
+        student.config = replace(weights.config, body=body.name)
+    batches = TrainingBatches(body, poses, roots, batch=config.batch, exchange=config.exchange, seed=config.seed)
+    optimiser = torch.optim.AdamW(student.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, config.learning_rate, total_steps=config.steps, pct_start=0.02, cycle_momentum=False
+    )
+    memory = min(config.average, max(0.0, 1 - 10 / config.steps))
+    average = torch.optim.swa_utils.AveragedModel(
+        student, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(memory)
+    )
+    running: dict[str, float] = {}
+    for step in range(config.steps):
+        minibatch = batches(step)
+        loss, figures = training_loss(minibatch, student, batches, config)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(student.parameters(), 1.0)
+        optimiser.step()
+        schedule.step()
+        average.update_parameters(student)
+        _remember(running, {"loss": loss.item(), **figures})
+        if progress is not None and (step + 1) % 100 == 0:
+            progress(step + 1, running)
+    trained = average.module.eval().requires_grad_(False)
+    trained.examples = read_examples(trained, body, poses, roots, config.examples, config.seed)
+    return trained
+
+
+@torch.no_grad()
+def read_examples(
+    network: StartNetwork,
+    body: BodyModel,
+    poses: Float[Tensor, "N 63"],
+    roots: Float[Tensor, "N 3"],
+    count: int,
+    seed: int,
+) -> Float[Tensor, "2 C 63"]:
+    """Body poses of `count` people, axis-angle: the truth, and what the network expects.
+
+    The people are as a fit meets them, without what makes batches hard: three fifths whole or cut at an edge of the
+    image, one fifth cut at the hips, one fifth at the knees.
+    """
+    rows = torch.randint(len(poses), (count,), generator=torch.Generator().manual_seed(seed))
+    small, pairs = points_body(body), []
+    for part, options in zip(rows.split(-(-count // 5)), EXAMPLE_PEOPLE, strict=False):
+        people = PeopleMaker(small, options).make(poses[part], roots[part], seed=seed + len(pairs))
+        seen = (people.keypoints_px, people.confidence, people.focal_px, people.center_px)
+        pairs.append(
+            torch.stack([people.body_pose, axis_angle_from_matrices(network(*seen, LANDMARK_NAMES).predicted_pose)])
+        )
+    return torch.cat(pairs, dim=1)
+
+
+def _figures(errors: HypothesisErrors, logit: Tensor, expected_m: Tensor) -> dict[str, float]:
+    rows = torch.arange(len(logit))
+    named, best = logit.argmax(1), errors.joints_m.argmin(1)
+    return {
+        "first_mm": 1000 * errors.joints_m[rows, named].mean().item(),
+        "best_mm": 1000 * errors.joints_m[rows, best].mean().item(),
+        "expected_mm": 1000 * expected_m.mean().item(),
+        "first_wrong_way": (errors.root_rad[rows, named] > torch.pi / 2).float().mean().item(),
+        "best_wrong_way": (errors.root_rad[rows, best] > torch.pi / 2).float().mean().item(),
+    }
+
+
+def _remember(running: dict[str, float], now: dict[str, float]) -> None:
+    for name, value in now.items():
+        running[name] = 0.98 * running.get(name, value) + 0.02 * value
+
+
+def evaluate_start(
+    network: StartNetwork, body: BodyModel, poses: Float[Tensor, "N 63"], roots: Float[Tensor, "N 3"], *, seed: int
+) -> dict[str, float]:
+    """The figures of training on poses it was not trained on: all heads by score ("first") and by truth ("best")."""
+    batches, rounds, sums = TrainingBatches(body, poses, roots, batch=512, seed=seed), 8, {}
+    for number in range(rounds):
+        minibatch = batches(number)
+        with torch.no_grad():
+            read = network.predict(minibatch.features)
+            errors = hypothesis_errors(minibatch, read.rotations, read.betas, batches)
+            figures = _figures(errors, read.logit, predicted_pose_error(minibatch, read.predicted_pose, batches)[1])
+        for name, value in figures.items():
+            sums[name] = sums.get(name, 0.0) + value / rounds
+    return sums

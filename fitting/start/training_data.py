@@ -1,0 +1,239 @@
+"""What the start network learns from: synthetic people as a careless detector reports them, and the truth behind them.
+
+Poses come from motion capture, shapes and cameras are drawn at random, whole parts of people go unseen. Nothing is
+stored: the number of a minibatch decides what is in it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import roma
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from bodyfit.data.body.body_model import BodyModel
+from bodyfit.data.landmarks import JOINT_NAMES, LANDMARK_INDEX, SMPL_JOINT_NAMES
+from bodyfit.fitting.energy.landmark_model import LandmarkModel
+from bodyfit.fitting.start.network import FULL_WEIGHT, INPUT_NAMES, NUM_BETAS, normalise
+from bodyfit.fitting.start.synthetic import PeopleMaker, SyntheticOptions, SyntheticPeople
+from bodyfit.prior.model.rotations import axis_angle_from_matrices, matrices_from_axis_angle, mirror_half
+from bodyfit.prior.training.augment import exchange_limbs, fill_still_joints
+
+SIDES = ("left", "right")
+
+# Two kinds of cameras: as people take photos, and from anywhere.
+USUAL = SyntheticOptions(
+    distance_m=(1.5, 10.0), pitch_deg=14.0, roll_deg=6.0, beta_spread=1.2, noise_share=0.006, outliers=0.01,
+    dropped=0.06, swapped_legs=0.01, cropped=0.1, hide_turned_faces=True,
+)  # fmt: skip
+ODD = replace(USUAL, distance_m=(1.2, 4.0), pitch_deg=50.0, roll_deg=60.0, hide_turned_faces=False)
+ODD_SHARE = 0.2
+
+
+def points_body(body: BodyModel) -> BodyModel:
+    """A body made of nothing but the network's landmarks and the 22 joints: posing it costs next to nothing.
+
+    Points keep their blend weights, with fingers, jaw and eyes counted to wrists and head; knuckles become points of
+    the hand, a face point becomes one vertex with its triangle's mean weights, pose correctives are left out. It is an
+    "smpl" (24 joints, the last two at the wrists).
+    """
+    joint_rows = np.array([*range(22), 20, 21])
+    carrier = np.array([_kept_joint(j, body.parents) for j in range(len(JOINT_NAMES))])
+    sources = [_point_source(body, name) for name in INPUT_NAMES if name not in SMPL_JOINT_NAMES]
+    regressor = body.joint_regressor[joint_rows]
+    rows = np.concatenate([regressor, *[row[None] for row, _ in sources]])
+    weights = np.zeros((len(rows), len(joint_rows)))
+    weights[np.arange(24), np.arange(24)] = 1
+    for i, (_, share) in enumerate(sources):
+        np.add.at(weights[24 + i], carrier, share)
+    skin = [name for name in INPUT_NAMES if name not in SMPL_JOINT_NAMES]
+    return replace(
+        body,
+        kind="smpl",
+        v_template=rows @ body.v_template,
+        faces=np.zeros((0, 3), dtype=np.int64),
+        shapedirs=np.einsum("pv,vcs->pcs", rows, body.shapedirs[:, :, :NUM_BETAS]),
+        exprdirs=np.zeros((len(rows), 3, 0)),
+        posedirs=np.zeros((len(rows), 3, 9 * 23)),
+        joint_regressor=np.eye(24, len(rows)),
+        weights=weights,
+        parents=np.array([*body.parents[:22], 20, 21]),
+        joint_names=SMPL_JOINT_NAMES,
+        hand_mean_left=None,
+        hand_mean_right=None,
+        hand_components_left=None,
+        hand_components_right=None,
+        extra_vertex_ids={name: 24 + i for i, name in enumerate(skin)},
+        face_landmark_faces=None,
+        contour_faces=None,
+    )
+
+
+def _kept_joint(joint: int, parents: np.ndarray) -> int:
+    while joint >= 22:
+        joint = int(parents[joint])
+    return joint
+
+
+def _point_source(body: BodyModel, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """A landmark as a row over vertices, and its blend weights over SMPL-X's joints."""
+    if name in JOINT_NAMES:
+        joint = JOINT_NAMES.index(name)
+        return body.joint_regressor[joint], np.eye(len(JOINT_NAMES))[joint]
+    row = np.zeros(body.num_vertices)
+    if name in body.extra_vertex_ids:
+        row[body.extra_vertex_ids[name]] = 1
+    else:
+        k = LANDMARK_INDEX[name] - 76
+        row[body.faces[body.face_landmark_faces[k]]] = body.face_landmark_bary[k]
+    return row, row @ body.weights
+
+
+# ---- what the detector does not see --------------------------------------------------------------------------------
+
+
+def _columns(*parts: str) -> list[int]:
+    return [INPUT_NAMES.index(f"{side}_{part}") for part in parts for side in SIDES]
+
+
+_FEET = _columns("heel", "big_toe", "small_toe")
+_LEGS = _columns("knee", "ankle") + _FEET
+_HIPS = _columns("hip")
+_KNUCKLES = _columns("index1", "pinky1")
+_MOUTH = _columns("mouth_1")
+_HEAD = [INPUT_NAMES.index("nose"), *_columns("eye", "ear"), *_MOUTH]
+_ARMS = {side: [INPUT_NAMES.index(f"{side}_{p}") for p in ("elbow", "wrist", "index1", "pinky1")] for side in SIDES}
+_ONE_LEG = {
+    side: [INPUT_NAMES.index(f"{side}_{p}") for p in ("knee", "ankle", "heel", "big_toe", "small_toe")]
+    for side in SIDES
+}
+_HALF = {side: [i for i, name in enumerate(INPUT_NAMES) if name.startswith(side)] for side in SIDES}
+HIDDEN_PARTS: tuple[tuple[float, list[int]], ...] = (
+    (0.5, _KNUCKLES), (0.5, _MOUTH), (0.25, _FEET), (0.08, _LEGS), (0.06, _LEGS + _HIPS), (0.05, _HEAD),
+    (0.03, _ARMS["left"]), (0.03, _ARMS["right"]), (0.03, _ONE_LEG["left"]), (0.03, _ONE_LEG["right"]),
+    (0.015, _HALF["left"]), (0.015, _HALF["right"]),
+)  # fmt: skip
+"""Probability with which each part goes unseen: by framing, by occlusion, or as the detector has no such points."""
+WHOLE_SHARE = 0.35
+"""People of whom nothing is hidden."""
+LEAST_SEEN = 5
+
+
+def hide_parts(
+    pixels: Float[Tensor, "B K 2"], weights: Float[Tensor, "B K"], generator: torch.Generator
+) -> Float[Tensor, "B K"]:
+    """Weights with whole parts missing, or all below a random line (portraits), of most people; everybody keeps at
+    least five points."""
+    batch, count = weights.shape
+    hidden = torch.zeros(batch, count, dtype=torch.bool)
+    for probability, part in HIDDEN_PARTS:
+        hidden[:, part] |= (torch.rand(batch, generator=generator) < probability)[:, None]
+    seen = weights > 0
+    low = pixels[..., 1].masked_fill(~seen, torch.inf).amin(1)
+    high = pixels[..., 1].masked_fill(~seen, -torch.inf).amax(1)
+    line = low + (high - low) * (0.25 + 0.7 * torch.rand(batch, generator=generator))
+    portrait = torch.rand(batch, generator=generator) < 0.15
+    hidden |= portrait[:, None] & (pixels[..., 1] > line[:, None])
+    spared = torch.rand(batch, generator=generator) < WHOLE_SHARE
+    spared |= ((weights > 0) & ~hidden).sum(1) < LEAST_SEEN
+    return torch.where(hidden & ~spared[:, None], 0.0, weights)
+
+
+_VAGUE = {"hip": 0.015, "ear": 0.008, "heel": 0.006, "big_toe": 0.006, "small_toe": 0.006}
+_BLUR = torch.tensor([_VAGUE.get(name.partition("_")[2], 0.0) for name in INPUT_NAMES])
+DOUBTFUL_SHARE, DOUBTFUL_NOISE = 0.04, 0.03
+
+
+def doubt(
+    pixels: Float[Tensor, "B K 2"],
+    weights: Float[Tensor, "B K"],
+    size_px: Float[Tensor, " B"],
+    generator: torch.Generator,
+) -> tuple[Float[Tensor, "B K 2"], Float[Tensor, "B K"]]:
+    """Some points are defined otherwise by detectors than by the body; a few come with little weight and far off."""
+    doubtful = torch.rand(weights.shape, generator=generator) < DOUBTFUL_SHARE
+    spread = torch.where(doubtful, DOUBTFUL_NOISE, _BLUR) * size_px[:, None]
+    little = FULL_WEIGHT * torch.rand(weights.shape, generator=generator).clamp_min(0.05)
+    pixels = pixels + spread[..., None] * torch.randn(pixels.shape, generator=generator)
+    return pixels, torch.where(doubtful, torch.minimum(weights, little), weights)
+
+
+@dataclass(frozen=True)
+class TrainingBatch:
+    """What the network sees, and the truth in the frame of the ray."""
+
+    features: Float[Tensor, "B F"]
+    rotations: Float[Tensor, "B 22 3 3"]
+    betas: Float[Tensor, "B 10"]
+    points: Float[Tensor, "B P 3"]
+    """True joints and landmarks relative to the pelvis."""
+    rays: Float[Tensor, "B K 2"]
+    """True projections, seen along the ray, focal length 1."""
+    weights: Float[Tensor, "B K"]
+    size: Float[Tensor, " B"]
+
+
+class TrainingBatches:
+    """An endless supply of batches.
+
+    Args:
+        body: SMPL-X or the open body.
+        poses, roots: axis-angle body poses, and root orientations in a world with y up.
+        batch: people a minibatch.
+        exchange: probability that legs, an arm or the head come from another pose.
+        seed: with the minibatch's number, decides what is in it.
+    """
+
+    def __init__(
+        self,
+        body: BodyModel,
+        poses: Float[Tensor, "N 63"],
+        roots: Float[Tensor, "N 3"],
+        *,
+        batch: int,
+        exchange: float = 0.0,
+        seed: int = 0,
+    ):
+        self.poses, self.roots, self.batch, self.exchange, self.seed = poses, roots, batch, exchange, seed
+        small = points_body(body)
+        self.makers = [(1 - ODD_SHARE, PeopleMaker(small, USUAL)), (ODD_SHARE, PeopleMaker(small, ODD))]
+        self.model = LandmarkModel(
+            small, names=(*JOINT_NAMES[:22], *(n for n in INPUT_NAMES if n not in JOINT_NAMES[:22]))
+        )
+        self.inputs = torch.tensor([self.model.names.index(name) for name in INPUT_NAMES])
+        self.columns = torch.tensor([LANDMARK_INDEX[name] for name in INPUT_NAMES])
+        self.points = torch.tensor([LANDMARK_INDEX[name] for name in self.model.names])
+
+    def __call__(self, number: int) -> TrainingBatch:
+        seed = self.seed * 1_000_003 + number
+        generator = torch.Generator().manual_seed(seed)
+        parts = []
+        for i, (share, maker) in enumerate(self.makers):
+            rows = torch.randint(len(self.poses), (round(share * self.batch),), generator=generator)
+            pose = self._vary(self.poses[rows], generator)
+            parts.append(self._minibatch(maker.make(pose, self.roots[rows], seed=2 * seed + i), generator))
+        columns = [[getattr(part, name) for part in parts] for name in TrainingBatch.__dataclass_fields__]
+        return TrainingBatch(*map(torch.cat, columns))
+
+    def _vary(self, pose: Float[Tensor, "B 63"], generator: torch.Generator) -> Float[Tensor, "B 63"]:
+        rotations = mirror_half(matrices_from_axis_angle(pose), generator)
+        rotations = exchange_limbs(rotations, self.exchange, generator)
+        return axis_angle_from_matrices(fill_still_joints(rotations, 0.08, generator))
+
+    def _minibatch(self, people: SyntheticPeople, generator: torch.Generator) -> TrainingBatch:
+        pixels, weights = people.keypoints_px[:, self.columns], people.confidence[:, self.columns]
+        pixels, weights = doubt(pixels, weights, people.size_px, generator)
+        weights = hide_parts(pixels, weights, generator)
+        pixels = torch.where((weights > 0)[..., None], pixels, people.center_px[:, None])
+        view = normalise(pixels, weights, people.focal_px, people.center_px)
+        truth = people.landmarks[:, self.points] @ view.camera_from_ray
+        orient = view.camera_from_ray.transpose(1, 2) @ roma.rotvec_to_rotmat(people.global_orient)
+        rotations = torch.cat([orient[:, None], matrices_from_axis_angle(people.body_pose)], dim=1)
+        seen = truth[:, self.inputs]
+        return TrainingBatch(
+            view.features, rotations, people.betas, truth - truth[:, :1], seen[..., :2] / seen[..., 2:].clamp_min(0.1),
+            (weights > 0).to(weights), view.size,
+        )  # fmt: skip

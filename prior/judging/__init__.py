@@ -1,0 +1,1 @@
+"""How good a prior is: protocols, baselines, figures."""

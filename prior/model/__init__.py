@@ -1,0 +1,1 @@
+"""The variational autoencoder and everything needed to load and use it."""

@@ -1,0 +1,228 @@
+"""VPoser: a variational autoencoder over body poses (Pavlakos et al., CVPR 2019, section 3.3), ready to be used.
+
+    prior = load_prior()
+    latent = prior.encode(body_pose).mean            # (..., 63) axis-angle -> (..., 32)
+    rotations = prior.decode(latent)                 # (..., 32) -> (..., 21, 3, 3)
+    poses = prior.decode_axis_angle(prior.sample(8)) # eight new people
+
+Everything works on any batch shape, in float32 and float64, on any device, and is differentiable.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from bodyfit.prior.model import rotations as rot
+from bodyfit.prior.model.decoder_tangent import activation
+from bodyfit.prior.model.descent import descend
+from bodyfit.prior.model.encoders import ENCODERS
+from bodyfit.prior.model.mixture import GaussianMixture
+from bodyfit.prior.model.parts import NUM_BODY_JOINTS
+
+# In `score`: what the joints besides the strangest count for, and what the decoder's misses do, up to how many
+# squared standard deviations a joint.
+_OTHERS_WEIGHT, _MISSED_WEIGHT, _MISSED_MOST = 0.1, 0.05, 60.0
+
+
+@dataclass(frozen=True)
+class VPoserConfig:
+    """What must be known to build the network before its weights are read."""
+
+    encoder: str = "residual"
+    """Which encoder: `residual` (ours), `vposer-v2` or `vposer-v1`."""
+    latent_dim: int = 32
+    """Width of the latent space."""
+    encoder_hidden: int = 512
+    """Width of the encoder's hidden layers."""
+    decoder_hidden: int = 512
+    """Width of the decoder's two hidden layers. The fitting's cost grows with its square."""
+    negative_slope: float = 0.01
+    """LeakyReLU slope of the decoder: 0.01 in VPoser v2 and ours, 0.2 in v1."""
+    decoder_dropout: float = 0.0
+    """Dropout after the decoder's first layer while training: 0.1 in VPoser, 0 in ours."""
+    mixture_components: int = 1
+    """Gaussians that describe where in the latent space real poses lie."""
+    range_components: int = 0
+    """Gaussians that describe how far each joint turns; 0 where that was not measured (official weights)."""
+    decoder_softness: float = 0.0
+    """Width over which the decoder's LeakyReLU bends, in units of what enters it: 0 is the plain kink, VPoser's. With a
+    width the decoder is smooth, and a second-order solver needs no detours around kinks."""
+
+
+class SoftLeakyReLU(nn.LeakyReLU):
+    """LeakyReLU whose bend is rounded over a width: see `decoder_tangent.activation`, which the fitting shares."""
+
+    def __init__(self, negative_slope: float, softness: float):
+        super().__init__(negative_slope)
+        self.softness = softness
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """The activation, element by element."""
+        return activation(hidden, self.negative_slope, self.softness)[0] if self.softness else super().forward(hidden)
+
+
+class VPoser(nn.Module):
+    """Encoder, decoder and the density of the latent space. Make one with `load_prior`."""
+
+    def __init__(self, config: VPoserConfig | None = None, *, name: str = "untrained"):
+        super().__init__()
+        config = config or VPoserConfig()
+        if config.encoder not in ENCODERS:
+            raise ValueError(f"encoder must be one of {', '.join(ENCODERS)}, got {config.encoder!r}")
+        self.config, self.name, self.latent_dim = config, name, config.latent_dim
+        self._mixture: tuple[list, GaussianMixture] | None = None  # made of buffers with these ids and versions
+        self.encoder = ENCODERS[config.encoder](config.latent_dim, config.encoder_hidden)
+        self.decoder = nn.Sequential(
+            nn.Linear(config.latent_dim, config.decoder_hidden),
+            SoftLeakyReLU(config.negative_slope, config.decoder_softness),
+            nn.Dropout(config.decoder_dropout),
+            nn.Linear(config.decoder_hidden, config.decoder_hidden),
+            SoftLeakyReLU(config.negative_slope, config.decoder_softness),
+            nn.Linear(config.decoder_hidden, NUM_BODY_JOINTS * 6),
+        )
+        _start_at_rest(self.decoder[-1])
+        z, k = config.latent_dim, config.mixture_components
+        # The aggregate posterior: where the encoder puts real poses. A unit Gaussian until measured.
+        self.register_buffer("latent_mean", torch.zeros(z))
+        self.register_buffer("latent_covariance", torch.eye(z))
+        self.register_buffer("mixture_weights", torch.full((k,), 1 / k))
+        self.register_buffer("mixture_means", torch.zeros(k, z))
+        self.register_buffer("mixture_covariances", torch.eye(z).repeat(k, 1, 1))
+        # Spread (radians, per axis) of what the decoder misses, per joint: the likelihood's scale.
+        self.register_buffer("residual_scale", torch.full((NUM_BODY_JOINTS,), 0.1))
+        if r := config.range_components:
+            # How far each joint turns: a mixture over two columns of its matrix, and how surprising people are by it.
+            self.register_buffer("range_weights", torch.full((NUM_BODY_JOINTS, r), 1 / r))
+            self.register_buffer("range_means", torch.zeros(NUM_BODY_JOINTS, r, 6))
+            self.register_buffer("range_covariances", torch.eye(6).repeat(NUM_BODY_JOINTS, r, 1, 1))
+            self.register_buffer("range_usual", torch.zeros(NUM_BODY_JOINTS))
+
+    def decoder_layers(self) -> list[tuple[Tensor, Tensor, float | None]]:
+        """The decoder as a chain of (weight (out, in), bias (out,), slope of the LeakyReLU that follows or None).
+
+        Its output of 126 numbers is laid out (21, 3, 2): two columns a joint, to be orthonormalised by Gram-Schmidt.
+        Each LeakyReLU is rounded over `config.decoder_softness`; `decoder_tangent` takes it beside the layers.
+        """
+        modules = [m for m in self.decoder if not isinstance(m, nn.Dropout)]
+        following = [*modules[1:], None]
+        return [
+            (m.weight, m.bias, after.negative_slope if isinstance(after, nn.LeakyReLU) else None)
+            for m, after in zip(modules, following, strict=True)
+            if isinstance(m, nn.Linear)
+        ]
+
+    @property
+    def mixture(self) -> GaussianMixture:
+        """The density of the latent space that `sample` and `log_prob` use; made anew only when its buffers change."""
+        buffers = (self.mixture_weights, self.mixture_means, self.mixture_covariances)
+        stamp = [(id(b), None if b.is_inference() else b._version) for b in buffers]
+        if self._mixture is None or self._mixture[0] != stamp:
+            self._mixture = stamp, GaussianMixture(*buffers)  # holds the buffers, so that no other can take their ids
+        return self._mixture[1]
+
+    def encode(self, body_pose: Float[Tensor, "*batch width"]) -> torch.distributions.Normal:
+        """Posterior over latents (..., 32) of axis-angle poses: 63 numbers (SMPL-X, SMPL-H) or 69 (SMPL)."""
+        pose = rot.body_joints_of(body_pose)
+        mean, spread = self.encoder(pose.reshape(-1, pose.shape[-1]))
+        shape = (*pose.shape[:-1], self.latent_dim)
+        return torch.distributions.Normal(mean.reshape(shape), spread.reshape(shape), validate_args=False)
+
+    def decode_6d(self, latent: Float[Tensor, "*batch Z"]) -> Float[Tensor, "*batch 21 3 2"]:
+        """The decoder's own output, two columns a joint, not yet orthonormal."""
+        return self.decoder(latent).unflatten(-1, (NUM_BODY_JOINTS, 3, 2))
+
+    def decode(self, latent: Float[Tensor, "*batch Z"]) -> Float[Tensor, "*batch 21 3 3"]:
+        """Rotation matrices of the 21 body joints."""
+        return rot.matrices_from_6d(self.decode_6d(latent))
+
+    def decode_axis_angle(
+        self, latent: Float[Tensor, "*batch Z"], *, joints: int = 21
+    ) -> Float[Tensor, "*batch width"]:
+        """Axis-angle body pose in radians: 63 numbers, or 69 with joints=23 for SMPL (its two hand joints at rest)."""
+        if joints not in rot.AXIS_ANGLE_WIDTHS:
+            raise ValueError(f"joints must be 21 (SMPL-X, SMPL-H) or 23 (SMPL), got {joints}")
+        pose = rot.axis_angle_from_matrices(self.decode(latent))
+        return nn.functional.pad(pose, (0, rot.AXIS_ANGLE_WIDTHS[joints] - pose.shape[-1]))
+
+    def sample(self, count: int, generator: torch.Generator | None = None) -> Float[Tensor, "count Z"]:
+        """Latents of new poses, drawn from the mixture (a unit Gaussian for official weights)."""
+        return self.mixture.sample(count, generator)
+
+    def latent_log_prob(self, latent: Float[Tensor, "*batch Z"]) -> Float[Tensor, "*batch"]:
+        """Log density of latents under the mixture, nats."""
+        return self.mixture.log_prob(latent)
+
+    def log_prob(self, body_pose: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch"]:
+        """Score of poses in nats, higher is more human: log p(z) + log p(pose | z) at the posterior's mean z.
+
+        The second part is a Gaussian in each joint's angle between the pose and its reconstruction, with the spread
+        seen on held-out poses. It is a bound's largest term, not a normalised density: compare scores, not models.
+        """
+        pose = rot.body_joints_of(body_pose)
+        latent = self.encode(pose).mean
+        angles = rot.rotation_angles(self.decode(latent), rot.matrices_from_axis_angle(pose))
+        normaliser = 3 * (self.residual_scale.log() + 0.5 * math.log(2 * math.pi))
+        likelihood = (-0.5 * (angles / self.residual_scale).square() - normaliser).sum(-1)
+        return self.latent_log_prob(latent) + likelihood
+
+    def range_surprise(self, rotations: Float[Tensor, "*batch 21 3 3"]) -> Float[Tensor, "*batch 21"]:
+        """Negative log density of each joint's own rotation among those people showed, nats."""
+        columns = rotations[..., :2].flatten(-2)
+        mixtures = zip(self.range_weights, self.range_means, self.range_covariances, strict=True)
+        surprises = [-GaussianMixture(*m).log_prob(columns[..., j, :]) for j, m in enumerate(mixtures)]
+        return torch.stack(surprises, dim=-1)
+
+    def score(self, body_pose: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch"]:
+        """How possible a pose is, in nats against the usual pose; higher is more possible.
+
+        A joint is strange when it turns as people's do not, or when the decoder cannot follow it given the rest of
+        the pose. The strangest joint counts most: `log_prob` adds all joints up and lets twenty usual ones outweigh a
+        broken knee. The weights were chosen on validation poses. Official weights come without measured ranges: for
+        them it is the decoder's word alone.
+        """
+        pose = rot.body_joints_of(body_pose)
+        rotations = rot.matrices_from_axis_angle(pose)
+        missed = rot.rotation_angles(self.decode(self.encode(pose).mean), rotations) / self.residual_scale
+        score = -_MISSED_WEIGHT * missed.square().clamp(max=_MISSED_MOST).sum(-1)
+        if self.config.range_components:
+            surprise = self.range_surprise(rotations) - self.range_usual
+            score = score - surprise.amax(-1) - _OTHERS_WEIGHT * surprise.sum(-1)
+        return score
+
+    def project(self, body_pose: Float[Tensor, "*batch width"], *, steps: int = 80) -> Float[Tensor, "*batch 63"]:
+        """The most probable pose near a given one, axis-angle: a valid pose stays, an impossible one is mended.
+
+        steps: descent in the latent space after encoding; with 0 it is the plain reconstruction, and differentiable.
+        """
+        pose = rot.body_joints_of(body_pose)
+        latent = self.encode(pose).mean
+        if steps:
+            target, mixture = rot.matrices_from_axis_angle(pose.detach()), self.mixture
+
+            def energy(z: Tensor) -> Tensor:
+                missed = rot.rotation_angles(self.decode(z), target) / self.residual_scale
+                return 0.5 * missed.square().sum(-1) - mixture.log_prob(z)
+
+            latent = descend(energy, latent, steps=steps)
+        return self.decode_axis_angle(latent)
+
+    def interpolate(
+        self, start: Float[Tensor, "*batch width"], end: Float[Tensor, "*batch width"], steps: int
+    ) -> Float[Tensor, "steps *batch 63"]:
+        """Poses from start to end along the straight line between their latents; the first and last are decoded too."""
+        a, b = self.encode(start).mean, self.encode(end).mean
+        share = torch.linspace(0, 1, steps, dtype=a.dtype, device=a.device).reshape(-1, *[1] * a.dim())
+        return self.decode_axis_angle(a + share * (b - a))
+
+
+@torch.no_grad()
+def _start_at_rest(last: nn.Linear) -> None:
+    """Let an untrained decoder give the rest pose, nearly.
+
+    From random rotations some joints start half a turn off, where the angle's gradient vanishes, and stay there.
+    """
+    last.weight.mul_(0.1)
+    last.bias.copy_(torch.eye(3)[:, :2].flatten().repeat(NUM_BODY_JOINTS))

@@ -1,0 +1,1 @@
+"""From motion capture to weights."""

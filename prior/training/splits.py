@@ -1,0 +1,63 @@
+"""Which clips train, which choose and which judge. Whole clips or whole subjects, never frames of one clip."""
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bodyfit.data.motion.mocap import MocapError
+
+# AMASS's published split by collection, with the names its later releases use. Everything else trains.
+AMASS_SPLIT: dict[str, tuple[str, ...]] = {
+    "validation": ("HumanEva", "MPI_HDM05", "HDM05", "SFU", "MPI_mosh", "MoSh"),
+    "test": ("Transitions_mocap", "Transitions", "SSM_synced", "SSM"),
+}
+AMASS_TRAIN = (
+    "ACCAD", "BML", "BMLrub", "BMLmovi", "BMLhandball", "BioMotionLab_NTroje", "CMU", "CNRS", "DFaust", "DFaust_67",
+    "EKUT", "EyesJapanDataset", "Eyes_Japan_Dataset", "GRAB", "KIT", "MPI_Limits", "PosePrior", "TCDHands",
+    "TCD_handMocap", "TotalCapture", "WEIZMANN", "SOMA", "HUMAN4D", "DanceDB",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Splitter:
+    """Says where a clip belongs.
+
+    how: `auto` (a splits.json in the input if there is one, else AMASS's split for its collections, else by subject),
+    `amass`, `subject` or `clip`.
+    """
+
+    how: str = "auto"
+    validation_share: float = 0.1
+    test_share: float = 0.1
+    seed: int = 0
+    listed: dict[str, str] = field(default_factory=dict)
+    """Clip path relative to the input -> split, from splits.json."""
+
+    @classmethod
+    def for_input(cls, folder: Path, how: str, validation_share: float, test_share: float, seed: int) -> "Splitter":
+        """A splitter that knows the input's own splits.json, if it has one and `how` is `auto`."""
+        file = folder / "splits.json"
+        listed: dict[str, str] = {}
+        if how == "auto" and file.is_file():
+            try:
+                document = json.loads(file.read_text())
+                listed = {str(clip): str(split) for split, clips in document.items() for clip in clips}
+            except (json.JSONDecodeError, UnicodeDecodeError, AttributeError, TypeError) as error:
+                raise MocapError(f'{file}: expected {{"train": ["clip.npz", ...], ...}} ({error})') from None
+        return cls(how, validation_share, test_share, seed, listed)
+
+    def split_of(self, relative: Path, subject: str) -> str | None:
+        """Name of the split, or None for a clip that the input's splits.json leaves out."""
+        if self.listed:
+            return self.listed.get(relative.as_posix())
+        if self.how in ("auto", "amass"):
+            for split, names in (*AMASS_SPLIT.items(), ("train", AMASS_TRAIN)):
+                if any(part in names for part in relative.parts):
+                    return split
+        unit = relative.as_posix() if self.how == "clip" else f"{relative.parent.as_posix()}/{subject}"
+        # A hash, not a shuffle: a clip stays where it is when others are added.
+        share = int(hashlib.sha256(f"{self.seed}/{unit}".encode()).hexdigest()[:8], 16) / 0xFFFFFFFF
+        if share < self.test_share:
+            return "test"
+        return "validation" if share < self.test_share + self.validation_share else "train"

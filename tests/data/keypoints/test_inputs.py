@@ -1,0 +1,136 @@
+"""Photos and keypoints find each other, in every layout, and what stands alone is not lost."""
+
+import json
+
+import pytest
+
+from bodyfit.data.errors import BodyfitError
+from bodyfit.data.keypoints.detections import read_keypoints
+from bodyfit.data.keypoints.inputs import FitInput, find_inputs, match_image
+
+PEOPLE = {"version": 1.3, "people": []}
+
+
+def _make(folder, *names, content=PEOPLE):
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(content) if name.endswith(".json") else "a photo")
+    return folder
+
+
+def _pairs(folder, found):
+    """(name, photo, keypoints), the files as they stand below the folder."""
+    below = [[file and file.relative_to(folder).as_posix() for file in (f.photo, f.keypoints)] for f in found]
+    return [(f.name, *files) for f, files in zip(found, below, strict=True)]
+
+
+def test_images_and_keypoints_folders(tmp_path):
+    _make(tmp_path, "images/b.jpg", "images/sub/a.PNG", "images/only_photo.jpeg", "keypoints/b_keypoints.json")
+    _make(tmp_path, "keypoints/sub/a_keypoints.json", "keypoints/only_keypoints.json", "other.json", "images/._b.jpg")
+    assert _pairs(tmp_path, find_inputs(tmp_path)) == [
+        ("b", "images/b.jpg", "keypoints/b_keypoints.json"),
+        ("only", None, "keypoints/only_keypoints.json"),
+        ("only_photo", "images/only_photo.jpeg", None),
+        ("sub/a", "images/sub/a.PNG", "keypoints/sub/a_keypoints.json"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "keypoints",
+    [
+        "x_keypoints.json",
+        "x.json",
+        "x.jpg.predictions.json",
+        "x.predictions.json",
+        "x.jpg.json",
+    ],
+)
+def test_pairs_side_by_side(tmp_path, keypoints):
+    _make(tmp_path, "x.jpg", keypoints)
+    pairs = [("x", "x.jpg", keypoints)]
+    assert _pairs(tmp_path, find_inputs(tmp_path / "x.jpg")) == pairs
+    assert _pairs(tmp_path, find_inputs(tmp_path)) == pairs
+    assert _pairs(tmp_path, find_inputs(tmp_path / keypoints)) == pairs
+
+
+def test_single_files_of_the_two_folders(tmp_path):
+    _make(tmp_path, "images/x.jpg", "keypoints/x_keypoints.json", "keypoints/y_keypoints.json", "images/z.jpg")
+    both = [("x", "images/x.jpg", "keypoints/x_keypoints.json")]
+    assert _pairs(tmp_path, find_inputs(tmp_path / "images/x.jpg")) == both
+    assert _pairs(tmp_path, find_inputs(tmp_path / "keypoints/x_keypoints.json")) == both
+    assert _pairs(tmp_path, find_inputs(tmp_path / "images/z.jpg")) == [("z", "images/z.jpg", None)]
+    assert _pairs(tmp_path, find_inputs(tmp_path / "keypoints/y_keypoints.json")) == [
+        ("y", None, "keypoints/y_keypoints.json")
+    ]
+
+
+def test_natural_order(tmp_path):
+    _make(tmp_path, "frame10.jpg", "frame2.jpg", "frame1.jpg")
+    assert [item.name for item in find_inputs(tmp_path)] == ["frame1", "frame2", "frame10"]
+
+
+def test_names_stay_distinct(tmp_path):
+    _make(tmp_path, "a.jpg", "a.png", "b.jpg")
+    assert [item.name for item in find_inputs(tmp_path)] == ["a.jpg", "a.png", "b"]
+
+
+def _annotations(*names):
+    return {
+        "images": [{"id": i, "file_name": name, "width": 4, "height": 3} for i, name in enumerate(names)],
+        "annotations": [{"image_id": i, "keypoints": [1.0] * 51} for i in range(len(names)) for _ in range(i)],
+    }
+
+
+def test_an_annotation_file_goes_with_all_its_photos(tmp_path):
+    _make(tmp_path, "a.jpg", "c.jpg", "val/d.jpg")
+    _make(tmp_path, "people.json", content=_annotations("a.jpg", "b.jpg", "val/d.jpg"))
+    found = find_inputs(tmp_path)
+    assert _pairs(tmp_path, found) == [
+        ("a", "a.jpg", "people.json"),
+        ("b", None, "people.json"),
+        ("c", "c.jpg", None),
+        ("val/d", "val/d.jpg", "people.json"),
+    ]
+    assert [len(read_keypoints(f.keypoints, image=f.image)) for f in found if f.keypoints] == [0, 1, 2]
+    assert [item.name for item in find_inputs(tmp_path / "people.json")] == ["a", "b", "val/d"]
+
+
+def test_two_annotation_files_for_one_photo_are_two_inputs(tmp_path):
+    _make(tmp_path, "a.jpg")
+    _make(tmp_path, "body.json", "hands.json", content=_annotations("a.jpg"))
+    found = find_inputs(tmp_path)
+    assert [item.name for item in found] == ["a_body", "a_hands"]
+    assert all(item.photo == tmp_path / "a.jpg" for item in found)
+
+
+def test_a_broken_keypoint_file_stays_an_input_of_its_own(tmp_path):
+    _make(tmp_path, "a.jpg", "a_keypoints.json")
+    (tmp_path / "broken.json").write_text('{"images": [')
+    assert FitInput(None, tmp_path / "broken.json", "broken") in find_inputs(tmp_path)
+
+
+def test_results_written_below_are_not_inputs(tmp_path):
+    _make(tmp_path, "a.jpg", "a.json", "out/images/a.png", "out/summary.json")
+    assert [item.name for item in find_inputs(tmp_path, exclude=[tmp_path / "out"])] == ["a"]
+
+
+def test_nothing_to_fit_is_said(tmp_path):
+    with pytest.raises(BodyfitError, match=r"no photos .* and no keypoint files"):
+        find_inputs(tmp_path)
+    with pytest.raises(BodyfitError, match="nowhere: no such file or folder"):
+        find_inputs(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("image", "names", "match"),
+    [
+        ("a/b.jpg", ["b.jpg", "a/b.jpg"], "a/b.jpg"),
+        ("x/b.jpg", ["c.jpg", "b.jpg"], "b.jpg"),
+        ("b.png", ["c.jpg", "b.jpg"], "b.jpg"),
+        ("COCO_val_000000000785.jpg", ["78", "785"], "785"),
+        ("b.jpg", ["c.jpg"], None),
+    ],
+)
+def test_images_are_found_by_other_names(image, names, match):
+    assert match_image(image, names) == match

@@ -1,0 +1,62 @@
+"""Inverse kinematics: poses come back from points in 3D."""
+
+import pytest
+import torch
+
+from bodyfit.data.landmarks import JOINT_NAMES, LANDMARK_NAMES
+from bodyfit.fitting.energy.landmark_model import LandmarkModel
+from bodyfit.fitting.energy.levenberg_marquardt import SolverOptions
+from bodyfit.fitting.energy.observations import Observations
+from bodyfit.fitting.energy.problem import BodyProblem, EnergyConfig
+from bodyfit.fitting.energy.unknowns import Unknowns
+from bodyfit.fitting.solve.inverse_kinematics import KinematicsConfig, PointProblem, inverse_kinematics
+from bodyfit.fitting.start.synthetic import make_people, prior_poses
+
+JOINTS = JOINT_NAMES[:22]
+
+
+@pytest.fixture(scope="module")
+def people(body, random_prior):
+    return make_people(body, prior_poses(random_prior, 4, seed=0), seed=0, dtype=torch.float64)
+
+
+def test_jacobian_against_finite_differences(body, random_prior):
+    model = LandmarkModel(body, names=LANDMARK_NAMES[:76], dtype=torch.float64)
+    unknowns = Unknowns(body, random_prior, model)
+    x = torch.randn(2, unknowns.layout.size, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 0.3
+    one = torch.ones(2, dtype=torch.float64)
+    points, weights = torch.zeros(2, 76, 3, dtype=torch.float64), torch.ones(2, 76, dtype=torch.float64)
+    blank = Observations(points[..., :2], weights, one, one, torch.zeros(2, 2, dtype=torch.float64))
+    inner = BodyProblem(unknowns, model, random_prior, blank, EnergyConfig())
+    problem, items = PointProblem(inner, points, weights, KinematicsConfig(), 0.0), torch.arange(2)
+    analytic, step = problem.evaluate(x, items).jacobian, 1e-6
+    for d in range(unknowns.layout.size - 1):  # the last is the camera's focal length
+        delta = torch.zeros_like(x)
+        delta[:, d] = step
+        ends = [problem.evaluate(unknowns.retract(x, sign * delta), items).residuals for sign in (1, -1)]
+        numeric = (ends[0] - ends[1]) / (2 * step)
+        torch.testing.assert_close(analytic[..., d], numeric, rtol=0, atol=1e-5 * analytic.abs().max().item())
+
+
+@pytest.mark.parametrize("names", [JOINTS, LANDMARK_NAMES[:76]], ids=["joints", "joints and skin"])
+def test_points_of_real_bodies_are_met(body, random_prior, people, names):
+    points = people.landmarks[:, [LANDMARK_NAMES.index(n) for n in names]]
+    loose = KinematicsConfig(latent_sigma=10)
+    found = inverse_kinematics(points, names, body=body, prior=random_prior, config=loose)
+    error = (found.points - points).norm(dim=-1)
+    assert error.mean() < 0.01  # metres
+    assert found.body_pose.shape == (4, 63)
+
+
+def test_unknown_points_do_not_pull(body, random_prior, people):
+    points, weights = people.landmarks[:, :22].clone(), torch.ones(4, 22, dtype=torch.float64)
+    weights[:, 5], points[:, 5] = 0, 1e3
+    short = SolverOptions(max_iterations=40)
+    found = inverse_kinematics(points, JOINTS, weights=weights, body=body, prior=random_prior, options=short)
+    known = weights > 0
+    assert (found.points - points).norm(dim=-1)[known].mean() < 0.05
+
+
+def test_a_name_that_the_body_lacks_is_refused(body, random_prior):
+    with pytest.raises(ValueError, match="no landmark"):
+        inverse_kinematics(torch.zeros(1, 1, 3), ["tail"], body=body, prior=random_prior)

@@ -1,0 +1,35 @@
+"""The batch is cut to fit what memory there is."""
+
+import torch
+
+from bodyfit.fitting.solve import fitter as pipeline
+from bodyfit.fitting.solve.fitter import Fitter
+from bodyfit.fitting.solve.memory import _container_bytes, free_bytes, people_at_once
+
+
+def test_little_memory_makes_small_groups_and_much_memory_the_largest():
+    groups = [people_at_once(free, workers=2, most=128) for free in (0, 10**8, 10**9, 10**11, None)]
+    assert groups[0] == 1 and groups[-1] == groups[-2] == 128
+    assert groups == sorted(groups) and 1 < groups[1] < 128
+    assert people_at_once(10**8, workers=1, most=128) >= 2 * people_at_once(10**8, workers=2, most=128)
+
+
+def test_a_containers_limit_counts(tmp_path):
+    (tmp_path / "memory.current").write_text("300\n")
+    (tmp_path / "memory.max").write_text("1000\n")
+    assert _container_bytes(tmp_path) == 700
+    (tmp_path / "memory.max").write_text("max\n")
+    assert _container_bytes(tmp_path) is None
+    assert _container_bytes(tmp_path / "none") is None
+
+
+def test_this_machine_says_something_sensible():
+    free = free_bytes(torch.device("cpu"))
+    assert free is None or 10**6 < free < 10**15
+
+
+def test_a_fit_takes_people_in_groups_that_fit(monkeypatch):
+    fitter, sizes = Fitter(), []
+    monkeypatch.setattr(pipeline, "free_bytes", lambda device: 12 * 10**6 * torch.get_num_threads())
+    fitter._in_groups(lambda rows: sizes.append(len(rows)), 20)
+    assert sum(sizes) == 20 and max(sizes) == 2

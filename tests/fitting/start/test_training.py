@@ -1,0 +1,141 @@
+"""Training the start network: the batches are true, the loss is zero at the truth, and seeds decide everything."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from bodyfit.data.body.body_model import load_body_model
+from bodyfit.fitting.energy.landmark_model import LandmarkModel
+from bodyfit.fitting.start.network import INPUT_NAMES, StartNetworkConfig
+from bodyfit.fitting.start.training import (
+    StartTrainingConfig,
+    hypothesis_errors,
+    initial_network,
+    predicted_pose_error,
+    train_start,
+)
+from bodyfit.fitting.start.training_data import LEAST_SEEN, TrainingBatches, hide_parts, points_body
+from bodyfit.prior.model.rotations import matrices_from_axis_angle
+
+SMALL = StartNetworkConfig(width=64, blocks=1, heads=2)
+
+
+@pytest.fixture(scope="module")
+def body(standin_smplx_path):
+    return load_body_model(standin_smplx_path)
+
+
+@pytest.fixture(scope="module")
+def poses():
+    generator = torch.Generator().manual_seed(3)
+    return 0.2 * torch.randn(40, 63, generator=generator), 0.3 * torch.randn(40, 3, generator=generator)
+
+
+@pytest.fixture(scope="module")
+def batches(body, poses):
+    return TrainingBatches(body, *poses, batch=40)
+
+
+def test_the_points_move_as_the_whole_body_does(body):
+    """Joints, knuckles and skin points, in shape and pose; fingers, jaw and eyes at rest, correctives left out."""
+    bare = replace(body, posedirs=np.zeros_like(body.posedirs))
+    names = tuple(name for name in INPUT_NAMES if "mouth" not in name)  # one vertex instead of three
+    whole = LandmarkModel(bare, names=names, dtype=torch.float64)
+    small = LandmarkModel(points_body(body), names=names, dtype=torch.float64)
+    generator = torch.Generator().manual_seed(0)
+    turns = matrices_from_axis_angle(0.4 * torch.randn(3, 66, generator=generator, dtype=torch.float64))
+    betas = torch.randn(3, 10, generator=generator, dtype=torch.float64)
+    eye = torch.eye(3, dtype=torch.float64)
+    expected = whole(
+        torch.cat([turns, eye.expand(3, 33, 3, 3)], 1), torch.cat([betas, betas * 0], 1), betas.new_zeros(3, 3)
+    ).points
+    got = small(torch.cat([turns, eye.expand(3, 2, 3, 3)], 1), betas, betas.new_zeros(3, 3)).points
+    assert torch.allclose(got, expected, atol=1e-10)
+
+
+def test_the_truth_has_no_error(batches):
+    minibatch = batches(0)
+    errors = hypothesis_errors(minibatch, minibatch.rotations[:, None], minibatch.betas[:, None], batches)
+    assert errors.joints_m.max() < 1e-5
+    assert errors.loss.max() < 1e-2
+
+
+def test_the_expected_pose_is_judged_in_the_true_orientation_and_shape(batches):
+    minibatch = batches(0)
+    loss, joints = predicted_pose_error(minibatch, minibatch.rotations[:, 1:], batches)
+    assert joints.max() < 1e-5 and loss.max() < 1e-3
+    bent = minibatch.rotations[:, 1:].clone()
+    bent[:, 0] = bent[:, 0] @ torch.diag(torch.tensor([1.0, -1.0, -1.0]))  # a leg swung to the other side
+    loss, joints = predicted_pose_error(minibatch, bent, batches)
+    assert joints.min() > 0.05 and loss.min() > 0.5
+
+
+def test_turning_the_truth_costs(batches):
+    minibatch = batches(0)
+    turned = minibatch.rotations.clone()
+    turned[:, 0] = turned[:, 0] @ torch.diag(torch.tensor([-1.0, 1.0, -1.0]))
+    errors = hypothesis_errors(minibatch, turned[:, None], minibatch.betas[:, None], batches)
+    assert torch.allclose(errors.root_rad, torch.full_like(errors.root_rad, torch.pi), atol=1e-3)
+    assert errors.loss.min() > 1
+
+
+def test_the_number_of_a_lesson_decides_what_is_in_it(batches):
+    assert torch.equal(batches(4).features, batches(4).features)
+    assert not torch.equal(batches(4).features, batches(5).features)
+
+
+def test_hidden_parts_leave_enough_and_hide_something():
+    generator = torch.Generator().manual_seed(0)
+    pixels = 100 * torch.rand(500, len(INPUT_NAMES), 2, generator=generator)
+    left = hide_parts(pixels, torch.ones(500, len(INPUT_NAMES)), generator)
+    seen = (left > 0).sum(1)
+    assert seen.min() >= LEAST_SEEN
+    assert seen.float().mean() < 0.9 * len(INPUT_NAMES)
+
+
+def test_heads_begin_at_the_mean_pose_facing_different_ways(poses):
+    network = initial_network(StartNetworkConfig(width=64, blocks=1, heads=4), poses[0], seed=0)
+    read = network.predict(torch.zeros(1, network.first.in_features))
+    forward = read.rotations[0, :, 0, :, 2]  # where the chest points, in the camera's frame
+    assert (forward @ forward.T - torch.eye(4)).min() < -0.9  # two of them back to back
+
+
+def test_training_lowers_the_loss_on_people_it_has_not_seen(body, poses):
+    config = StartTrainingConfig(steps=80, batch=24, learning_rate=3e-3)
+    before, after = initial_network(SMALL, poses[0], seed=0), train_start(body, *poses, config, SMALL)
+    lesson_source = TrainingBatches(body, *poses, batch=64, seed=9)
+    minibatch = lesson_source(0)
+    nearest, expected = [], []
+    for network in (before, after):
+        read = network.predict(minibatch.features)
+        nearest.append(hypothesis_errors(minibatch, read.rotations, read.betas, lesson_source).loss.amin(1).mean())
+        expected.append(predicted_pose_error(minibatch, read.predicted_pose, lesson_source)[0].mean())
+    assert nearest[1] < 0.9 * nearest[0]
+    assert expected[1] < 0.95 * expected[0]
+    assert after.config.body == body.name
+
+
+def test_training_goes_on_from_weights_and_leaves_those_alone(body, poses):
+    old = initial_network(SMALL, poses[0], seed=5)
+    before = old.first.weight.clone()
+    config = StartTrainingConfig(steps=2, batch=8, learning_rate=1e-6, average=0.0, examples=0)
+    new = train_start(body, *poses, config, weights=old)
+    assert torch.equal(old.first.weight, before)
+    assert 0 < (new.first.weight - before).abs().max() < 1e-4
+
+
+def test_the_same_seed_gives_the_same_weights(body, poses):
+    config = StartTrainingConfig(steps=4, batch=8)
+    first, again = (train_start(body, *poses, config, SMALL) for _ in range(2))
+    other = train_start(body, *poses, replace(config, seed=1), SMALL)
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True))
+    assert not torch.equal(first.first.weight, other.first.weight)
+
+
+def test_examples_are_poses_it_was_given_and_how_it_reads_them(body, poses):
+    true, read = train_start(body, *poses, StartTrainingConfig(steps=2, batch=8, examples=21), SMALL).examples
+    assert len(true) == len(read) == 21
+    assert torch.cdist(true, poses[0]).amin(1).max() < 0.01
+    assert (true - read).abs().mean() > 0.05  # after two steps it reads them badly
