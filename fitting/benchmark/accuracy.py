@@ -10,7 +10,7 @@ from torch import Tensor
 from bodyfit.data.body.posing import PosedBody
 from bodyfit.data.landmarks import FACE, LANDMARK_INDEX, LEFT_HAND, RIGHT_HAND
 
-NUM_BODY_JOINTS = 22
+JOINTS_WITH_PELVIS = 22  # the 21 body joints and the root
 _HANDS = {"left_wrist": LEFT_HAND, "right_wrist": RIGHT_HAND}
 
 
@@ -52,7 +52,7 @@ def body_errors(
         pa_vertex_mm: all vertices after alignment of the vertices. hands_mm and face_mm: finger points with wrist on
         wrist, face points with nose on nose, without turning. hands_pa_mm, face_pa_mm: each aligned by itself.
     """
-    joints, true_joints = landmarks[:, :NUM_BODY_JOINTS], true_landmarks[:, :NUM_BODY_JOINTS]
+    joints, true_joints = landmarks[:, :JOINTS_WITH_PELVIS], true_landmarks[:, :JOINTS_WITH_PELVIS]
     errors = {
         "pa_mpjpe_mm": mean_distance_mm(aligned(joints, true_joints), true_joints),
         "mpjpe_mm": mean_distance_mm(joints - joints[:, :1], true_joints - true_joints[:, :1]),

@@ -21,7 +21,7 @@ from bodyfit.data.body.posing import pose_body
 from bodyfit.data.landmarks import BODY, LANDMARK_NAMES
 from bodyfit.fitting.benchmark import smplify_x
 from bodyfit.fitting.benchmark.accuracy import (
-    NUM_BODY_JOINTS,
+    JOINTS_WITH_PELVIS,
     body_errors,
     image_error_share,
     in_view_error_mm,
@@ -99,7 +99,7 @@ class Bench:
         """Fitted body joints, camera frame, m."""
         unknowns, everything = self.fitter.unknowns, self.fitter.everything
         rotations, transl = unknowns.rotations(x, unknowns.decode(x)), x[:, unknowns.layout["transl"]]
-        return everything(rotations, unknowns.shape(x), transl, derivatives=False).points[:, :NUM_BODY_JOINTS]
+        return everything(rotations, unknowns.shape(x), transl, derivatives=False).points[:, :JOINTS_WITH_PELVIS]
 
     def timed(self, batch: int, repeats: int = 3) -> dict[str, float]:
         """Speed and memory of batches of this size; the median of the repeats, after one warm-up."""
@@ -211,13 +211,13 @@ def cost_of_cropping(fitter: Fitter, cropped: SyntheticPeople, whole: SyntheticP
     Args:
         cropped, whole: the same people by the same cameras, who differ in where the image ends.
     """
-    truth = cropped.landmarks[:, :NUM_BODY_JOINTS]
+    truth = cropped.landmarks[:, :JOINTS_WITH_PELVIS]
     pixels = project(truth, cropped.focal_px, cropped.center_px)
     in_view = ((pixels > -0.5) & (pixels < cropped.image_size[:, None] - 0.5)).all(-1)
     row = {"people": float(len(cropped)), "joints_in_view": float(in_view.sum(1).double().mean())}
     for name, people in (("cropped", cropped), ("whole", whole)):
         bench = Bench(fitter, people)
-        joints, true_joints = bench.joints(bench.solve(people).x), people.landmarks[:, :NUM_BODY_JOINTS]
+        joints, true_joints = bench.joints(bench.solve(people).x), people.landmarks[:, :JOINTS_WITH_PELVIS]
         errors = in_view_error_mm(joints, true_joints, in_view)
         row[f"{name}_in_view_mm"], row[f"{name}_in_view_mm_median"] = float(errors.mean()), float(errors.median())
     row["times_whole"] = row["cropped_in_view_mm"] / row["whole_in_view_mm"]

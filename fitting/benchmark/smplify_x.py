@@ -24,10 +24,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from bodyfit.data.landmarks import LANDMARK_INDEX
+from bodyfit.fitting.energy.config import EnergyConfig
 from bodyfit.fitting.energy.landmark_model import LandmarkModel
 from bodyfit.fitting.energy.levenberg_marquardt import Solution, SolverOptions, minimise
 from bodyfit.fitting.energy.observations import Observations
-from bodyfit.fitting.energy.problem import BodyProblem, EnergyConfig
+from bodyfit.fitting.energy.problem import BodyProblem
 from bodyfit.fitting.energy.unknowns import Unknowns
 from bodyfit.prior.model.vposer import VPoser
 
@@ -168,7 +169,7 @@ class SmplifyX:
         x[:, layout["transl"].stop - 1] = depth
         # Its unknowns are in px of the whole image, like the energy's; plain squares; distance held by a strong weight.
         config = replace(energy(), robust_px=None, robust_sigmas=torch.inf, depth_sigma_m=1 / DEPTH_WEIGHT)
-        problem = self.problem(torso, config, expected_depth_m=depth)
+        problem = self.problem(torso, config, depth_m=depth)
         free = layout.mask("global_orient", "transl").to(x.device)
         x = minimise(problem.evaluate, self.unknowns.retract, x, self.options, cost=problem.costs, free=free).x
         nearest = problem.landmarks(x).points[..., 2].amin(1)  # of all points: the torso may be before the camera alone

@@ -16,7 +16,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from bodyfit.fitting.energy.landmark_model import Correctives, LandmarkModel, LandmarkState
-from bodyfit.fitting.energy.unknowns import NUM_BODY_JOINTS, Unknowns
+from bodyfit.fitting.energy.unknowns import Unknowns
+from bodyfit.prior.model.parts import NUM_BODY_JOINTS
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,8 @@ from bodyfit.data.body.body_model import BodyModel
 from bodyfit.fitting.energy.landmark_model import LandmarkModel
 from bodyfit.fitting.energy.so3 import exponential
 from bodyfit.prior.model.decoder_tangent import decode, decode_with_tangent
+from bodyfit.prior.model.parts import NUM_BODY_JOINTS
 from bodyfit.prior.model.vposer import VPoser
-
-NUM_BODY_JOINTS = 21
 
 
 class Layout:
@@ -34,6 +33,10 @@ class Layout:
 
     def __getitem__(self, name: str) -> slice:
         return self.slices[name]
+
+    def span(self, first: str, last: str) -> slice:
+        """From the start of one block to the end of another."""
+        return slice(self.slices[first].start, self.slices[last].stop)
 
     def mask(self, *names: str) -> Bool[Tensor, " D"]:
         """True in the named blocks."""
@@ -133,7 +136,7 @@ class Unknowns:
         return decode_with_tangent(self.layers, x[:, self.layout["latent"]], max(softness, self.softness))
 
     def shape(self, x: Float[Tensor, "B D"]) -> Float[Tensor, "B S"]:
-        return x[:, self.layout["betas"].start : self.layout["expression"].stop]
+        return x[:, self.layout.span("betas", "expression")]
 
     def retract(self, x: Float[Tensor, "B D"], step: Float[Tensor, "B D"]) -> Float[Tensor, "B D"]:
         """Take a step: all unknowns add. A root turned by more than half a turn is written as the other way around."""

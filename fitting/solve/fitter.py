@@ -24,11 +24,12 @@ from bodyfit.data.body.body_model import BodyModel, load_body_model
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.landmarks import BODY, FINGERS, LANDMARK_NAMES
 from bodyfit.data.results.result import FitResult, Parameters
+from bodyfit.fitting.energy.config import EnergyConfig
 from bodyfit.fitting.energy.jacobian import RotationJacobian
 from bodyfit.fitting.energy.landmark_model import LandmarkModel, in_limb_order
 from bodyfit.fitting.energy.levenberg_marquardt import Solution, SolverOptions
 from bodyfit.fitting.energy.observations import Observations, observe
-from bodyfit.fitting.energy.problem import BodyProblem, EnergyConfig
+from bodyfit.fitting.energy.problem import BodyProblem
 from bodyfit.fitting.energy.unknowns import Unknowns
 from bodyfit.fitting.solve.frames import Frame
 from bodyfit.fitting.solve.hypotheses import StartConfig, Starter

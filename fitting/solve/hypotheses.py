@@ -16,9 +16,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from bodyfit.fitting.energy.config import EnergyConfig
 from bodyfit.fitting.energy.levenberg_marquardt import SolverOptions, minimise
 from bodyfit.fitting.energy.observations import Observations
-from bodyfit.fitting.energy.problem import BodyProblem, EnergyConfig
+from bodyfit.fitting.energy.problem import BodyProblem
 from bodyfit.fitting.energy.unknowns import Unknowns
 from bodyfit.fitting.start.network import StartProposals
 from bodyfit.prior.model.vposer import VPoser

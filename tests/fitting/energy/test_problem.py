@@ -7,10 +7,11 @@ import torch
 
 from bodyfit.data.body.body_model import load_body_model
 from bodyfit.data.landmarks import LANDMARK_INDEX
+from bodyfit.fitting.energy.config import EnergyConfig
 from bodyfit.fitting.energy.landmark_model import LandmarkModel
 from bodyfit.fitting.energy.levenberg_marquardt import FAILED, SolverOptions, minimise, total_cost
 from bodyfit.fitting.energy.observations import Observations, PredictedPose
-from bodyfit.fitting.energy.problem import BodyProblem, EnergyConfig
+from bodyfit.fitting.energy.problem import BodyProblem
 from bodyfit.fitting.energy.projection import project
 from bodyfit.fitting.energy.unknowns import Unknowns
 
@@ -212,6 +213,6 @@ def test_an_expected_depth_pulls(body, random_prior):
     z = problem.unknowns.layout["transl"].stop - 1
     held = BodyProblem(
         problem.unknowns, problem.model, random_prior, problem.observations, EnergyConfig(depth_sigma_m=0.5),
-        expected_depth_m=truth[:, z] + 1,
+        depth_m=truth[:, z] + 1,
     )  # fmt: skip
     torch.testing.assert_close(held.costs(truth) - problem.costs(truth), torch.full((3,), 4.0, dtype=truth.dtype))

@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from bodyfit.fitting.energy.problem import EnergyConfig
+from bodyfit.fitting.energy.config import EnergyConfig
 from bodyfit.fitting.run.config_files import read_config
 from bodyfit.fitting.run.folder_run import write_json
 from bodyfit.fitting.solve.fitter import FitConfig

@@ -6,10 +6,8 @@ import torch
 from bodyfit.data.landmarks import JOINT_NAMES, LANDMARK_NAMES
 from bodyfit.fitting.energy.landmark_model import LandmarkModel
 from bodyfit.fitting.energy.levenberg_marquardt import SolverOptions
-from bodyfit.fitting.energy.observations import Observations
-from bodyfit.fitting.energy.problem import BodyProblem, EnergyConfig
 from bodyfit.fitting.energy.unknowns import Unknowns
-from bodyfit.fitting.solve.inverse_kinematics import KinematicsConfig, PointProblem, inverse_kinematics
+from bodyfit.fitting.solve.inverse_kinematics import KinematicsConfig, inverse_kinematics, kinematics_problem
 from bodyfit.fitting.start.synthetic import make_people, prior_poses
 
 JOINTS = JOINT_NAMES[:22]
@@ -21,21 +19,42 @@ def people(body, random_prior):
 
 
 def test_jacobian_against_finite_differences(body, random_prior):
+    """Of the whole problem, priors included."""
     model = LandmarkModel(body, names=LANDMARK_NAMES[:76], dtype=torch.float64)
     unknowns = Unknowns(body, random_prior, model)
     x = torch.randn(2, unknowns.layout.size, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 0.3
-    one = torch.ones(2, dtype=torch.float64)
     points, weights = torch.zeros(2, 76, 3, dtype=torch.float64), torch.ones(2, 76, dtype=torch.float64)
-    blank = Observations(points[..., :2], weights, one, one, torch.zeros(2, 2, dtype=torch.float64))
-    inner = BodyProblem(unknowns, model, random_prior, blank, EnergyConfig())
-    problem, items = PointProblem(inner, points, weights, KinematicsConfig(), 0.0), torch.arange(2)
-    analytic, step = problem.evaluate(x, items).jacobian, 1e-6
+    problem = kinematics_problem(unknowns, model, random_prior, points, weights, KinematicsConfig())
+    items, step = torch.arange(2), 1e-6
+    analytic = problem.evaluate(x, items).jacobian
     for d in range(unknowns.layout.size - 1):  # the last is the camera's focal length
         delta = torch.zeros_like(x)
         delta[:, d] = step
         ends = [problem.evaluate(unknowns.retract(x, sign * delta), items).residuals for sign in (1, -1)]
         numeric = (ends[0] - ends[1]) / (2 * step)
         torch.testing.assert_close(analytic[..., d], numeric, rtol=0, atol=1e-5 * analytic.abs().max().item())
+
+
+def test_the_pose_prior_counts(body, random_prior, people):
+    """The smaller its standard deviation, the nearer the latent stays to the prior's mean, and the worse points fit."""
+    points = people.landmarks[:, :22]
+    found = [
+        inverse_kinematics(points, JOINTS, body=body, prior=random_prior, config=KinematicsConfig(latent_sigma=sigma))
+        for sigma in (1e-3, 1.0, 1e3)
+    ]
+    covariance = random_prior.latent_covariance.double()
+    away = [one.latent - random_prior.latent_mean.double() for one in found]
+    distance = [torch.einsum("bi,ij,bj->b", a, torch.linalg.inv(covariance), a).mean() for a in away]
+    error = [(one.points - points).norm(dim=-1).mean() for one in found]
+    assert distance[0] < 1e-3 < 0.1 < distance[1] < distance[2]
+    assert error[0] > error[1] > error[2]
+
+
+def test_the_callers_prior_stays_as_it_was(body, random_prior):
+    prior = random_prior.requires_grad_(True)
+    inverse_kinematics(torch.zeros(1, 22, 3).double(), JOINTS, body=body, prior=prior, options=SolverOptions(1))
+    assert prior.latent_mean.dtype == torch.float32 and all(p.requires_grad for p in prior.parameters())
+    prior.requires_grad_(False)
 
 
 @pytest.mark.parametrize("names", [JOINTS, LANDMARK_NAMES[:76]], ids=["joints", "joints and skin"])
