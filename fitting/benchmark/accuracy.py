@@ -1,4 +1,4 @@
-"""How far fitted people are from the truth: the field's error measures, one number a person."""
+"""How far fitted people are from the truth: the field's error measures, one number per person."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def mean_distance_mm(points: Float[Tensor, "B N 3"], truth: Float[Tensor, "B N 3
 def in_view_error_mm(
     joints: Float[Tensor, "B N 3"], truth: Float[Tensor, "B N 3"], in_view: Bool[Tensor, "B N"]
 ) -> Float[Tensor, " B"]:
-    """Mean distance of the joints in view after aligning these alone, mm; at least three a person must be."""
+    """Mean distance of the joints in view after aligning these alone, mm; at least three per person must be."""
     weights = in_view.to(joints.dtype)
     distance = (aligned(joints, truth, weights) - truth).norm(dim=-1)
     return 1000 * (distance * weights).sum(1) / weights.sum(1)

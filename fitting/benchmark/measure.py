@@ -52,7 +52,7 @@ class Bench:
         self.model: LandmarkModel = fitter.model_for(people.confidence.cpu().double().numpy())
 
     def observations(self, people: SyntheticPeople) -> Observations:
-        """As the fitting weighs them, with the poses it expects."""
+        """Weighted as in a fit, with predicted poses."""
         numbers = (people.keypoints_px, people.confidence, people.focal_px, people.center_px)
         arrays = (n.cpu().double().numpy() for n in numbers)
         seen = observe(*arrays, names=self.model.names, dtype=self.fitter.dtype, device=self.fitter.device)
@@ -63,7 +63,7 @@ class Bench:
         return self.fitter.solve(self.observations(people), self.model)[0]
 
     def errors(self, people: SyntheticPeople, x: Float[Tensor, "B D"], chunk: int = 64) -> dict[str, Tensor]:
-        """All measures of error, a number a person."""
+        """All measures of error, one number per person."""
         parts = [
             self._errors(people.select(rows), x[rows]) for rows in torch.arange(len(x), device=x.device).split(chunk)
         ]
@@ -226,7 +226,7 @@ def cost_of_cropping(fitter: Fitter, cropped: SyntheticPeople, whole: SyntheticP
 
 @dataclass
 class PeakMemory:
-    """Memory that a piece of work takes at most, above what there was before it. Megabytes."""
+    """Peak memory of a piece of work above what was in use before it, megabytes."""
 
     device: torch.device
     megabytes: float = 0.0
@@ -247,7 +247,7 @@ class PeakMemory:
 
 
 def _forget_peak() -> None:
-    """Linux gives back what is free and forgets the peak when asked to; elsewhere the process's whole peak stands."""
+    """On Linux, free unused memory and reset the peak; elsewhere the peak of the whole process counts."""
     try:
         ctypes.CDLL(None).malloc_trim(0)
         Path("/proc/self/clear_refs").write_text("5")

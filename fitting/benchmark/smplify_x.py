@@ -151,8 +151,8 @@ class SmplifyX:
     def fit_from(self, seen: Observations, starts: Float[Tensor, "B S D"]) -> Solution:
         """Fit people from several starts each, by the last stage alone and by the last two; the lowest cost counts.
 
-        The energy is that of `fit`, without its way there: from the mean pose that way decides which of many minima a
-        person ends in, and starts that are nearly right need none of it.
+        The energy is that of `fit` without its annealing: from the mean pose the annealing decides which of many minima
+        a person ends in, and starts that are nearly right do not need it.
         """
         solutions = [self._stages(seen, x, stages) for x in starts.unbind(1) for stages in (STAGES[-1:], STAGES[-2:])]
         best = torch.stack([s.cost for s in solutions]).argmin(0)

@@ -16,14 +16,14 @@ from bodyfit.fitting.energy.terms import Bending, Gaussian, LatentGaussian, Rela
 from bodyfit.fitting.energy.unknowns import Unknowns
 from bodyfit.prior.model.vposer import VPoser
 
-# Cost per squared radian that steps of fingers are held back by. Gauss-Newton leaves out how the residuals bend, and
-# for fingers that point towards the camera that is most of the curvature: their steps went too far, back and forth.
+# Added to the Hessian's diagonal for fingers, per squared radian. Gauss-Newton ignores second derivatives of the
+# residuals, and for fingers that point towards the camera these are most of the curvature: steps overshot.
 FINGER_CURVATURE = 1.0
 
 
 @dataclass(frozen=True)
 class EnergyConfig:
-    """Weights of the energy's terms. Standard deviations are what one expects; weights are what one trusts."""
+    """Weights of the energy's terms: standard deviations of priors and errors, and factors on losses."""
 
     sigma_share: float = 0.008
     """Expected keypoint error as a share of the person's size in the image: the unit of the reprojection residuals."""
@@ -60,17 +60,17 @@ class EnergyConfig:
     hand_sigma: float = 1.0
     """Standard deviation of the hands' numbers, in those of their principal components."""
     hand_components: int = 12
-    """Principal components a hand."""
+    """Principal components per hand."""
     bending_sigma: float = float("inf")
-    """The smaller, the more elbows and knees that bend the wrong way cost, as in SMPLify; inf switches the term off:
-    under our prior it changes nothing."""
+    """Standard deviation of the penalty on elbows and knees that bend the wrong way, as in SMPLify; inf switches the
+    term off: under our prior it changes nothing."""
     log_focal_sigma: float = 0.15
     """Standard deviation of log(focal / guess) where the focal length is refined."""
     depth_sigma_m: float = float("inf")
-    """Standard deviation, m, of the distance about the one that the problem is given as expected; inf: no such term."""
+    """Standard deviation, m, of the depth about a depth given to the problem; inf: no such term."""
     softness: float = 0.0
     """Width over which the kinks of the decoder's activations are rounded at least; 0: the decoder as it is. For
-    decoders that have kinks, the solver goes most of the way on a rounded one."""
+    decoders that have kinks, the early stages of the solver use a rounded one."""
 
 
 def energy_terms(
@@ -144,7 +144,7 @@ def parameter_priors(unknowns: Unknowns, model: LandmarkModel, energy: EnergyCon
         sigma = torch.tensor([energy.jaw_sigma] + [energy.jaw_sideways_sigma] * 2, **to)
         terms.append(Gaussian("jaw_pose", layout["jaw_pose"], sigma))
     for side, (_, _, basis) in unknowns.hands.items():
-        # Components are not of one size in all files: the prior is on the angles they make.
+        # Components are scaled differently in different files: the prior is on the angles they make.
         angle = basis.norm(dim=1).clamp_min(1e-6)
         curvature = FINGER_CURVATURE * angle**2
         name = f"{side}_hand"

@@ -1,9 +1,9 @@
-"""From the rotation of single joints to blocks of parameters: the chain rule over the joints above each landmark.
+"""Jacobians of landmarks in blocks of unknowns that rotate joints: the chain rule along kinematic chains.
 
-A block of parameters (the latent, one hand, the jaw) turns some joints. A landmark feels only those of them that lie on
-its way to the root, so landmarks are grouped by that way (two legs, two arms and the head for the latent), and each
-group is one small batched matrix product: rows (landmarks x joints of the way) times tangent (joints of the way x
-parameters).
+A block of unknowns (the latent, one hand, the jaw) rotates some joints. A landmark depends only on those of them that
+lie on its kinematic chain. So landmarks are grouped by chain (two legs, two arms and the head for the latent), and each
+group is one small batched matrix product: rows (landmarks x joints of the chain) times tangent (joints of the chain x
+unknowns).
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from bodyfit.prior.model.parts import NUM_BODY_JOINTS
 
 @dataclass(frozen=True)
 class _Groups:
-    """Groups of one form: G ways of L joints, each with the same number of landmarks."""
+    """Groups of the same shape: G chains of L joints, each with the same number of landmarks."""
 
-    landmarks: slice | Tensor  # G * count places among the model's landmarks
+    landmarks: slice | Tensor  # G * count indices of the model's landmarks
     levers: Tensor  # (G, count, L) the lever of each landmark and joint; the one past the last is a zero
     tangent: Tensor | None  # (G * 3 L,) rows of the block's tangent; None: all of them, in order
 
@@ -34,23 +34,23 @@ class _Groups:
 
 
 class BlockJacobian:
-    """Writes d residual / d block for all landmarks that the block moves.
+    """Writes d residual / d block for all landmarks that depend on the block.
 
     Args:
         model: its landmarks and levers.
         joints: the block's joints, in the order of its tangent's rows.
-        each: numbers a landmark has: 2 for pixels, 3 for points.
+        each: numbers per landmark: 2 for pixels, 3 for points.
     """
 
     def __init__(self, model: LandmarkModel, joints: list[int], each: int = 2):
         self.each = each
         lever = {(k, j): n for n, (k, j) in enumerate(zip(model.pair_landmark, model.pair_joint, strict=True))}
-        forms: dict[tuple[int, int], list[tuple[list[int], list[int]]]] = {}
-        for chain, members in _ways(lever, joints):
-            forms.setdefault((len(members), len(chain)), []).append((members, chain))
+        shapes: dict[tuple[int, int], list[tuple[list[int], list[int]]]] = {}
+        for chain, members in _chains(lever, joints):
+            shapes.setdefault((len(members), len(chain)), []).append((members, chain))
         self.groups: list[_Groups] = []
         self._rows: list[Tensor] = []
-        for groups in forms.values():
+        for groups in shapes.values():
             levers = np.array([[[lever.get((k, j), len(lever)) for j in chain] for k in ms] for ms, chain in groups])
             places = np.array([3 * joints.index(j) + c for _, chain in groups for j in chain for c in range(3)])
             whole = np.array_equal(places, np.arange(3 * len(joints)))
@@ -74,7 +74,7 @@ class BlockJacobian:
 
         Args:
             jacobian: filled in place.
-            columns: where the block's P parameters stand among the D.
+            columns: of the block's P unknowns among the D.
             by_rotation: d (E numbers of a landmark, such as its pixel) / d (world rotation of a joint) for each lever,
                 and a zero after them.
             tangent: small world rotations of the block's joints (W = 3 x joints) per unit of each parameter.
@@ -82,49 +82,49 @@ class BlockJacobian:
         batch = len(by_rotation)
         flat = by_rotation.flatten(1, 2)
         for group, rows in zip(self.groups, self._rows, strict=True):
-            ways, count, length = group.levers.shape
-            taken = flat.index_select(1, rows).view(batch, ways, count * self.each, 3 * length)
+            chains, count, length = group.levers.shape
+            taken = flat.index_select(1, rows).view(batch, chains, count * self.each, 3 * length)
             part = tangent if group.tangent is None else tangent.index_select(1, group.tangent)
-            moved = taken @ part.view(batch, ways, 3 * length, -1)
-            jacobian[:, group.landmarks, :, columns] = moved.view(batch, ways * count, self.each, -1)
+            moved = taken @ part.view(batch, chains, 3 * length, -1)
+            jacobian[:, group.landmarks, :, columns] = moved.view(batch, chains * count, self.each, -1)
 
 
-def _ways(lever: dict[tuple[int, int], int], joints: list[int]) -> list[tuple[list[int], list[int]]]:
-    """(joints of the way, landmarks that feel some of them and no others), the longest ways only."""
+def _chains(lever: dict[tuple[int, int], int], joints: list[int]) -> list[tuple[list[int], list[int]]]:
+    """(joints of the chain, landmarks that depend on some of them and on no others), the longest chains only."""
     block = set(joints)
-    felt: dict[int, frozenset[int]] = {}
+    affecting: dict[int, frozenset[int]] = {}
     for k, j in lever:
         if j in block:
-            felt[int(k)] = felt.get(int(k), frozenset()) | {int(j)}
-    longest = [w for w in set(felt.values()) if not any(w < other for other in set(felt.values()))]
+            affecting[int(k)] = affecting.get(int(k), frozenset()) | {int(j)}
+    longest = [w for w in set(affecting.values()) if not any(w < other for other in set(affecting.values()))]
     longest.sort(key=sorted)
-    members: dict[frozenset[int], list[int]] = {way: [] for way in longest}
-    for k in sorted(felt):
-        members[next(way for way in longest if felt[k] <= way)].append(k)
-    return [(sorted(way, key=joints.index), members[way]) for way in longest if members[way]]
+    members: dict[frozenset[int], list[int]] = {chain: [] for chain in longest}
+    for k in sorted(affecting):
+        members[next(chain for chain in longest if affecting[k] <= chain)].append(k)
+    return [(sorted(chain, key=joints.index), members[chain]) for chain in longest if members[chain]]
 
 
 def _shared(first: list[int], second: list[int], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Places in each of two lists of what stands in both."""
+    """Indices, in each of two lists, of the items that are in both."""
     pairs = [(n, second.index(item)) for n, item in enumerate(first) if item in second]
     both = torch.tensor(pairs, dtype=torch.long, device=device).reshape(-1, 2)
     return both[:, 0], both[:, 1]
 
 
 def _slice_or_index(places: list[int], device: torch.device) -> slice | Tensor:
-    """Neighbours as a slice, which is written many times faster."""
+    """Consecutive indices as a slice, which is written many times faster."""
     if places == list(range(places[0], places[0] + len(places))):
         return slice(places[0], places[-1] + 1)
     return torch.tensor(places, device=device)
 
 
 class RotationJacobian:
-    """How landmarks move when the unknowns turn joints: root, latent, jaw and hands.
+    """Jacobian of landmarks in all unknowns that rotate joints: root, latent, jaw and hands.
 
     Args:
         unknowns: the unknowns.
         model: the landmarks.
-        each: numbers a landmark has: 2 for pixels, 3 for points.
+        each: numbers per landmark: 2 for pixels, 3 for points.
 
     Attributes:
         landmark_of_lever: the landmark of each lever, and any for the zero after them.
@@ -132,15 +132,17 @@ class RotationJacobian:
 
     def __init__(self, unknowns: Unknowns, model: LandmarkModel, each: int = 2):
         self.unknowns = unknowns
-        turned = {"latent": list(range(1, NUM_BODY_JOINTS + 1))}
+        rotated = {"latent": list(range(1, NUM_BODY_JOINTS + 1))}
         if unknowns.has_jaw:
-            turned["jaw_pose"] = [unknowns.names.index("jaw")]
-        turned |= {f"{side}_hand": joints for side, (joints, _, _) in unknowns.hands.items()}
-        self.blocks = {name: BlockJacobian(model, joints, each) for name, joints in turned.items()}
+            rotated["jaw_pose"] = [unknowns.names.index("jaw")]
+        rotated |= {f"{side}_hand": joints for side, (joints, _, _) in unknowns.hands.items()}
+        self.blocks = {name: BlockJacobian(model, joints, each) for name, joints in rotated.items()}
         to = {"dtype": torch.long, "device": model.device}
         self.landmark_of_lever = torch.as_tensor(np.append(model.pair_landmark, 0), **to)
         self.corrected = model.corrected
-        self.live = {name: _shared(model.live_joints.tolist(), joints, model.device) for name, joints in turned.items()}
+        self.live = {
+            name: _shared(model.live_joints.tolist(), joints, model.device) for name, joints in rotated.items()
+        }
         root = {int(k): n for n, (k, j) in enumerate(zip(model.pair_landmark, model.pair_joint, strict=True)) if j == 0}
         still = len(model.pair_landmark)
         self.root_levers = torch.as_tensor([root.get(k, still) for k in range(len(model.names))], **to)
@@ -151,29 +153,29 @@ class RotationJacobian:
         by_rotation: Float[Tensor, "B N1 E 3"],
         state: LandmarkState,
         tangent: Float[Tensor, "B 21 3 Z"],
-        slopes: Float[Tensor, "B T 3 3"],
+        left_jacobians: Float[Tensor, "B T 3 3"],
     ) -> None:
-        """Fill the columns of all unknowns that turn joints.
+        """Fill the columns of all unknowns that rotate joints.
 
         Args:
             jacobian: filled in place.
             by_rotation: d (numbers of a landmark) / d (world rotation of a joint) for each lever, then a zero.
             state: the posed landmarks.
             tangent: the decoder's, see `decode_with_tangent`.
-            slopes: left Jacobians of the root, the jaw and the fingers, see `Unknowns.turns`.
+            left_jacobians: left Jacobians of the root, the jaw and the fingers, see `Unknowns.direct_rotations`.
         """
         unknowns, layout, batch = self.unknowns, self.unknowns.layout, len(by_rotation)
-        by_root = by_rotation.index_select(1, self.root_levers).flatten(1, 2) @ slopes[:, 0]
+        by_root = by_rotation.index_select(1, self.root_levers).flatten(1, 2) @ left_jacobians[:, 0]
         jacobian[..., layout["global_orient"]] = by_root.view(batch, -1, by_rotation.shape[2], 3)
         world = state.kinematics.rotations  # level order
         body = world.index_select(0, unknowns.body_parents).transpose(0, 1)
         self._write("latent", jacobian, by_rotation, (body @ tangent).flatten(1, 2))
-        if len(unknowns.turn_parents) == 0:
+        if len(unknowns.direct_parents) == 0:
             return
-        turns = world.index_select(0, unknowns.turn_parents).transpose(0, 1) @ slopes[:, 1:]
+        rotated = world.index_select(0, unknowns.direct_parents).transpose(0, 1) @ left_jacobians[:, 1:]
         if unknowns.has_jaw:
-            self._write("jaw_pose", jacobian, by_rotation, turns[:, 0])
-        for side, fingers in zip(unknowns.hands, turns[:, int(unknowns.has_jaw) :].split(15, dim=1), strict=True):
+            self._write("jaw_pose", jacobian, by_rotation, rotated[:, 0])
+        for side, fingers in zip(unknowns.hands, rotated[:, int(unknowns.has_jaw) :].split(15, dim=1), strict=True):
             basis = unknowns.hands[side][2].T.unflatten(0, (15, 3))
             self._write(f"{side}_hand", jacobian, by_rotation, (fingers @ basis).flatten(1, 2))
 
@@ -182,28 +184,28 @@ class RotationJacobian:
         jacobian: Float[Tensor, "B K E D"],
         correctives: Correctives,
         tangent: Float[Tensor, "B 21 3 Z"],
-        slopes: Float[Tensor, "B T 3 3"],
+        left_jacobians: Float[Tensor, "B T 3 3"],
         of_points: Float[Tensor, "B K E 3"] | None = None,
     ) -> None:
-        """Add what pose correctives do when joints turn.
+        """Add the derivative of the pose correctives.
 
         Args:
             jacobian: added to in place.
             correctives: of the posed landmarks.
-            tangent, slopes: as in `write`: small rotations in the parents' frames per unit of each unknown.
+            tangent, left_jacobians: as in `write`: small rotations in the parents' frames per unit of each unknown.
             of_points: d (numbers of a landmark) / d (its point); None where the numbers are the point's own.
         """
         local = {"latent": tangent}
         if self.unknowns.has_jaw:
-            local["jaw_pose"] = slopes[:, 1:2]
+            local["jaw_pose"] = left_jacobians[:, 1:2]
         for n, (side, (_, _, basis)) in enumerate(self.unknowns.hands.items()):
             first = 1 + int(self.unknowns.has_jaw) + 15 * n
-            local[f"{side}_hand"] = slopes[:, first : first + 15] @ basis.T.unflatten(0, (15, 3))
+            local[f"{side}_hand"] = left_jacobians[:, first : first + 15] @ basis.T.unflatten(0, (15, 3))
         by_matrix = correctives.by_matrix.flatten(1, 2).unflatten(2, (-1, 9))
         for name, (places, rows) in self.live.items():
             if len(places):
-                turned = correctives.by_turn.index_select(1, places) @ local[name].index_select(1, rows)
-                moved = by_matrix.index_select(2, places).flatten(2) @ turned.flatten(1, 2)  # (B, 3 C, P)
+                rotated = correctives.by_turn.index_select(1, places) @ local[name].index_select(1, rows)
+                moved = by_matrix.index_select(2, places).flatten(2) @ rotated.flatten(1, 2)  # (B, 3 C, P)
                 moved = moved.unflatten(1, (-1, 3))
                 if of_points is not None:
                     moved = of_points[:, self.corrected] @ moved

@@ -1,4 +1,4 @@
-"""The reduced landmark model: the few body points that residuals see, posed exactly, without the mesh.
+"""The reduced landmark model: the few body points that residuals use, posed exactly, without the mesh.
 
 A landmark is a fixed linear combination of vertices, p_k = sum_v m_kv v. Under linear blend skinning, with joint i's
 world rotation R_i, its position o_i and its rest position J_i,
@@ -48,7 +48,7 @@ class Kinematics:
 
 @dataclass(frozen=True)
 class Correctives:
-    """How pose correctives alone move landmarks when joints turn."""
+    """The part of landmarks' derivatives that is due to pose correctives."""
 
     by_matrix: Float[Tensor, "B C 3 9L"]
     """Derivative of the corrected landmarks in the numbers of the live joints' rotation matrices."""
@@ -58,7 +58,7 @@ class Correctives:
 
 @dataclass(frozen=True)
 class LandmarkState:
-    """Posed landmarks and what their derivatives are made of."""
+    """Posed landmarks, and what their derivatives are computed from."""
 
     points: Float[Tensor, "B K 3"]
     kinematics: Kinematics
@@ -74,7 +74,7 @@ class LandmarkModel:
 
     Args:
         body: the body model; SMPL and SMPL-H have fewer joints and no face, so fewer landmarks.
-        names: landmarks wanted; those that the body lacks are left out. Default: all of LANDMARK_NAMES.
+        names: the landmarks to pose; those that the body lacks are left out. Default: all of LANDMARK_NAMES.
         contour_view: where the face contour is seen from. "camera": the silhouette as an OpenCV camera sees it.
             "smplx": the row smplx's own forward would take, which reads the yaw in y-up axes.
 
@@ -164,7 +164,7 @@ class LandmarkModel:
         self._pair_joint_rank = self._tensor(self.level_rank[self._pair_i])
 
     def _find_live_correctives(self, body: BodyModel) -> None:
-        """The pose features that move any landmark: correctives of elbows and knees move much skin, few landmarks."""
+        """The pose features that move any landmark: elbows and knees correct much skin, but few landmarks."""
         skin = [_vertices_of(body, n)[0] for n in self.names if n not in self.joint_names and n not in CONTOUR_NAMES]
         columns = [CONTOUR_NAMES.index(n) for n in self.names if n in CONTOUR_NAMES]
         if columns:
@@ -241,7 +241,7 @@ class LandmarkModel:
             for j in self.ancestors[i]:
                 into.append(lever_of.setdefault((int(k), j), len(lever_of)))
                 source.append(p)
-        # A joint does not move when it turns itself: such levers are zero and left out.
+        # A joint does not move when it rotates itself: such levers are zero and left out.
         still = {n for (k, j), n in lever_of.items() if self.names[k] == self.joint_names[j]}
         keys = [key for key, n in lever_of.items() if n not in still]
         renumber = {lever_of[key]: n for n, key in enumerate(keys)}
@@ -273,7 +273,7 @@ class LandmarkModel:
         return Kinematics(turn, place, moved)
 
     def _sum_of_bones(self, turned: Float[Tensor, J * rest], rest: Float[Tensor, J * rest]) -> Tensor:
-        """Positions of all joints from the bones that lead to them; the root's own is not turned by anything."""
+        """Positions of all joints from the bones that lead to them; the root's own bone is not rotated."""
         turned[0] = rest[0]
         return (self._paths @ turned.flatten(1)).view_as(turned)
 
@@ -402,9 +402,9 @@ def has_landmark(body: BodyModel, name: str) -> bool:
 
 
 def in_limb_order(body: BodyModel, names: Sequence[str]) -> tuple[str, ...]:
-    """The landmarks that the body has, limb after limb down the tree.
+    """The landmarks that the body has, sorted by kinematic chain.
 
-    A solver's rows are then written in blocks: what hangs below a joint stands together.
+    The Jacobian's rows are then written in blocks: landmarks below a joint are consecutive.
     """
 
     def way(name: str) -> list[int]:

@@ -1,8 +1,8 @@
 """Batched Levenberg-Marquardt: many small, independent, robust least-squares problems at once.
 
-The solver knows nothing of bodies. For a batch of unknowns it is given residuals r, their Jacobian J, a Geman-McClure
-scale and a weight for each residual (infinite scale: plain squares), and residuals that each touch one unknown only
-(priors), whose Jacobian is a diagonal. For each item it lowers
+The solver does not depend on body models. For a batch of unknowns it is given residuals r, their Jacobian J, a
+Geman-McClure scale and a weight for each residual (infinite scale: plain squares), and residuals that each depend on
+one unknown only (priors), whose Jacobian is a diagonal. For each item it lowers
 
     C(x) = sum_m w_m rho(r_m) + sum_d e_d^2,      rho(r) = c^2 r^2 / (c^2 + r^2)
 
@@ -61,9 +61,9 @@ class SolverOptions:
     """Factor on the damping after a rejected step."""
     shortened: float = 0.3
     """A step that would raise the cost is tried once more at this share of its length, before it is rejected: along
-    valleys that bend, the right direction overshoots, and damping turns it away from the valley."""
+    curved valleys the right direction overshoots, and damping would turn it away from the valley."""
     trusted_share: float = 0.25
-    """The damping stays where an accepted step gains less than this share of what the local model promised."""
+    """The damping stays where an accepted step gains less than this share of what the local model predicted."""
     damping_min: float = 1e-6
     """The damping never falls below this."""
     damping_max: float = 1e6
@@ -77,7 +77,7 @@ class SolverOptions:
 
 @dataclass
 class Solution:
-    """What came out, an entry an item."""
+    """The solution, one entry per item."""
 
     x: Float[Tensor, "B X"]
     cost: Float[Tensor, " B"]
@@ -101,7 +101,7 @@ class _Quadratic:
     hessian: Tensor
 
     def put(self, rows: Tensor, other: _Quadratic) -> None:
-        """Take over the other's gradients and Hessians in the rows."""
+        """Replace gradients and Hessians of the rows by the other's."""
         self.gradient[rows], self.hessian[rows] = other.gradient, other.hessian
 
     def select(self, index: Tensor) -> None:
@@ -147,7 +147,7 @@ def _quadratic(lin: Linearization, free: slice | Tensor, floor: float) -> _Quadr
 
 
 def _slice_or_index(free: Bool[Tensor, " D"] | None, size: int) -> slice | Tensor:
-    """Where the mask is true; neighbours as a slice, which copies nothing."""
+    """Indices where the mask is true; consecutive ones as a slice, which copies nothing."""
     if free is None:
         return slice(0, size)
     index = free.nonzero()[:, 0]
@@ -251,7 +251,7 @@ def _minimise_chunk(evaluate, cost, retract, start, items, options, free, trace)
         best.x[active] = torch.where(accepted[:, None], trial, best.x[active])
         best.iterations[active] += 1
         model.cost = best.cost[active] = torch.where(accepted, there, model.cost)
-        kept_word = (gain > options.trusted_share * promised).to(damping)  # else the next is no longer than this one
+        kept_word = (gain > options.trusted_share * promised).to(damping)  # else the damping stays
         factor = torch.where(accepted, 1.0, options.damping_up).to(damping)
         damping = damping * torch.where(whole, options.damping_down**kept_word, factor)
         damping.clamp_(min=options.damping_min)

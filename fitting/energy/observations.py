@@ -1,4 +1,4 @@
-"""From detected keypoints to what the solver sees: landmarks of all people in one order, their weights, their size."""
+"""From detected keypoints to what the solver uses: landmarks of all people in one order, weights, sizes."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from torch import Tensor
 
 from bodyfit.data.landmarks import BODY, LANDMARK_INDEX, LANDMARK_NAMES
 
-CONFIDENT = 0.1  # keypoints below this tell nothing about a person's size
+CONFIDENT = 0.1  # keypoints below this do not count for a person's size
 
-# Where annotators and detectors agree less on what a name means than the body model does: weights below one.
+# Points that annotators and detectors define differently from the body model have weights below one.
 RELIABILITY = {
     "pelvis": 0.1,
     "neck": 0.3,
@@ -29,7 +29,7 @@ _RELIABILITY = np.array([RELIABILITY.get(name, 1.0) for name in LANDMARK_NAMES])
 
 @dataclass(frozen=True)
 class PredictedPose:
-    """Which poses to expect of each person: a Gaussian in the prior's latent space. The covariance is everyone's."""
+    """The predicted pose of each person: a Gaussian in the prior's latent space, with one covariance for all."""
 
     mean: Float[Tensor, "B Z"]
     whitener: Float[Tensor, "Z Z"]
@@ -38,7 +38,7 @@ class PredictedPose:
 
 @dataclass(frozen=True)
 class Observations:
-    """What is known of each person: keypoints and camera, and the pose that these let expect."""
+    """What is known of each person: keypoints, camera, and the pose predicted from them."""
 
     targets_px: Float[Tensor, "B K 2"]
     weights: Float[Tensor, "B K"]
@@ -48,7 +48,7 @@ class Observations:
     focal_px: Float[Tensor, " B"]
     center_px: Float[Tensor, "B 2"]
     predicted: PredictedPose | None = None
-    """None: no other poses than of people at large, as the prior knows them."""
+    """None: the aggregate posterior of the prior is used instead."""
 
     def __len__(self) -> int:
         return len(self.size_px)
@@ -90,7 +90,7 @@ def observe(
 ) -> Observations:
     """Observations of people from keypoints in LANDMARK_NAMES order, reduced to the landmarks `names`.
 
-    A weight is confidence squared (detectors' low confidences are worth less than they say) times reliability.
+    A weight is reliability times confidence squared: low confidences are less reliable than their value suggests.
     """
     columns = [LANDMARK_INDEX[name] for name in names]
     weights = (confidence**2 * _RELIABILITY)[:, columns]

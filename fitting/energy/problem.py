@@ -69,12 +69,12 @@ class Problem:
         self._slope = 1 / self._sigma
 
     def at(self, x: Float[Tensor, "B D"], items: Int[Tensor, " B"], *, derivatives: bool = False) -> Evaluation:
-        """The people `items` posed at x."""
+        """Pose the people `items` at x."""
         unknowns, tangent, left_jacobians = self.unknowns, None, None
         if derivatives:
             body, tangent = unknowns.decode_with_tangent(x, self.softness)
-            turns, left_jacobians = unknowns.turns(x)
-            rotations = unknowns.joined(turns, body)
+            turns, left_jacobians = unknowns.direct_rotations(x)
+            rotations = unknowns.assemble(turns, body)
         else:
             body = unknowns.decode(x, self.softness)
             rotations = unknowns.rotations(x, body)
@@ -86,7 +86,7 @@ class Problem:
         return at
 
     def _seen_at(self, x: Tensor, items: Tensor, body: Tensor, points: Tensor) -> Evaluation:
-        """Posed people before their cameras, where there are any."""
+        """The evaluation of posed people, projected where there are cameras."""
         if self.observations is None:
             return Evaluation(x, items, body, points)
         seen = self.observations.select(items)

@@ -43,7 +43,7 @@ class Evaluation:
     tangent: Float[Tensor, "B 21 3 Z"] | None = None
     """Derivative of the body joints' rotations in the latent, see `decoder_tangent.decode_with_tangent`."""
     left_jacobians: Float[Tensor, "B T 3 3"] | None = None
-    """Of root, jaw and fingers, see `Unknowns.turns`."""
+    """Of root, jaw and fingers, see `Unknowns.direct_rotations`."""
     residuals: dict[Term, Float[Tensor, "B M"]] = field(default_factory=dict)
     """Of the terms before the present one."""
     jacobians: dict[Term, Float[Tensor, "B M D"]] = field(default_factory=dict)

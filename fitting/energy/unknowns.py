@@ -47,7 +47,11 @@ class Layout:
 
 
 class Unknowns:
-    """Unknowns of a body model under a prior, and how they become joint rotations."""
+    """Unknowns of a body model under a prior, and how they become joint rotations.
+
+    The body joints are decoded from the latent. The other rotation vectors (root, jaw, fingers) are linear in the
+    unknowns: the `direct` ones, in this order.
+    """
 
     def __init__(self, body: BodyModel, prior: VPoser, model: LandmarkModel, hand_components: int = 12):
         dtype, device = model.dtype, model.device
@@ -80,9 +84,9 @@ class Unknowns:
             }
         )
 
-        self._build_turns(model)
+        self._build_direct(model)
 
-    def _build_turns(self, model: LandmarkModel) -> None:
+    def _build_direct(self, model: LandmarkModel) -> None:
         """The rotation vectors that are linear in the unknowns: root, jaw, hands; one matrix for all."""
         joints = [0] + ([self.names.index("jaw")] if self.has_jaw else [])
         blocks = [("global_orient", torch.eye(3))] + ([("jaw_pose", torch.eye(3))] if self.has_jaw else [])
@@ -92,38 +96,38 @@ class Unknowns:
             blocks.append((f"{side}_hand", basis))
             means.append(mean)
         to = {"dtype": model.dtype, "device": model.device}
-        self.turn_mean = torch.cat([m.to(**to) for m in means])
-        self.turn_matrix = torch.zeros(self.layout.size, 3 * len(joints), **to)
+        self.direct_mean = torch.cat([m.to(**to) for m in means])
+        self.direct_matrix = torch.zeros(self.layout.size, 3 * len(joints), **to)
         at = 0
         for name, basis in blocks:
-            self.turn_matrix[self.layout[name], at : at + basis.shape[1]] = basis.to(**to)
+            self.direct_matrix[self.layout[name], at : at + basis.shape[1]] = basis.to(**to)
             at += basis.shape[1]
 
         def rank(j: list[int]) -> Tensor:
             return torch.as_tensor(model.level_rank[model.parents[j]], dtype=torch.long, device=model.device)
 
         self.body_parents = rank(list(range(1, NUM_BODY_JOINTS + 1)))
-        self.turn_parents = rank(joints[1:])  # of the jaw and the fingers
+        self.direct_parents = rank(joints[1:])  # of the jaw and the fingers
 
     def hand_pose(self, x: Float[Tensor, "B D"], side: str) -> Float[Tensor, "B 45"]:
         """Axis-angle of the 15 joints of a hand, mean included."""
         _, mean, basis = self.hands[side]
         return mean + x[:, self.layout[f"{side}_hand"]] @ basis
 
-    def turns(self, x: Float[Tensor, "B D"]) -> tuple[Float[Tensor, "B T 3 3"], Float[Tensor, "B T 3 3"]]:
+    def direct_rotations(self, x: Float[Tensor, "B D"]) -> tuple[Float[Tensor, "B T 3 3"], Float[Tensor, "B T 3 3"]]:
         """Rotations of root, jaw and fingers, and their left Jacobians."""
-        return exponential(torch.addmm(self.turn_mean, x, self.turn_matrix).unflatten(1, (-1, 3)))
+        return exponential(torch.addmm(self.direct_mean, x, self.direct_matrix).unflatten(1, (-1, 3)))
 
-    def joined(self, turns: Float[Tensor, "B T 3 3"], body: Float[Tensor, "B 21 3 3"]) -> Float[Tensor, "B J 3 3"]:
-        """All joints' rotations: those of `turns`, the decoded body, and eyes (or SMPL's hands) at rest."""
+    def assemble(self, direct: Float[Tensor, "B T 3 3"], body: Float[Tensor, "B 21 3 3"]) -> Float[Tensor, "B J 3 3"]:
+        """All joints' rotations: `direct` ones, the decoded body, and eyes (or SMPL's hands) at rest."""
         eye = torch.eye(3, dtype=body.dtype, device=body.device).expand(len(body), 2, 3, 3)
         still = [eye] if self.has_jaw or not self.has_hands else []
         fingers = 2 if self.has_jaw else 1
-        return torch.cat([turns[:, :1], body, turns[:, 1:fingers], *still, turns[:, fingers:]], dim=1)
+        return torch.cat([direct[:, :1], body, direct[:, 1:fingers], *still, direct[:, fingers:]], dim=1)
 
     def rotations(self, x: Float[Tensor, "B D"], body: Float[Tensor, "B 21 3 3"]) -> Float[Tensor, "B J 3 3"]:
         """All joints' rotations, given the decoded body."""
-        return self.joined(self.turns(x)[0], body)
+        return self.assemble(self.direct_rotations(x)[0], body)
 
     def decode(self, x: Float[Tensor, "B D"], softness: float = 0.0) -> Float[Tensor, "B 21 3 3"]:
         """Rotations of the body joints; the decoder's kinks are rounded over `softness` or its own, if that is more."""
@@ -136,10 +140,11 @@ class Unknowns:
         return decode_with_tangent(self.layers, x[:, self.layout["latent"]], max(softness, self.softness))
 
     def shape(self, x: Float[Tensor, "B D"]) -> Float[Tensor, "B S"]:
+        """Betas followed by expression."""
         return x[:, self.layout.span("betas", "expression")]
 
     def retract(self, x: Float[Tensor, "B D"], step: Float[Tensor, "B D"]) -> Float[Tensor, "B D"]:
-        """Take a step: all unknowns add. A root turned by more than half a turn is written as the other way around."""
+        """Take a step by adding it. Root rotations beyond pi are replaced by the equal ones below pi."""
         moved = x + step
         root = moved[:, self.layout["global_orient"]]
         angle = root.norm(dim=1, keepdim=True)

@@ -1,8 +1,8 @@
-"""The whole line for people in memory: keypoints and cameras in, a FitResult a person out.
+"""The fit of people in memory: frames (keypoints and cameras) in, one FitResult per person out.
 
-    from bodyfit.fitting.solve.fitter import Frame, fit
+    import bodyfit
 
-    results = fit([Frame.from_files("photo.jpg", "photo_keypoints.json")])
+    results = bodyfit.fit([bodyfit.Frame.from_files("photo.jpg", "photo_keypoints.json")])
 
 All people of all frames form one batch. A person who cannot be fitted comes back as `failed` with the reason.
 """
@@ -43,7 +43,7 @@ from bodyfit.prior.model.checkpoint import load_prior
 from bodyfit.prior.model.vposer import VPoser
 
 Part = TypeVar("Part")
-PEOPLE_ON_CPU = 128  # solved at a time by a thread, all their starts together: more keep no core busier
+PEOPLE_ON_CPU = 128  # solved at a time by a thread, all their starts together: more is no faster
 FEWEST_ON_CPU = 16  # fewer are not worth a thread
 PEOPLE_ON_GPU = 2048
 _FINGERS = {f"{side}_{finger}{end}" for side in ("left", "right") for finger in FINGERS for end in ("1", "")}
@@ -147,11 +147,11 @@ class Fitter:
             )
 
     def with_predicted_pose(self, seen: Observations, model: LandmarkModel) -> Observations:
-        """The same people with the poses that the start network expects of them; without a network, just the same."""
+        """The same people with the poses that the start network predicts; without a network, unchanged."""
         return self._read(seen, model)[0]
 
     def _read(self, seen: Observations, model: LandmarkModel) -> tuple[Observations, StartProposals | None]:
-        """What the start network makes of people, who then have a predicted pose."""
+        """Run the start network: the people with their predicted poses, and its proposals."""
         if self.network is None:
             return seen, None
         proposed = self.network(seen.targets_px, seen.weights, seen.focal_px, seen.center_px, model.names)
@@ -224,7 +224,7 @@ class Fitter:
 
         Args:
             frames: keypoints and cameras.
-            init: parameters to start from, one entry a person; who has None starts from hypotheses.
+            init: parameters to start from, one entry per person; None: start from hypotheses.
         """
         people = [(frame, i) for frame in frames for i in range(len(frame.detections.person_ids))]
         usable = [n for n, (frame, i) in enumerate(people) if frame.detections.problems[i] is None]
@@ -302,6 +302,6 @@ def fit(
         device: "auto", "cpu", "cuda" or "cuda:1".
 
     Returns:
-        a FitResult a person, in the order of the frames and their people.
+        one FitResult per person, in the order of the frames and their people.
     """
     return Fitter(body, prior, config, device=pick_device(device)).fit(frames)

@@ -1,7 +1,7 @@
-"""Where to start: several hypotheses a person, a few cheap steps each, and the best few go on.
+"""Where to start: several hypotheses per person, a few cheap steps each; the best few go on.
 
 The cost has many minima, and which one is reached is decided here: a body seen from behind, a limb bent the other way.
-So each person starts from several orientations and, where a start network is at hand, from its proposals. Given a pose
+So each person starts from several orientations and, with a start network, from its proposals. Given a pose
 and the focal length, the translation is a linear solve.
 """
 
@@ -39,7 +39,7 @@ class StartConfig:
     tilted: bool = True
     """Also lying with the head to either side, upside-down, and from above or below."""
     learned: bool = True
-    """Also the start network's proposals, where its weights are there."""
+    """Also the start network's proposals, where there is a network."""
     followed: int = 3
     """Hypotheses followed, the best by their cost with nothing but the translation solved."""
     iterations: int = 1
@@ -49,7 +49,7 @@ class StartConfig:
     finished_within: float = 2.0
     """Of these, the ones that cost more than so many times the best one's are dropped."""
     robust_sigmas: float = 30.0
-    """Robust scale while ranking: wide, so that far-off limbs still pull."""
+    """Robust scale while ranking: wide, so that far-off limbs still have a gradient."""
     softness: float = 0.2
     """Rounding of the decoder's kinks while ranking."""
 
@@ -89,7 +89,7 @@ class Starter:
         Args:
             people: how many.
             like: a tensor of the dtype and device wanted.
-            proposed: what the start network makes of them, where there is one.
+            proposed: the start network's proposals, where there is one.
         """
         layout, parts = self.unknowns.layout, []
         orientations = [upright_orientations(self.config.yaws, like)] if self.config.yaws else []
@@ -119,7 +119,7 @@ class Starter:
 
         Args:
             seen: the people.
-            proposed: what the start network makes of them, where there is one.
+            proposed: the start network's proposals, where there is one.
             make_problem: the problem of some people under an energy; the body's landmarks are enough.
             energy: the energy to be lowered in the end.
 
@@ -147,8 +147,8 @@ class Starter:
 def _keep_best(
     cost: Float[Tensor, "B H"], x: Float[Tensor, "B H D"], unknowns: Unknowns, keep: int
 ) -> tuple[Float[Tensor, "B F D"], Float[Tensor, "B F"]]:
-    """The cheapest hypothesis, then the cheapest that faces elsewhere or is posed otherwise, and so on; their costs,
-    infinite where there is no other."""
+    """The cheapest hypothesis, then the cheapest that differs in orientation or pose, and so on; their costs, infinite
+    where there is no other."""
     cost = cost.nan_to_num(torch.finfo(cost.dtype).max, posinf=torch.finfo(cost.dtype).max)
     facing = roma.rotvec_to_rotmat(x[..., unknowns.layout["global_orient"]])
     latent = x[..., unknowns.layout["latent"]]

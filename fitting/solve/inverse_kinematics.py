@@ -1,4 +1,4 @@
-"""Inverse kinematics: bodies through points known in 3D (joints, skin points), by the solver of the 2D fits.
+"""Inverse kinematics: bodies fitted to points known in 3D (joints, skin points), by the solver of the 2D fits.
 
     result = inverse_kinematics(points, names)     # (B, K, 3) metres, K names of LANDMARK_NAMES
     result.body_pose, result.global_orient, ...
@@ -33,7 +33,7 @@ SOFTNESS = (0.1, 0.03)  # roundings of a decoder with kinks, before the decoder 
 
 @dataclass(frozen=True)
 class KinematicsConfig:
-    """Weights of the energy."""
+    """Weights of the terms."""
 
     sigma_m: float = 0.01
     """Expected error of a point, metres."""
@@ -59,7 +59,7 @@ class KinematicsResult:
     left_hand_pose: Float[Tensor, "B 45"]
     right_hand_pose: Float[Tensor, "B 45"]
     points: Float[Tensor, "B K 3"]
-    """As fitted."""
+    """The fitted landmarks, m."""
     cost: Float[Tensor, " B"]
     status: Int[Tensor, " B"]
     """levenberg_marquardt's CONVERGED, MAX_ITERATIONS or FAILED."""
@@ -103,7 +103,7 @@ def inverse_kinematics(
     config: KinematicsConfig | None = None,
     options: SolverOptions | None = None,
 ) -> KinematicsResult:
-    """Bodies whose landmarks go through the points.
+    """Fit bodies to 3D points.
 
     Args:
         points: metres, in any frame; results are in the same.

@@ -12,7 +12,7 @@ SHARE = 0.5  # of the free memory that a fit may take
 
 
 def free_bytes(device: torch.device) -> int | None:
-    """Memory that is free for us on a device: what the machine has and what the container allows; None: not known."""
+    """Free memory of a device in bytes: what the machine has and what the container allows; None: unknown."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     known = [b for b in (_machine_bytes(), _container_bytes()) if b is not None]
@@ -23,7 +23,7 @@ def people_at_once(free: int | None, workers: int, most: int) -> int:
     """People that each worker may solve at a time.
 
     Args:
-        free: bytes of free memory, None where nobody knows.
+        free: bytes of free memory; None: unknown.
         workers: groups of people that are solved side by side.
         most: more would gain nothing.
     """
@@ -43,7 +43,7 @@ def _machine_bytes() -> int | None:
 
 
 def _container_bytes(root: Path = Path("/sys/fs/cgroup")) -> int | None:
-    """What a container's limit leaves (control groups, version 2)."""
+    """Free memory under a container's limit (control groups, version 2)."""
     try:
         limit, used = ((root / name).read_text().strip() for name in ("memory.max", "memory.current"))
         return None if limit == "max" else max(0, int(limit) - int(used))

@@ -1,9 +1,9 @@
-"""From rough starts to the minimum: one problem, solved under ever sharper versions of its energy.
+"""From rough starts to the minimum: annealing, one problem solved under ever sharper versions of its energy.
 
-Two things make the cost hard to follow from afar: the robust loss, which gives up on limbs that start far off, and the
-kinks of the prior's decoder, which is linear in pieces. Each stage narrows the one and sharpens the other, and only a
-person's best start goes on to the last ones. Far from the minimum fingers and faces do not matter, so the first stage
-looks at the body's landmarks alone, where a step costs half.
+Two things make the cost hard to minimise from far away: the robust loss, which has no gradient for limbs that start
+far off, and the kinks of the prior's decoder, which is piecewise linear. Each stage narrows the one and sharpens the
+other, and only a person's best start goes on to the last ones. Far from the minimum fingers and faces do not matter, so
+the first stage uses the body's landmarks alone, where a step costs half.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class StageConfig:
     """The stages before the last, which runs under the energy itself with the solver's own options."""
 
     wide_iterations: int = 3
-    """Steps of every start under a wide robust scale, so that far-off hands and feet still pull."""
+    """Steps of every start under a wide robust scale, so that far-off hands and feet still have a gradient."""
     wide_robust_sigmas: float = 30.0
     """That scale."""
     wide_softness: float = 0.2
@@ -54,16 +54,16 @@ class StageConfig:
 
 @dataclass(frozen=True)
 class Alternative:
-    """Another way to read each person's photo."""
+    """The alternative hypothesis of each person."""
 
     x: Float[Tensor, "B D"]
     """Unknowns where the choice between starts was made: nearly solved."""
     cost: Float[Tensor, " B"]
-    """Its cost there as compared with the winner's, times the winner's final cost; NaN where all starts came to one."""
+    """Its cost there relative to the best start's, times the final cost; NaN where all starts led to one solution."""
 
 
 def coarse_unknowns(unknowns: Unknowns) -> Bool[Tensor, " D"]:
-    """What moves the body's landmarks."""
+    """The unknowns that the body's landmarks depend on."""
     return unknowns.layout.mask("global_orient", "transl", "latent", "betas", "log_focal")
 
 
@@ -132,7 +132,7 @@ def solve_in_stages(
 def _alternative(
     x: Float[Tensor, "B F D"], cost: Float[Tensor, "B F"], best: Int[Tensor, " B"], unknowns: Unknowns
 ) -> tuple[Float[Tensor, "B D"], Float[Tensor, " B"]]:
-    """The cheapest start posed or turned otherwise than the winner, and its cost as a multiple of the winner's."""
+    """The cheapest start with another pose or orientation than the best one, and its cost relative to that one's."""
     rows = torch.arange(len(x), device=x.device)
     latent, facing = x[..., unknowns.layout["latent"]], roma.rotvec_to_rotmat(x[..., unknowns.layout["global_orient"]])
     turned = roma.rotmat_geodesic_distance(facing[rows, best][:, None].expand_as(facing), facing)

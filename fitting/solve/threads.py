@@ -1,7 +1,8 @@
 """People are independent, so groups of them are solved side by side, each by one thread.
 
-A fit is a long row of small products, too small for a thread pool inside each of them: two threads that share a product
-gain little, two that share out people gain nearly twofold. PyTorch releases the interpreter while it computes.
+A fit is a long sequence of small matrix products, too small for a thread pool inside each of them: two threads on one
+product gain little, two threads on different people are nearly twice as fast. PyTorch releases the interpreter while it
+computes.
 """
 
 from __future__ import annotations

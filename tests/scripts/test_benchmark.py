@@ -53,7 +53,7 @@ def test_what_is_out_of_view_neither_counts_nor_turns_the_rest():
 @pytest.fixture(scope="module")
 def document():
     command = BenchmarkCommand(
-        people=2, batch=(1, 2), known_starts=1, known_people=1, reference=0, smplify_x=0, crops=2, device="cpu"
+        people=16, batch=(1, 2), known_starts=1, known_people=1, reference=0, smplify_x=0, crops=2, device="cpu"
     )
     return command.measure()
 
@@ -75,10 +75,12 @@ def test_cropping_is_compared_with_the_same_people_whole(document):
 
 
 def test_fits_are_near_the_truth(document):
-    """Noise is 0.4 % of a person's size: fitted points must come that near, and bodies to human accuracy."""
+    """Noise is 0.4 % of a person's size, and so are fits; bodies are off by 19 mm in the median (docs: 33 mm in the mean
+    on poses that the prior never saw), and nobody faces the wrong way."""
     row = document["rows"][0]
-    assert row["image_error_percent_median"] < 1.5
-    assert row["pa_mpjpe_mm_median"] < 120
+    assert row["image_error_percent_median"] < 0.6
+    assert row["pa_mpjpe_mm_median"] < 30 and row["pa_mpjpe_mm"] < 40
+    assert row["turned_away_percent"] == 0
 
 
 def test_json_can_be_written(document):

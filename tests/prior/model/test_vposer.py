@@ -1,5 +1,7 @@
 """What the shipped prior serves: any batch shape and precision, gradients, a plain decoder chain, sane scores."""
 
+import copy
+
 import pytest
 import torch
 
@@ -10,6 +12,7 @@ from bodyfit.prior.model.decoder_tangent import activation
 from bodyfit.prior.model.latent_fit import _softened, _spread_out, complete, denoise
 from bodyfit.prior.model.parts import COMPLETION_PARTS
 from bodyfit.prior.model.skeleton import pose_skeleton
+from bodyfit.prior.model.vposer import VPoser, VPoserConfig
 
 
 @pytest.fixture(scope="module")
@@ -151,3 +154,26 @@ def test_denoising_brings_joints_nearer_to_the_truth(prior, people):
     result = pose_skeleton(denoise(prior, target + noise, 0.04, torch.Generator().manual_seed(0)))[0]
     before, after = noise[:, 1:].norm(dim=-1).mean(), (result - target)[:, 1:].norm(dim=-1).mean()
     assert after < 0.75 * before
+
+
+def test_the_mixture_is_made_once_and_again_when_its_numbers_change():
+    prior = VPoser(VPoserConfig(decoder_hidden=16, mixture_components=3)).eval()
+    z = torch.randn(5, 32, generator=torch.Generator().manual_seed(0))
+    first = prior.mixture
+    assert prior.mixture is first
+    before = prior.latent_log_prob(z)
+    prior.mixture_means += 1  # in place
+    assert not torch.allclose(prior.latent_log_prob(z), before)
+    prior.load_state_dict(prior.state_dict() | {"mixture_means": torch.zeros(3, 32)})
+    torch.testing.assert_close(prior.latent_log_prob(z), before)
+    assert prior.double().latent_log_prob(z.double()).dtype == torch.float64
+    assert copy.deepcopy(prior).mixture is not prior.mixture
+
+
+def test_a_mixture_made_in_inference_mode_can_be_differentiated_through():
+    prior = VPoser(VPoserConfig(decoder_hidden=16)).eval()
+    with torch.inference_mode():
+        prior.latent_log_prob(torch.zeros(1, 32))
+    z = torch.ones(1, 32, requires_grad=True)
+    prior.latent_log_prob(z).sum().backward()
+    torch.testing.assert_close(z.grad, -torch.ones(1, 32))  # of a unit Gaussian
