@@ -75,7 +75,7 @@ def test_cropping_is_compared_with_the_same_people_whole(document):
 
 
 def test_fits_are_near_the_truth(document):
-    """Noise is 0.4 % of a person's size, and so are fits; bodies are off by 19 mm in the median (docs: 33 mm in the mean
+    """Noise is 0.4 % of the size, and so are fits; bodies are off by 19 mm in the median (docs: 33 mm in the mean
     on poses that the prior never saw), and nobody faces the wrong way."""
     row = document["rows"][0]
     assert row["image_error_percent_median"] < 0.6
