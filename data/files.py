@@ -1,6 +1,10 @@
-"""Reading arrays that came from outside, and writing files that are whole or not there at all."""
+"""Reading arrays that came from outside, writing files whole or not at all, and names that stay in their folder."""
 
+import contextlib
+import errno
+import hashlib
 import os
+import re
 import tempfile
 import zipfile
 import zlib
@@ -18,11 +22,87 @@ MAX_ARRAY_BYTES = 2 * 1024**3
 """No array of a file is read that would take more memory than this; the largest of SMPL-X takes 130 MB."""
 
 
+_LONGEST_PART = 200
+"""Bytes of one part of a name; file systems take 255, and suffixes come on top."""
+_LONGEST_NAME = 1000
+
+
+class WriteError(BodyfitError):
+    """A file that could not be written. `of_this_name`: its name is at fault, and other files can be written there."""
+
+    def __init__(self, message: str, *, of_this_name: bool = False):
+        super().__init__(message)
+        self.of_this_name = of_this_name
+
+
+def result_name(name: str) -> str:
+    """A name from a file as the name of results: a relative path that stays below whatever folder it is put in.
+
+    Drives, roots, "." and ".." are dropped, backslashes separate parts as slashes do, and what is too long for a file
+    system is cut and gets a hash, so that two names stay two. What is an ordinary relative path comes back unchanged.
+    """
+    parts = re.sub(r"^[A-Za-z]:(?=[\\/])", "", name).replace("\\", "/").split("/")
+    parts = [_shortened(part, _LONGEST_PART) for part in parts if part not in ("", ".", "..")]
+    whole = "/".join(parts) or f"unnamed-{_short_hash(name)}"
+    return whole if _size(whole) <= _LONGEST_NAME else _shortened(whole.replace("/", "_"), _LONGEST_PART)
+
+
+def confined(folder: Path | str, name: str) -> Path:
+    """`folder / name`, if that is a path below `folder` that a file system can hold. Symbolic links are not followed.
+
+    Raises:
+        BodyfitError: for absolute names, names with "..", drives or NUL, empty names and parts above 255 bytes.
+    """
+    parts = name.replace("\\", "/").split("/")
+    bad = name == "" or ".." in parts or parts[0] == "" or re.match(r"[A-Za-z]:[\\/]", name) is not None
+    if bad or "\0" in name or not _encodes(name) or max(map(_size, parts)) > 255:
+        shown = name if len(name) < 80 else f"{name[:80]}..."
+        raise BodyfitError(
+            f"{shown!r} cannot be the name of a file in {folder}. Expected a relative path without '..' or NUL, "
+            "each part at most 255 bytes long."
+        )
+    return Path(folder, name)
+
+
+def _encodes(name: str) -> bool:
+    """Whether the file system can spell it: JSON can hold halves of surrogate pairs."""
+    try:
+        return bool(os.fsencode(name))
+    except UnicodeError:
+        return False
+
+
+def _size(text: str) -> int:
+    return len(text.encode("utf-8", "surrogatepass"))
+
+
+def _short_hash(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+
+
+def _shortened(text: str, longest: int) -> str:
+    if _size(text) <= longest:
+        return text
+    kept = text.encode("utf-8", "surrogatepass")[: longest - 13].decode("utf-8", "ignore")
+    return f"{kept}-{_short_hash(text)}"
+
+
+_NAME_AT_FAULT = {
+    errno.ENOTDIR,
+    errno.EEXIST,
+    errno.EISDIR,
+    errno.ENAMETOOLONG,
+    errno.EINVAL,
+    errno.EILSEQ,
+    errno.ELOOP,
+}
+
+
 def write_atomically(path: Path | str, write: Callable[[Path], object]) -> Path:
     """Call `write` with a temporary name beside `path`, then rename: readers never see half a file.
 
     The temporary name ends as `path` does, for libraries that choose the format by the suffix. Folders on the way are
-    made. Raises BodyfitError when the place cannot be written to; nothing is left behind in that case.
+    made. Raises WriteError when the place cannot be written to; nothing is left behind in that case.
     """
     path = Path(path)
     temporary = None
@@ -34,12 +114,23 @@ def write_atomically(path: Path | str, write: Callable[[Path], object]) -> Path:
         write(temporary)
         _set_usual_permissions(temporary)
         os.replace(temporary, path)
-    except OSError as error:
-        raise BodyfitError(f"{path}: cannot be written: {error.strerror or error}. Choose another folder.") from error
+    except (OSError, ValueError) as error:  # ValueError: a name with NUL or half a surrogate pair
+        if not isinstance(error, OSError | UnicodeError) and "null" not in str(error):
+            raise
+        at_fault = not isinstance(error, OSError) or error.errno in _NAME_AT_FAULT
+        reason = getattr(error, "strerror", None) or error
+        raise WriteError(f"{path}: cannot be written: {reason}. {_advice(error)}", of_this_name=at_fault) from error
     finally:
         if temporary is not None:
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # the folder may have vanished
+                temporary.unlink(missing_ok=True)
     return path
+
+
+def _advice(error: Exception) -> str:
+    if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+        return "Free some space, or choose another folder; the same command goes on where it stopped."
+    return "Choose another folder."
 
 
 def _set_usual_permissions(path: Path) -> None:

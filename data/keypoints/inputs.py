@@ -1,5 +1,7 @@
 """Which photo goes with which keypoints: one file, a folder of pairs, or images/ + keypoints/ as SMPLify-X has them."""
 
+import hashlib
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -7,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bodyfit.data.errors import BodyfitError
+from bodyfit.data.files import result_name
 from bodyfit.data.keypoints.parsers import KeypointError, read_keypoint_file
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
@@ -21,7 +24,8 @@ class FitInput:
     photo: Path | None
     keypoints: Path | None
     name: str
-    """Where results go: the path below the input folder, without suffix."""
+    """Where results go: the path below the input folder, without suffix. Names that stand in a keypoint file are made
+    relative paths by `files.result_name`."""
     image: str | None = None
     """Which image of `keypoints`, where that file holds many: `read_keypoints(keypoints, image=image)`."""
 
@@ -47,6 +51,7 @@ def find_inputs(path: Path | str, *, exclude: Iterable[Path] = ()) -> list[FitIn
         raise BodyfitError(f"{path}: no such file or folder. Expected a photo, a keypoint JSON or a folder of both.")
     if not found:
         raise BodyfitError(f"{path}: no photos ({', '.join(PHOTO_SUFFIXES)}) and no keypoint files (.json) in it.")
+    found = [replace(item, name=result_name(item.name)) for item in found]
     return _distinct_names(sorted(found, key=lambda item: natural_key(item.name)))
 
 
@@ -114,7 +119,7 @@ def _beside_photo(photo: Path) -> FitInput:
             f"{photo.name}.json",
             f"{photo.stem}.json",
         ):
-            if (folder / name).is_file():
+            if os.path.isfile(folder / name):  # False also where the name is too long for the file system
                 file = folder / name
                 return FitInput(photo, file, photo.stem, image=_image_if_many(file, photo.name))
     return FitInput(photo, None, photo.stem)
@@ -211,7 +216,7 @@ def _files(folder: Path, exclude: Iterable[Path] = (), deep: bool = True) -> Ite
 
 def _distinct_names(inputs: list[FitInput]) -> list[FitInput]:
     """No two entries may write the same results: names that occur twice get the photo's suffix (a.jpg and a.png), and
-    where that does not part them (two annotation files for one photo), the name of the keypoint file.
+    where that does not part them (two annotation files for one photo), the name of the keypoint file, then a hash.
     """
 
     def with_suffix(item: FitInput) -> str:
@@ -220,9 +225,14 @@ def _distinct_names(inputs: list[FitInput]) -> list[FitInput]:
     def with_keypoint_file(item: FitInput) -> str:
         return f"{item.name}_{item.keypoints.stem}" if item.keypoints else item.name
 
-    for rename in (with_suffix, with_keypoint_file):
+    def with_image(item: FitInput) -> str:  # "../a.jpg" and "a.jpg" of one file
+        return f"{item.name}_{hashlib.sha256(repr((item.image, item.photo)).encode()).hexdigest()[:12]}"
+
+    for rename in (with_suffix, with_keypoint_file, with_image):
         count = Counter(item.name for item in inputs)
-        renamed = [replace(item, name=rename(item)) if count[item.name] > 1 else item for item in inputs]
+        if len(count) == len(inputs):
+            break
+        renamed = [replace(item, name=result_name(rename(item))) if count[item.name] > 1 else item for item in inputs]
         if rename is with_suffix and len({item.name for item in renamed}) < len(inputs):
             continue
         inputs = renamed

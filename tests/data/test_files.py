@@ -1,5 +1,6 @@
 """Files are whole or absent, and arrays from outside take no more memory than allowed."""
 
+import errno
 import io
 import os
 import zipfile
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from bodyfit.data.errors import BodyfitError
-from bodyfit.data.files import ArrayFile, write_atomically
+from bodyfit.data.files import ArrayFile, WriteError, confined, result_name, write_atomically
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -31,6 +32,49 @@ def test_temporary_name_keeps_the_suffix_and_permissions_are_the_usual(tmp_path)
     (tmp_path / "y.png").write_text("")
     assert seen == [".png"]
     assert (tmp_path / "x.png").stat().st_mode == (tmp_path / "y.png").stat().st_mode
+
+
+@pytest.mark.parametrize(
+    "name", ["../../../X", "/abs/X", "a/../../X", "..\\..\\X", "C:\\photos\\X", "\\\\host\\X", "..", "", "/", "a" * 300]
+)
+def test_names_of_results_stay_in_their_folder(name, tmp_path):
+    made = result_name(name)
+    path = confined(tmp_path, made)
+    assert path.resolve().is_relative_to(tmp_path) and path != tmp_path and len(path.name) <= 200
+    write_atomically(path, lambda temporary: temporary.write_text(""))
+
+
+@pytest.mark.parametrize("name", ["../X", "/X", "a/../b", "..\\X", "C:\\X", "C:/X", "", "a\0b", "\ud800", "a" * 256])
+def test_names_that_leave_the_folder_or_are_none_are_refused(name, tmp_path):
+    with pytest.raises(BodyfitError, match="cannot be the name of a file"):
+        confined(tmp_path, name)
+
+
+@pytest.mark.parametrize("name", ["a", "a/b.c", "Zoë/1 (2)", "C/x", "a..b", "x" * 200])
+def test_ordinary_names_are_kept(name, tmp_path):
+    assert result_name(name) == name and confined(tmp_path, name) == tmp_path / name
+
+
+def test_names_that_are_cut_stay_apart():
+    assert result_name("a" * 300) != result_name("a" * 301) and result_name("../X") == "X"
+    assert len(result_name("ab/" * 2000)) <= 200
+
+
+@pytest.mark.parametrize(("name", "at_fault"), [("x" * 300, True), ("a\0b", True), ("file/x", True)])
+def test_an_error_says_whether_the_name_is_at_fault(name, at_fault, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(WriteError) as caught:
+        write_atomically(tmp_path / name, lambda temporary: temporary.write_text(""))
+    assert caught.value.of_this_name == at_fault
+
+
+def test_a_full_disk_is_no_fault_of_the_name(tmp_path):
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(WriteError, match="Free some space") as caught:
+        write_atomically(tmp_path / "x", full)
+    assert not caught.value.of_this_name and os.listdir(tmp_path) == []
 
 
 def test_a_place_that_cannot_be_written_is_one_clear_error(tmp_path):
