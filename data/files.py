@@ -3,23 +3,28 @@
 import contextlib
 import errno
 import hashlib
+import io
+import json
+import math
 import os
 import re
+import stat
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from bodyfit.data.errors import BodyfitError
 
-_BROKEN = (ValueError, OSError, EOFError, zipfile.BadZipFile, NotImplementedError, RuntimeError, zlib.error)
-"""What zipfile and numpy raise on damaged files."""
-
-MAX_ARRAY_BYTES = 2 * 1024**3
+MAX_ARRAY_BYTES = 512 * 1024**2
 """No array of a file is read that would take more memory than this; the largest of SMPL-X takes 130 MB."""
+
+MAX_JSON_BYTES = 1024**3
+"""No JSON is read whose values would take more memory than this, by a rough count; the annotations of all of COCO's
+training photos would (1.4 GB), and their reader may say so."""
 
 
 _LONGEST_PART = 200
@@ -140,6 +145,107 @@ def _set_usual_permissions(path: Path) -> None:
     path.chmod(0o666 & ~mask)
 
 
+def read_bytes(path: Path | str, error: type[BodyfitError] = BodyfitError, *, most: int = MAX_JSON_BYTES) -> bytes:
+    """The bytes of an ordinary file of at most `most` bytes; pipes and devices are not opened, since reading may hang.
+
+    Raises:
+        `error`: naming the file, what was found and what was expected.
+    """
+    check_file(path, error, most=most)
+    try:
+        return Path(path).read_bytes()
+    except OSError as cause:
+        raise error(f"{path}: cannot be read ({cause.strerror or cause}).") from cause
+
+
+def check_file(path: Path | str, error: type[BodyfitError] = BodyfitError, *, most: int | None = None) -> None:
+    """Raise `error` unless `path` is an ordinary file (of at most `most` bytes), without opening it."""
+    try:
+        found = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError) as cause:
+        raise error(f"{path}: no such file.") from cause
+    except (OSError, ValueError) as cause:  # ValueError: NUL or half a surrogate pair in the name
+        raise error(f"{path!s:.300}: cannot be read ({getattr(cause, 'strerror', None) or cause}).") from cause
+    if not stat.S_ISREG(found.st_mode):
+        what = "a folder" if stat.S_ISDIR(found.st_mode) else "a pipe, socket or device"
+        raise error(f"{path}: is {what}. Expected a file.")
+    if most is not None and found.st_size > most:
+        raise error(f"{path}: {found.st_size / 1e6:.0f} MB. Expected at most {most / 1e6:.0f} MB.")
+
+
+def read_json(
+    path: Path | str, error: type[BodyfitError] = BodyfitError, *, most: int = MAX_JSON_BYTES, lines: bool = False
+) -> Any:
+    """The document in a JSON file, for files that anybody may have written.
+
+    UTF-8 (a byte order mark is fine), UTF-16 and UTF-32. Whole numbers beyond 64 bits become floats, and halves of
+    surrogate pairs the replacement character, so that what was read can be computed with and written again.
+
+    Args:
+        path: an ordinary file; pipes and devices are not opened.
+        error: the class of exception to raise.
+        most: bytes of memory that the values may take, and so the largest size of the file.
+        lines: a document per line (JSON Lines); the answer is then the list of them.
+
+    Raises:
+        `error`: naming the file and what is wrong: missing, no JSON, cut off, nested too deeply, too large.
+    """
+    return parse_json(read_bytes(path, error, most=most), str(path), error, most=most, lines=lines)
+
+
+def parse_json(
+    content: bytes,
+    source: str,
+    error: type[BodyfitError] = BodyfitError,
+    *,
+    most: int = MAX_JSON_BYTES,
+    lines: bool = False,
+) -> Any:
+    """`read_json` of bytes that are at hand already; `source` names them in errors."""
+    needed = len(content) + 64 * content.count(b"[") + 200 * content.count(b"{") + 32 * content.count(b",")
+    if needed > most:
+        raise error(f"{source}: its values would take {needed / 1e9:.1f} GB. Expected at most {most / 1e9:.1f} GB.")
+    try:
+        text = content.decode(json.detect_encoding(content)).removeprefix("\ufeff")
+        text = _ESCAPE.sub(_whole_escape, text) if "\\u" in text else text
+        if _deepest(text) > _MAX_DEPTH:
+            raise error(f"{source}: nested more than {_MAX_DEPTH} levels deep. Expected ordinary JSON.")
+        documents = [line for line in text.splitlines() if line.strip()] if lines else [text]
+        parsed = [json.loads(document, parse_int=_whole_number) for document in documents]
+    except ValueError as cause:
+        reason = "the file is empty" if not content.strip() else f"{cause!s:.200}"
+        raise error(f"{source}: no readable JSON ({reason}). Is the file complete?") from cause
+    except RecursionError as cause:
+        raise error(f"{source}: nested too deeply. Expected ordinary JSON.") from cause
+    return parsed if lines else parsed[0]
+
+
+_MAX_DEPTH = 100
+# An escape in JSON: a whole surrogate pair, a lone half, or any other, so that the backslash of "\\" begins none.
+_ESCAPE = re.compile(
+    r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<half>u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.S
+)
+_STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.S)
+
+
+def _whole_escape(match: re.Match) -> str:
+    return "\\ufffd" if match["half"] else match[0]
+
+
+def _deepest(text: str) -> int:
+    """How deeply lists and objects are nested: what reading and every walk over the document recurses."""
+    if text.count("[") + text.count("{") <= _MAX_DEPTH:
+        return 0
+    brackets = np.frombuffer(re.sub(r"[^\[\]{}]+", "", _STRING.sub("", text)).encode(), dtype=np.uint8)
+    steps = np.where((brackets == ord("[")) | (brackets == ord("{")), 1, -1)
+    return int(np.cumsum(steps).max(initial=0))
+
+
+def _whole_number(text: str) -> int | float:
+    value = int(text) if len(text) <= 20 else math.nan
+    return value if -(2**63) <= value < 2**63 else float(text)
+
+
 class ArrayFile:
     """An .npz file opened key by key: nothing is unpickled, and sizes are looked at before memory is taken.
 
@@ -149,13 +255,12 @@ class ArrayFile:
     def __init__(self, path: Path | str, error: type[BodyfitError] = BodyfitError):
         self.path = Path(path)
         self._error = error
+        check_file(self.path, error)
         try:
             self._zip = zipfile.ZipFile(self.path)
-        except FileNotFoundError as cause:
-            raise error(f"{self.path}: no such file.") from cause
-        except _BROKEN as cause:
+        except Exception as cause:  # zipfile raises many kinds on damaged files
             raise error(f"{self.path}: not a readable .npz file ({cause}). Is it complete?") from cause
-        self._members = {name.removesuffix(".npy"): name for name in self._zip.namelist()}
+        self._members = {member.filename.removesuffix(".npy"): member for member in self._zip.infolist()}
 
     def __enter__(self) -> "ArrayFile":
         return self
@@ -175,32 +280,57 @@ class ArrayFile:
         """Shape of an array, from its header alone."""
         return self._header(key)[0]
 
-    def read(self, key: str) -> np.ndarray:
-        """One array. Raises for a missing key, for Python objects, for broken data and for too large an array."""
+    def dtype(self, key: str) -> np.dtype:
+        """What an array holds, from its header alone."""
+        return self._header(key)[1]
+
+    def read(self, key: str, *, most: int = MAX_ARRAY_BYTES) -> np.ndarray:
+        """One array of at most `most` bytes.
+
+        Raises for a missing key, for Python objects, for broken data and for too large an array, before memory is
+        taken.
+        """
         shape, dtype = self._header(key)
         if dtype.hasobject:
             raise self._error(
                 f"{self.path}: '{key}' holds Python objects, which are not read for safety. Expected plain numbers."
             )
-        size = int(np.prod(shape, dtype=object)) * dtype.itemsize
-        if size > MAX_ARRAY_BYTES:
-            raise self._error(f"{self.path}: '{key}' of shape {shape} would take {size / 1e9:.1f} GB. Expected < 2 GB.")
+        size, there = math.prod(shape) * dtype.itemsize, self._members[key].file_size
+        if max(size, math.prod(shape)) > most:  # an element may take no bytes
+            raise self._error(
+                f"{self.path}: '{key}' of shape {shape} would take {size / 1e9:.1f} GB. Expected < {most / 1e9:.1f} GB."
+            )
+        if not size <= there <= size + _MAX_HEADER:
+            raise self._error(f"{self.path}: '{key}' of shape {shape} needs {size} bytes, but there are {there}.")
         try:
             with self._zip.open(self._members[key]) as stream:
                 return np.lib.format.read_array(stream, allow_pickle=False)
-        except _BROKEN as cause:
+        except Exception as cause:  # zipfile, zlib and numpy raise many kinds on damaged files
             raise self._error(f"{self.path}: '{key}' cannot be read ({cause}). Is the file complete?") from cause
 
     def _header(self, key: str) -> tuple[tuple[int, ...], np.dtype]:
         if key not in self._members:
-            raise self._error(f"{self.path}: has no '{key}'. Found: {', '.join(sorted(self.keys)) or 'nothing'}.")
+            raise self._error(f"{self.path}: has no '{key}'. Found: {', '.join(sorted(self.keys)[:30]) or 'nothing'}.")
+        member = self._members[key]
         try:
-            with self._zip.open(self._members[key]) as stream:
-                version = np.lib.format.read_magic(stream)
-                if version == (1, 0):
-                    shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
-                else:
-                    shape, _, dtype = np.lib.format.read_array_header_2_0(stream)
-        except _BROKEN as cause:
-            raise self._error(f"{self.path}: '{key}' is not an array ({cause}).") from cause
+            if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise ValueError("compressed as numpy never does")
+            with self._zip.open(member) as stream:
+                start = stream.read(12)
+                major = start[6]
+                length = int.from_bytes(start[8:10] if major == 1 else start[8:12], "little")
+                if length > _MAX_HEADER:
+                    raise ValueError(f"a header of {length} bytes")
+                start = io.BytesIO(start + stream.read(length))
+            np.lib.format.read_magic(start)
+            read = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
+            shape, _, dtype = read(start)
+            if any(n < 0 for n in shape):
+                raise ValueError(f"shape {shape}")
+        except Exception as cause:  # numpy evaluates the header as a Python literal, which can fail in any way
+            raise self._error(f"{self.path}: '{key}' is not an array ({cause!s:.200}).") from cause
         return shape, dtype
+
+
+_MAX_HEADER = 1 << 16
+"""Bytes in which the header of an array must end, as numpy pads it."""

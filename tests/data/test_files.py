@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bodyfit.data.errors import BodyfitError
-from bodyfit.data.files import ArrayFile, WriteError, confined, result_name, write_atomically
+from bodyfit.data.files import ArrayFile, WriteError, confined, read_json, result_name, write_atomically
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -118,4 +118,108 @@ def test_broken_and_missing_files(tmp_path):
     damaged[200] ^= 255
     (tmp_path / "damaged.npz").write_bytes(damaged)
     with ArrayFile(tmp_path / "damaged.npz") as file, pytest.raises(BodyfitError, match="'a' cannot be read"):
+        file.read("a")
+
+
+def _json(tmp_path, content: bytes | str):
+    path = tmp_path / "x.json"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8", "surrogatepass"))
+    return path
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
+def test_json_is_read_in_every_encoding_of_json(tmp_path, encoding):
+    assert read_json(_json(tmp_path, '{"ü": [1, 2.5, "\\u00e9"]}'.encode(encoding))) == {"ü": [1, 2.5, "é"]}
+
+
+def test_what_is_read_from_json_can_be_computed_with_and_written_again(tmp_path):
+    text = r'["\ud800", "\ud83d\ude00", "\\ud800", "a\udfffb", ' + "9" * 400 + ", -" + "9" * 30 + f", {2**62}]"
+    half, pair, escaped, inner, huge, large, exact = read_json(_json(tmp_path, text))
+    assert (half, pair, escaped, inner) == ("\ufffd", "\U0001f600", "\\ud800", "a\ufffdb")
+    assert huge == float("inf") and large == -1e30 and exact == 2**62
+    f"{half}{pair}{escaped}{inner}".encode()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("[" * 100_000 + "]" * 100_000, "nested"),
+        ('{"a":' * 100_000 + "1" + "}" * 100_000, "nested"),
+        ('["' + "]" * 5000 + '", ' + "[" * 500 + "]" * 500 + "]", "nested"),
+        ("[1, 2", "no readable JSON"),
+        ("", "empty"),
+        (b"\xff\xff\xff\xff", "no readable JSON"),
+        (b'["\xed\xa0\x80"]', "no readable JSON"),
+        ("[" + "1" * 5000 + "e", "no readable JSON"),
+        ("[" + "[],[]," * 50_000 + "[]]", "would take"),
+    ],
+    ids=["lists", "objects", "behind a text", "cut off", "empty", "no text", "surrogate", "digits", "memory"],
+)
+def test_json_that_cannot_be_read_is_one_clear_error(tmp_path, content, message):
+    with pytest.raises(BodyfitError, match=rf"x\.json: .*{message}"):
+        read_json(_json(tmp_path, content), most=2_000_000 if message == "would take" else 1_000_000_000)
+
+
+def test_nesting_within_texts_does_not_count(tmp_path):
+    assert read_json(_json(tmp_path, '["' + "[" * 5000 + r"\"[[" + '"]')) == ["[" * 5000 + '"[[']
+
+
+def test_a_document_per_line(tmp_path):
+    assert read_json(_json(tmp_path, '{"a": 1}\n\n[2]\n'), lines=True) == [{"a": 1}, [2]]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_pipes_and_folders_are_not_opened(tmp_path):
+    os.mkfifo(tmp_path / "x.json")
+    for read in (read_json, ArrayFile):
+        with pytest.raises(BodyfitError, match="a pipe"):
+            read(tmp_path / "x.json")
+        with pytest.raises(BodyfitError, match="is a folder"):
+            read(tmp_path)
+        with pytest.raises(BodyfitError, match="no such file"):
+            read(tmp_path / "nothing")
+        with pytest.raises(BodyfitError, match="cannot be read"):
+            read("a\0b")
+
+
+def _npz(tmp_path, member: bytes, compression=zipfile.ZIP_DEFLATED):
+    with zipfile.ZipFile(tmp_path / "x.npz", "w", compression) as archive:
+        archive.writestr("a.npy", member)
+    return ArrayFile(tmp_path / "x.npz")
+
+
+def _npy(header: str, data: bytes = b"", version: bytes = b"\x01\x00") -> bytes:
+    text = header.encode()
+    return b"\x93NUMPY" + version + len(text).to_bytes(2 if version[0] == 1 else 4, "little") + text + data
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        b"",
+        b"\x93NUMPY",
+        b"\x93NUMPY\x02\x00\xff\xff\xff\xff" + bytes(10_000_000),
+        _npy("{'descr': '<f8', 'fortran_order': False, 'shape': (" + "(" * 5000),
+        _npy("__import__('os')"),
+        _npy("{'descr': '<f8', 'fortran_order': False, 'shape': (-1,)}", bytes(8)),
+        _npy("{'descr': '<f8', 'fortran_order': False, 'shape': (40000000,)}", bytes(8)),
+        _npy("{'descr': '<f8', 'fortran_order': False, 'shape': (True,)}", bytes(8)),
+        _npy("{'descr': 5, 'fortran_order': False, 'shape': (1,)}", bytes(8)),
+        _npy("{'descr': '|V999999999', 'fortran_order': False, 'shape': (1,)}", bytes(8)),
+        _npy("{'descr': [], 'fortran_order': False, 'shape': (99999999999,)}"),
+        _npy("{'descr': '<U0', 'fortran_order': False, 'shape': (99999999999,)}"),
+        _npy("{'descr': '<f8', 'fortran_order': False, 'shape': (1,)}", bytes(8), b"\x09\x00"),
+    ],
+)  # fmt: skip
+def test_arrays_with_broken_headers_are_one_clear_error(tmp_path, member):
+    with _npz(tmp_path, member) as file, pytest.raises(BodyfitError, match=r"x\.npz: 'a'"):
+        array = file.read("a")
+        raise AssertionError(array.shape)
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
+def test_compression_that_numpy_never_uses_is_refused(tmp_path, compression):
+    whole = io.BytesIO()
+    np.save(whole, np.arange(3))
+    with _npz(tmp_path, whole.getvalue(), compression) as file, pytest.raises(BodyfitError, match="compressed"):
         file.read("a")
