@@ -7,7 +7,8 @@ but its numbers. `posing.pose_body` turns a model and its parameters into a mesh
 import hashlib
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from functools import cached_property
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,19 @@ class BodyModel:
     def num_expression(self) -> int:
         """Ne; 0 for SMPL and SMPL-H."""
         return self.exprdirs.shape[2]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of all that a fit takes from the body; the same body in another file has the same."""
+        total = hashlib.sha256()
+        for one in fields(self):
+            value = getattr(self, one.name)
+            if isinstance(value, np.ndarray):
+                whole = one.name != "posedirs" or self.has_pose_correctives
+                total.update(f"{one.name} {value.shape}".encode())
+                total.update(np.ascontiguousarray(value).data if whole else b"")
+        total.update(repr((self.kind, sorted(self.extra_vertex_ids.items()))).encode())
+        return total.hexdigest()[:16]
 
     @property
     def has_pose_correctives(self) -> bool:

@@ -9,10 +9,12 @@ All people of all frames form one batch. A person who cannot be fitted comes bac
 
 from __future__ import annotations
 
+import copy
+import hashlib
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from functools import lru_cache, partial
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property, lru_cache, partial
 from typing import TypeVar
 
 import numpy as np
@@ -37,12 +39,13 @@ from bodyfit.fitting.solve.memory import free_bytes, people_at_once
 from bodyfit.fitting.solve.results import ResultMaker
 from bodyfit.fitting.solve.stages import Alternative, StageConfig, solve_in_stages
 from bodyfit.fitting.solve.threads import map_in_threads
-from bodyfit.fitting.start.network import INPUT_NAMES, StartNetwork, StartProposals, load_start_network
+from bodyfit.fitting.start.network import INPUT_NAMES, StartNetwork, StartProposals, start_network_of
 from bodyfit.fitting.start.predicted_pose import PosePredictor
 from bodyfit.prior.model.checkpoint import load_prior
 from bodyfit.prior.model.vposer import VPoser
 
 Part = TypeVar("Part")
+Module = TypeVar("Module", bound=torch.nn.Module)
 PEOPLE_ON_CPU = 128  # solved at a time by a thread, all their starts together: more is no faster
 FEWEST_ON_CPU = 16  # fewer are not worth a thread
 PEOPLE_ON_GPU = 2048
@@ -92,7 +95,16 @@ def pick_device(name: str = "auto") -> torch.device:
 
 
 class Fitter:
-    """A body, a prior and a configuration, ready to fit any number of batches."""
+    """A body, a prior and a configuration, ready to fit any number of batches.
+
+    Args:
+        body: default: the open body that ships with bodyfit.
+        prior: default: the prior that ships with bodyfit. It is copied: the caller's stays as it is.
+        config: default: `FitConfig()`.
+        network: the start network. Default: `start.safetensors` beside the prior's weights, else the shipped one.
+        device: where to compute.
+        dtype: what to compute in.
+    """
 
     def __init__(
         self,
@@ -106,10 +118,10 @@ class Fitter:
     ):
         self.body = body or load_body_model()
         self.device, self.dtype, self.config = torch.device(device), dtype, config or FitConfig()
-        self.prior = (prior or load_prior()).to(self.device, dtype).eval().requires_grad_(False)
+        self.prior = _own_copy(prior or load_prior(), self.device, dtype)
         if network is None and self.config.start.learned:
-            network = load_start_network()
-        self.network = network.to(self.device, dtype) if network is not None else None
+            network = start_network_of(self.prior)
+        self.network = _own_copy(network, self.device, dtype) if network is not None else None
         self.predictor = None
         if self.network is not None and self.network.examples.numel() and self.config.energy.pose_prior == "predicted":
             self.predictor = PosePredictor(self.prior, self.network)
@@ -124,6 +136,13 @@ class Fitter:
             self.config.ambiguous_margin,
         )
         self._landmark_sets = lru_cache(KEPT_SETS)(self._make_landmark_sets)
+
+    @cached_property
+    def identity(self) -> dict[str, str]:
+        """What results depend on besides the configuration: body, prior and start network, each with a hash."""
+        network = "none" if self.network is None else _hash_of(self.network.state_dict())
+        prior = f"{self.prior.name} {asdict(self.prior.config)} {_hash_of(self.prior.state_dict())}"
+        return {"body": f"{self.body.name} {self.body.fingerprint}", "prior": prior, "network": network}
 
     def model_for(self, confidence: Float[np.ndarray, "P 144"]) -> LandmarkModel:
         """A landmark model of just the points that somebody's detector saw."""
@@ -274,6 +293,20 @@ class Fitter:
                 away = (value[f"{side}_hand_pose"] - mean)[:, None]
                 x[layout[f"{side}_hand"]] = torch.linalg.lstsq(basis.T, away)[0][:, 0]
         return x
+
+
+def _hash_of(tensors: dict[str, Tensor]) -> str:
+    """A hash of names and numbers."""
+    total = hashlib.sha256()
+    for name, value in sorted(tensors.items()):
+        total.update(f"{name} {tuple(value.shape)}".encode())
+        total.update(value.detach().cpu().contiguous().numpy().data)
+    return total.hexdigest()[:16]
+
+
+def _own_copy(module: Module, device: torch.device, dtype: torch.dtype) -> Module:
+    """A frozen copy on a device: casting a module in place would change it for those who gave it."""
+    return copy.deepcopy(module).to(device, dtype).eval().requires_grad_(False)
 
 
 def _joined(parts: list[tuple[Solution, Alternative]]) -> tuple[Solution, Alternative]:

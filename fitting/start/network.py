@@ -24,7 +24,9 @@ from torch import Tensor, nn
 
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.files import write_atomically
+from bodyfit.prior.model.checkpoint import START_NETWORK
 from bodyfit.prior.model.rotations import matrices_from_6d
+from bodyfit.prior.model.vposer import VPoser
 
 INPUT_NAMES: tuple[str, ...] = (
     "nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_mouth_1", "right_mouth_1",
@@ -34,7 +36,7 @@ INPUT_NAMES: tuple[str, ...] = (
 )  # fmt: skip
 """Landmarks the network looks at: those every body detector writes, the feet, knuckles and corners of the mouth."""
 
-FILE_NAME = "start.safetensors"
+FILE_NAME = START_NETWORK
 FULL_WEIGHT = 0.05  # from here on a landmark counts as seen for certain: what detectors call confident differs widely
 NUM_ROTATIONS = 22
 NUM_BETAS = 10
@@ -225,6 +227,21 @@ def load_start_network(path: Path | str | None = None) -> StartNetwork | None:
         if not path.exists():
             return None
     return _load(path)
+
+
+def start_network_of(prior: VPoser) -> StartNetwork | None:
+    """The start network of fits with this prior: `start.safetensors` beside its weights, else the shipped one.
+
+    Where the weights lie in `snapshots/` or `weights/`, "beside" is also the folder above, which is the one that users
+    name. The network proposes rotations, so the shipped one serves every prior. Raises StartNetworkError as
+    `load_start_network` does.
+    """
+    if prior.path is not None:
+        folder = prior.path.parent
+        for place in (folder, folder.parent) if folder.name in ("snapshots", "weights") else (folder,):
+            if (network := load_start_network(place)) is not None:
+                return network
+    return load_start_network()
 
 
 def _load(path: Path) -> StartNetwork:

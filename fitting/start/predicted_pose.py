@@ -27,7 +27,7 @@ class PosePredictor:
         network: a start network with examples (`StartNetwork.examples`).
 
     Raises:
-        StartNetworkError: for too few examples.
+        StartNetworkError: for too few examples, or examples that are all alike.
     """
 
     def __init__(self, prior: VPoser, network: StartNetwork):
@@ -46,7 +46,13 @@ class PosePredictor:
         missed = true - known @ coefficients
         covariance = missed.T @ missed / (len(missed) - known.shape[1])
         self.offset, self.slope = coefficients[0].to(self._like), coefficients[1:].to(self._like)
-        self.whitener = torch.linalg.inv(torch.linalg.cholesky(covariance)).to(self._like)
+        try:
+            self.whitener = torch.linalg.inv(torch.linalg.cholesky(covariance)).to(self._like)
+        except torch.linalg.LinAlgError as cause:
+            raise StartNetworkError(
+                "the start network's examples are too much alike to tell how far its predictions can be trusted. Train "
+                "it again on more motion, or with --examples-of prior."
+            ) from cause
 
     @torch.no_grad()
     def __call__(self, proposals: StartProposals) -> PredictedPose:

@@ -21,6 +21,8 @@ from bodyfit.prior.model.vposer import VPoser, VPoserConfig
 FORMAT = "bodyfit-prior"
 FORMAT_VERSION = 1
 SHIPPED = "vposer_open.safetensors"
+START_NETWORK = "start.safetensors"
+"""Name of the start network's file that may lie beside a prior's."""
 _MAX_WIDTH = 16384
 
 
@@ -29,7 +31,7 @@ class PriorError(BodyfitError):
 
 
 def load_prior(path: str | Path | None = None) -> VPoser:
-    """A pose prior in evaluation mode, float32, on the CPU.
+    """A pose prior in evaluation mode, float32, on the CPU; its `path` is the file that the weights came from.
 
     path: None for the one that ships with bodyfit; a .safetensors of ours (its .json beside it); a folder with one;
     VPoser v2 (`V02_05` folder or its .ckpt); VPoser v1 (`vposer_v1_0` folder or its .pt).
@@ -38,6 +40,7 @@ def load_prior(path: str | Path | None = None) -> VPoser:
     path = Path(str(files("bodyfit.data") / "assets" / "prior" / SHIPPED)) if path is None else Path(path)
     weights = _find_weights(path)
     prior = _load_ours(weights) if weights.suffix == ".safetensors" else _load_official(weights)
+    prior.path = weights
     return prior.eval().requires_grad_(False)
 
 
@@ -61,6 +64,8 @@ def _find_weights(path: Path) -> Path:
 
 def _may_be_prior(file: Path) -> bool:
     """False for other networks' weights in the same folder, such as the start network's."""
+    if file.name == START_NETWORK:
+        return False
     if file.suffix != ".safetensors" or not file.with_suffix(".json").is_file():
         return True
     try:

@@ -10,6 +10,7 @@ Everything works on any batch shape, in float32 and float64, on any device, and 
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from jaxtyping import Float
@@ -73,6 +74,7 @@ class VPoser(nn.Module):
         if config.encoder not in ENCODERS:
             raise ValueError(f"encoder must be one of {', '.join(ENCODERS)}, got {config.encoder!r}")
         self.config, self.name, self.latent_dim = config, name, config.latent_dim
+        self.path: Path | None = None  # the file of the weights, where `load_prior` read them from one
         self._mixture: tuple[list, GaussianMixture] | None = None  # made of buffers with these ids and versions
         self.encoder = ENCODERS[config.encoder](config.latent_dim, config.encoder_hidden)
         self.decoder = nn.Sequential(

@@ -1,13 +1,19 @@
 """`bodyfit prior train-start`: from a folder of motion to a network that loads, with a record of how it was made."""
 
 import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from bodyfit.fitting.solve.fitter import Fitter
 from bodyfit.fitting.start.network import StartNetworkConfig, load_start_network
 from bodyfit.fitting.start.training import StartTrainingConfig
+from bodyfit.prior.model.checkpoint import load_prior, save_prior
+from bodyfit.scripts.cli import main
 from bodyfit.scripts.prior_train_start import PriorTrainStart
 
 TINY = {
@@ -41,3 +47,25 @@ def test_examples_can_be_the_priors_instead_of_the_datas(motion, tmp_path, stand
     true, _ = load_start_network(tmp_path / "run").examples
     frames = torch.from_numpy(np.load(motion / "clip.npz")["poses"][:, 3:]).float()
     assert len(true) == 20 and torch.cdist(true, frames).min() > 0.5
+
+
+@pytest.mark.parametrize("folder", ["", "snapshots"])
+def test_fits_begin_from_the_network_beside_their_prior(motion, tmp_path, folder):
+    """As the help promises: train-start's file, put beside a prior of one's own, is what `fit --prior` uses."""
+    some = {**TINY, "training": replace(TINY["training"], examples=400)}
+    PriorTrainStart(motion, tmp_path / "run", examples_of="prior", **some).run()
+    mine = tmp_path / "mine"
+    save_prior(load_prior(), mine / folder / "prior.safetensors")
+    without = Fitter(prior=load_prior(mine / folder)).network
+    shutil.copy(tmp_path / "run" / "start.safetensors", mine)
+    network = Fitter(prior=load_prior(mine / folder)).network
+    assert without.config.width == load_start_network().config.width != network.config.width == 32
+    samples = Path(__file__).parents[2] / "data" / "assets" / "samples"
+    costs = []
+    for number, prior in enumerate(([], ["--prior", str(mine / folder)])):
+        out = tmp_path / f"out{number}"
+        with pytest.raises(SystemExit):
+            photo = str(samples / "keypoints" / "two_people_keypoints.json")
+            main(["fit", photo, "-o", str(out), "--no-meshes", "--no-overlays", *prior])
+        costs.append([row["cost"] for row in json.loads((out / "summary.json").read_text())["people"]])
+    assert len(costs[0]) == 2 and costs[0] != costs[1]

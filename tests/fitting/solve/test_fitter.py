@@ -15,6 +15,8 @@ from bodyfit.fitting.solve.fitter import FitConfig, Fitter, pick_device
 from bodyfit.fitting.solve.frames import CameraOptions, Frame
 from bodyfit.fitting.solve.hypotheses import StartConfig
 from bodyfit.fitting.solve.stages import StageConfig
+from bodyfit.fitting.start.network import load_start_network
+from bodyfit.prior.model.checkpoint import load_prior
 
 SAMPLES = Path(__file__).parents[3] / "data" / "assets" / "samples"
 
@@ -185,3 +187,28 @@ def test_asking_for_a_missing_device_says_so():
         pytest.skip("there is a CUDA device here")
     with pytest.raises(ValueError, match="sees no CUDA device"):
         pick_device("cuda")
+
+
+def test_the_caller_keeps_prior_and_network_as_they_were():
+    """A float64 prior that somebody trains is not cast or frozen by a fitter, and neither is a start network."""
+    prior, network = load_prior().double().requires_grad_(True).train(), load_start_network().double()
+    Fitter(prior=prior, network=network)
+    for module in (prior, network):
+        assert all(p.dtype == torch.float64 for p in module.parameters())
+    assert prior.training and all(p.requires_grad for p in prior.parameters())
+
+
+def test_identity_tells_priors_and_networks_of_one_name_apart():
+    """Every trained prior is called alike: the weights decide, and a start network counts."""
+    first, other, same = Fitter(), load_prior(), Fitter(prior=load_prior())
+    with torch.no_grad():
+        other.decoder[0].bias[0] += 1e-3
+    network = load_start_network()
+    network.last[1].bias[0] += 1e-3
+    assert first.identity == same.identity and first.identity["prior"] != Fitter(prior=other).identity["prior"]
+    assert first.identity["network"] != Fitter(network=network).identity["network"]
+
+
+def test_identity_tells_bodies_of_one_name_apart(body):
+    thinner = replace(body, shapedirs=0.9 * body.shapedirs)
+    assert thinner.name == body.name and thinner.fingerprint != body.fingerprint == replace(body).fingerprint
