@@ -77,9 +77,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     module, class_name, line = COMMANDS[name]
     try:
         command_class = getattr(importlib.import_module(f"bodyfit.scripts.{module}"), class_name)
+        with_config = getattr(command_class, "with_config_of", None)
         command = tyro.cli(
             command_class,
             args=rest,
+            **({} if with_config is None else {"default": with_config(rest)}),
             prog=f"bodyfit {name}",
             description=inspect.cleandoc(command_class.__doc__ or line),
         )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,10 +13,10 @@ import tyro
 
 from bodyfit.data.body.body_model import load_body_model
 from bodyfit.data.errors import BodyfitError
-from bodyfit.data.keypoints.inputs import find_inputs
+from bodyfit.data.keypoints.inputs import FitInput, find_inputs
 from bodyfit.data.photo.camera import parse_focal, read_camera
-from bodyfit.fitting.run.config_files import read_config
-from bodyfit.fitting.run.folder_run import FolderRun, OutputOptions, gather_inputs
+from bodyfit.fitting.run.config_files import OutputOptions, RunConfig, read_config
+from bodyfit.fitting.run.folder_run import FolderRun, gather_inputs
 from bodyfit.fitting.solve.fitter import FitConfig, Fitter, pick_device
 from bodyfit.fitting.solve.frames import CameraOptions
 from bodyfit.prior.model.checkpoint import load_prior
@@ -40,7 +41,8 @@ class FitCommand:
     gender: Literal["neutral", "female", "male"] = "neutral"
     """Which body of a folder, or of the open ones."""
     prior: Path | None = None
-    """Pose prior: our weights, or VPoser V02_05 or vposer_v1_0 (folder or checkpoint). Default: the one shipped."""
+    """Pose prior: our weights, or VPoser V02_05 or vposer_v1_0 (folder or checkpoint). Default: the one shipped. A
+    start.safetensors of `bodyfit prior train-start` beside it is used, too."""
     focal: str | None = None
     """Focal length: pixels ("1500" or "1500px"), 35 mm equivalent ("35mm") or horizontal field of view ("60deg").
     Default: the photo's EXIF, else the image diagonal; the result says which."""
@@ -55,15 +57,16 @@ class FitCommand:
     init: Path | None = None
     """Start from parameters: the output folder of a previous run, or an .npz of a regressor (one person)."""
     config: Path | None = None
-    """JSON of settings, as written to OUT/config.json."""
+    """Take all settings from a JSON file, such as the OUT/config.json of another run; options on the command line come
+    before what it says."""
     refine_focal: bool = False
     """Also refine the focal length around its guess, where perspective shows it."""
     device: str = "auto"
     """cpu, cuda, cuda:1, or auto: CUDA where there is one."""
-    no_meshes: bool = False
-    """Do not write meshes."""
-    no_overlays: bool = False
-    """Do not draw overlays."""
+    meshes: bool = True
+    """Write one mesh per person."""
+    overlays: bool = True
+    """Draw everybody over each photo."""
     mesh_format: Literal["obj", "ply", "glb"] = "obj"
     """Format of the meshes."""
     frame: Literal["opencv", "opengl", "blender"] = "opencv"
@@ -73,64 +76,88 @@ class FitCommand:
     json: bool = False
     """Print the summary as one JSON document on stdout, and nothing else."""
 
+    @classmethod
+    def with_config_of(cls, arguments: Sequence[str]) -> FitCommand:
+        """The defaults of the options: from the file that `--config` names in the arguments, else the usual ones."""
+        required = {"inputs": tyro.MISSING, "out": tyro.MISSING}
+        words = [word for argument in arguments for word in argument.split("=", 1)]
+        if "--config" not in words[:-1]:
+            return cls(**required)
+        path = Path(words[words.index("--config") + 1])
+        run = read_config(path)
+        camera = run.camera
+        if "--focal" in words or "--camera" in words:  # they exclude each other, and the command line comes first
+            camera = replace(camera, focal=None, camera=None)
+        output = {f: getattr(run.output, f) for f in ("meshes", "mesh_format", "frame", "overlays", "people")}
+        cameras = {f: getattr(camera, f) for f in ("focal", "camera", "image_size", "format")}
+        others = {f: getattr(run, f) for f in ("body", "gender", "prior", "init", "device")}
+        own = {"config": path, "refine_focal": run.fit.refine_focal, "window": run.batch}
+        return cls(**required, **output, **cameras, **others, **own)
+
+    def run_config(self) -> RunConfig:
+        """All settings in one, as OUT/config.json holds them; what has no option comes from `--config`."""
+        fit = read_config(self.config).fit if self.config else FitConfig()
+        return RunConfig(
+            fit=replace(fit, refine_focal=self.refine_focal),
+            camera=CameraOptions(self.focal, self.camera, self.image_size, self.format),
+            output=OutputOptions(self.meshes, self.mesh_format, self.frame, self.overlays, self.people),
+            **{f: getattr(self, f) for f in ("body", "gender", "prior", "init", "device")},
+            batch=self.window,
+        ).with_absolute_paths()
+
     def run(self) -> int:
         """Fit; 0 when every person with enough keypoints was fitted, 1 when some were not, 2 when nothing could be."""
         if not self.inputs:
             raise BodyfitError("name at least one photo, keypoint file or folder: bodyfit fit PHOTOS -o OUT")
-        self._check_camera()
-        inputs = gather_inputs(self.inputs, lambda path: find_inputs(path, exclude=[self.out]))
-        for item in inputs:
-            if item.keypoints is None:
-                log.warning("%s: no keypoint file beside it or in keypoints/, left out", item.photo)
-            elif item.photo is None:
-                log.warning("%s: no photo with it; fitted all the same, drawn on a blank page", item.keypoints)
-        config = read_config(self.config) if self.config else FitConfig()
-        if self.refine_focal:
-            config = replace(config, refine_focal=True)
+        config = self.run_config()
+        _check_camera(config.camera)
+        inputs = self._inputs()
         fitter = Fitter(
-            load_body_model(self.body, gender=self.gender),
-            load_prior(self.prior),
-            config,
-            device=pick_device(self.device),
+            load_body_model(config.body, gender=config.gender),
+            load_prior(config.prior),
+            config.fit,
+            device=pick_device(config.device),
         )
-        camera = CameraOptions(self.focal, self.camera, self.image_size, self.format)
-        output = OutputOptions(
-            meshes=not self.no_meshes,
-            mesh_format=self.mesh_format,
-            frame=self.frame,
-            overlays=not self.no_overlays,
-            people=self.people,
-            window=self.window,
-        )
-        settings = {"fit": asdict(config), "camera": asdict(camera), "output": asdict(output), "init": self.init}
-        summary = FolderRun(self.out, fitter, camera, output, settings, init=self.init).run(inputs)
+        summary = FolderRun(self.out, fitter, config).run(inputs)
         if self.json:
             print(json.dumps(json.loads((self.out / "summary.json").read_text())))
-        return self._conclude(summary, inputs)
-
-    def _check_camera(self) -> None:
-        """A mistake in what is said about the camera would fail every photo: say it once, before the work."""
-        if self.focal is not None and self.camera is not None:
-            raise BodyfitError(f"{self.camera}: a camera file and a focal length were given. Give one of them.")
-        if self.focal is not None:
-            parse_focal(self.focal, (1000, 1000))
-        if self.camera is not None:
-            read_camera(self.camera)
-
-    def _conclude(self, summary: dict, inputs: list) -> int:
-        counts, people = summary["counts"], summary["people"]
-        if not people and all(item.keypoints is None for item in inputs):
-            raise BodyfitError(
-                f"{self.inputs[0]}: {len(inputs)} photos, but no keypoint file for any of them. "
-                "Expected X_keypoints.json beside X.jpg or in keypoints/; run a detector such as OpenPose first."
-            )
-        fitted = counts["converged"] + counts["max_iterations"]
+        counts = summary["counts"]
         log.info(
             "%d people fitted (%d not to convergence), %d failed, in %.1f s; see %s",
-            fitted,
+            counts["converged"] + counts["max_iterations"],
             counts["max_iterations"],
             counts["failed"],
             summary["seconds"],
             self.out / "summary.json",
         )
         return 0 if counts["failed"] == 0 else 1
+
+    def _inputs(self) -> list[FitInput]:
+        """Everything that there are keypoints for. Raises BodyfitError where there is nothing like that."""
+        found = gather_inputs(self.inputs, lambda path: find_inputs(path, exclude=[self.out]))
+        inputs = [item for item in found if item.keypoints is not None]
+        if not inputs:
+            raise BodyfitError(
+                f"{self.inputs[0]}: {len(found)} photos, but no keypoint file for any of them. "
+                "Expected X_keypoints.json beside X.jpg or in keypoints/; run a detector such as OpenPose first."
+            )
+        alone = [str(item.photo) for item in found if item.keypoints is None]
+        _say_once(alone, "no keypoint file beside it or in keypoints/, left out")
+        blank = [str(item.keypoints) for item in inputs if item.photo is None]
+        _say_once(blank, "no photo with it; fitted all the same" + ", drawn on a blank page" * self.overlays)
+        return inputs
+
+
+def _say_once(names: list[str], what: str) -> None:
+    if names:
+        log.warning("%s%s: %s", names[0], f" and {len(names) - 1} more" if len(names) > 1 else "", what)
+
+
+def _check_camera(camera: CameraOptions) -> None:
+    """A mistake in what is said about the camera would fail every photo: say it once, before the work."""
+    if camera.focal is not None and camera.camera is not None:
+        raise BodyfitError(f"{camera.camera}: a camera file and a focal length were given. Give one of them.")
+    if camera.focal is not None:
+        parse_focal(camera.focal, (1000, 1000))
+    if camera.camera is not None:
+        read_camera(camera.camera)

@@ -46,13 +46,47 @@ def read_photo(path: Path | str) -> Photo:
     return Photo(pixels, focal_px, source, Path(path))
 
 
+@dataclass(frozen=True)
+class PhotoHeader:
+    """What a photo says of itself besides its pixels."""
+
+    size: tuple[int, int]
+    """(width, height) of the upright photo, px."""
+    focal_px: float | None
+    """From EXIF; None where it says nothing usable."""
+    focal_source: str | None
+
+
+def read_photo_header(path: Path | str, *, whole: bool = False) -> PhotoHeader:
+    """Size and focal length of a photo, without keeping its pixels.
+
+    Args:
+        path: the photo.
+        whole: also make sure that all of its pixels are there. JPEGs are decoded at an eighth of their size for that.
+
+    Raises:
+        PhotoError: as `read_photo` does; for pixels that are cut off only if `whole`.
+    """
+    with _opened(path) as image:
+        focal_px, source = focal_from_exif(image)
+        size = _upright_size(image)
+        if whole:
+            image.draft(None, (image.width // 8, image.height // 8))
+            image.load()
+    return PhotoHeader(size, focal_px, source)
+
+
 def photo_size(path: Path | str) -> tuple[int, int]:
     """(width, height) of the upright photo, from its header alone. Raises PhotoError as `read_photo` does."""
     with _opened(path) as image:
-        width, height = image.size
-        lying = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
-        already_upright = image.format == "TIFF"  # the one format whose size Pillow turns by itself
-        return (height, width) if lying and not already_upright else (width, height)
+        return _upright_size(image)
+
+
+def _upright_size(image: Image.Image) -> tuple[int, int]:
+    width, height = image.size
+    lying = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+    already_upright = image.format == "TIFF"  # the one format whose size Pillow turns by itself
+    return (height, width) if lying and not already_upright else (width, height)
 
 
 @contextmanager

@@ -1,52 +1,114 @@
-"""Settings as JSON: what a run wrote beside its results is what `--config` reads back."""
+"""All settings of a run, and their JSON file: what a run wrote beside its results is what `--config` reads back."""
 
 from __future__ import annotations
 
 import json
-import types
-from dataclasses import fields, is_dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, Literal, get_type_hints
 
 from bodyfit.data.errors import BodyfitError
 from bodyfit.fitting.solve.fitter import FitConfig
+from bodyfit.fitting.solve.frames import CameraOptions
 
 
-def read_config(path: Path | str) -> FitConfig:
-    """Settings from a JSON file: that of a run (OUT/config.json) or just its "fit" part; what is left out is default.
+@dataclass(frozen=True)
+class OutputOptions:
+    """What is written beside the parameters, and of whom."""
+
+    meshes: bool = True
+    """Write one mesh per person."""
+    mesh_format: Literal["obj", "ply", "glb"] = "obj"
+    """File format of the meshes."""
+    frame: Literal["opencv", "opengl", "blender"] = "opencv"
+    """Axes of the meshes: opencv (x right, y down, z forward), opengl (y up, z back) or blender (z up)."""
+    overlays: bool = True
+    """Write one picture per photo, everybody drawn over it."""
+    people: Literal["all", "main"] = "all"
+    """Everybody, or only the largest person of each photo."""
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that decides the results of a run, but for its inputs."""
+
+    fit: FitConfig = field(default_factory=FitConfig)
+    """Energy, starts and solver."""
+    camera: CameraOptions = field(default_factory=CameraOptions)
+    """What is said about the cameras."""
+    output: OutputOptions = field(default_factory=OutputOptions)
+    """What is written."""
+    body: Path | None = None
+    """Body model file or folder; None: the open body."""
+    gender: Literal["neutral", "female", "male"] = "neutral"
+    """Which body of a folder, or of the open ones."""
+    prior: Path | None = None
+    """Pose prior file or folder; None: the shipped one."""
+    init: Path | None = None
+    """Output folder or .npz file that fits start from."""
+    device: str = "auto"
+    """Where to compute."""
+    batch: int = 256
+    """People that are fitted together."""
+
+    def with_absolute_paths(self) -> RunConfig:
+        """The same, so that it means the same files wherever it is read."""
+        return _map_paths(self, lambda path: path.expanduser().absolute())
+
+
+def read_config(path: Path | str) -> RunConfig:
+    """Settings from a JSON file: that of a run (OUT/config.json), or settings of the fit alone; the rest is default.
 
     Raises:
         BodyfitError: for a file that is not JSON, or a setting that does not exist or has the wrong type.
     """
+    import msgspec
+
     try:
-        document = json.loads(Path(path).read_text())
+        document = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise BodyfitError(f"{path}: no readable JSON ({error}). Expected settings as in OUT/config.json.") from error
     if not isinstance(document, dict):
         raise BodyfitError(f"{path}: expected a JSON object of settings, found {type(document).__name__}.")
-    return _build(FitConfig, document.get("fit", document), str(path))
+    document.pop("bodyfit", None)  # the version that wrote it
+    if set(document) & {f.name for f in fields(FitConfig)}:
+        document = {"fit": document}
+    try:
+        return msgspec.convert(
+            _known(RunConfig, document, str(path)), RunConfig, dec_hook=lambda kind, value: kind(value)
+        )
+    except msgspec.ValidationError as error:
+        message, _, place = str(error).partition(" - at ")
+        raise BodyfitError(f"{path}: {place.strip('`').removeprefix('$.')}: {message}.") from None
 
 
-def _build(kind: type, values: Any, where: str) -> Any:
+def as_document(config: RunConfig) -> dict[str, Any]:
+    """The settings as plain values for JSON."""
+    return _map_paths(asdict(config), str)
+
+
+def _map_paths(value: Any, change: Any) -> Any:
+    if isinstance(value, Path):
+        return change(value)
+    if isinstance(value, dict):
+        return {key: _map_paths(item, change) for key, item in value.items()}
+    if is_dataclass(value):
+        return type(value)(**{f.name: _map_paths(getattr(value, f.name), change) for f in fields(value)})
+    return value
+
+
+def _known(kind: type, values: Any, where: str) -> Any:
+    """The values, if all of them are settings that exist; null, which stands for infinity in JSON, as infinity."""
     if not isinstance(values, dict):
-        raise BodyfitError(f"{where}: expected an object of settings, found {values!r}.")
-    hints = get_type_hints(kind)
-    known = {f.name for f in fields(kind)}
+        return values
+    hints, known = get_type_hints(kind), {f.name for f in fields(kind)}
     unknown = sorted(set(values) - known)
     if unknown:
         raise BodyfitError(f"{where}: there is no setting '{unknown[0]}'. Known: {', '.join(sorted(known))}.")
-    return kind(**{name: _value(hints[name], value, f"{where}: {name}") for name, value in values.items()})
-
-
-def _value(hint: Any, value: Any, where: str) -> Any:
-    if is_dataclass(hint):
-        return _build(hint, value, where)
-    allowed = get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    if value is None and float in allowed and type(None) not in allowed:  # JSON has no infinity: null stands for it
-        return float("inf")
-    if float in allowed and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):
-        names = " or ".join(getattr(a, "__name__", str(a)) for a in allowed)
-        raise BodyfitError(f"{where}: expected {names}, found {value!r}.")
-    return value
+    found = {}
+    for name, value in values.items():
+        if is_dataclass(hints[name]):
+            found[name] = _known(hints[name], value, f"{where}: {name}")
+        else:
+            found[name] = float("inf") if value is None and hints[name] is float else value
+    return found

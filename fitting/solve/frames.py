@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from bodyfit.data.keypoints.detections import Detections, read_keypoints
+from bodyfit.data.keypoints.detections import Detections, KeypointError, read_keypoints
 from bodyfit.data.keypoints.inputs import FitInput
 from bodyfit.data.photo.camera import Intrinsics, parse_focal, read_camera
-from bodyfit.data.photo.photo import read_photo
+from bodyfit.data.photo.photo import read_photo_header
 from bodyfit.fitting.energy.observations import person_size
 
 log = logging.getLogger(__name__)
@@ -67,14 +67,28 @@ class Frame:
         return replace(self, detections=replace(d, **people, person_ids=d.person_ids[only], problems=d.problems[only]))
 
 
-def read_frame(item: FitInput, options: CameraOptions | None = None) -> Frame:
-    """Read keypoints and camera of one input. The focal length comes from the options, else EXIF, else the diagonal."""
+def read_frame(item: FitInput, options: CameraOptions | None = None, *, decode: bool = True) -> Frame:
+    """Read keypoints and camera of one input. The focal length comes from the options, else EXIF, else the diagonal.
+
+    Args:
+        item: its files; it must have keypoints.
+        options: what the user says about the camera.
+        decode: whether to make sure that the photo's pixels are whole. Callers that decode them later leave it out:
+            the photo's header says all that a fit needs.
+
+    Raises:
+        KeypointError, PhotoError: naming the file, what was found and what was expected.
+    """
     options = options or CameraOptions()
+    if item.keypoints is None:
+        raise KeypointError(
+            f"{item.photo}: no keypoint file beside it or in keypoints/. Run a detector such as OpenPose."
+        )
     exif_px = exif_source = None
     size = options.image_size
     if item.photo is not None:
-        photo = read_photo(item.photo)  # decoded here, so that a broken photo is known before its people are fitted
-        size, exif_px, exif_source = photo.size, photo.focal_px, photo.focal_source
+        header = read_photo_header(item.photo, whole=decode)
+        size, exif_px, exif_source = header.size, header.focal_px, header.focal_source
     detections = read_keypoints(item.keypoints, format=options.format, image_size=size, image=item.image)
     if size is None:
         size = detections.image_size or _extent(detections)

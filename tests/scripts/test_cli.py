@@ -4,7 +4,9 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -61,3 +63,68 @@ def test_a_users_mistake_is_one_clear_line(portrait, tmp_path, arguments, expect
     words = [a.replace("PHOTO", str(portrait)).replace("OUT", str(tmp_path / "out")) for a in arguments]
     done = bodyfit(*words)
     assert done.returncode != 0 and expected in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.fixture
+def here(capsys, caplog) -> Callable[..., SimpleNamespace]:
+    """The command line without a process of its own: exit code, stdout, and what is logged or printed as an error."""
+
+    def run(*words: str) -> SimpleNamespace:
+        caplog.clear()
+        with pytest.raises(SystemExit) as exit_:
+            main(words)
+        captured = capsys.readouterr()
+        return SimpleNamespace(code=exit_.value.code, out=captured.out, err=captured.err + caplog.text)
+
+    return run
+
+
+def test_a_photo_without_keypoints_is_left_out_and_the_rest_fitted(portrait, tmp_path, here):
+    shutil.copy(portrait, tmp_path / "stray.jpg")
+    done = here("fit", str(tmp_path), "-o", str(tmp_path / "out"), "--no-overlays", "--no-meshes", "--json")
+    assert done.code == 0
+    assert [row["image"] for row in json.loads(done.out)["people"]] == ["portrait"]
+    assert done.err.count("stray.jpg") == 1
+
+
+def test_photos_alone_are_told_what_they_lack(portrait, tmp_path, here):
+    (tmp_path / "portrait_keypoints.json").unlink()
+    done = here("fit", str(tmp_path), "-o", str(tmp_path / "out"))
+    assert done.code == 2
+    assert "1 photos, but no keypoint file for any of them" in done.err and not (tmp_path / "out").exists()
+
+
+def test_config_repeats_a_run_and_options_come_before_it(portrait, tmp_path, here):
+    """Body, gender, device, camera, people and outputs come from the file; what is said on the command line wins."""
+    words = [
+        "fit",
+        str(portrait),
+        "--focal",
+        "40mm",
+        "--people",
+        "main",
+        "--no-overlays",
+        "--no-meshes",
+        "--device",
+        "cpu",
+    ]
+    body = SAMPLES.parent / "body" / "smplx_open_female.npz"
+    words += ["--body", str(body), "--refine-focal"]
+    outs = [tmp_path / name for name in ("first", "again", "other")]
+    assert here(*words, "-o", str(outs[0])).code == 0
+    config = str(outs[0] / "config.json")
+    assert here("fit", str(portrait), "-o", str(outs[1]), "--config", config).code == 0
+    other = here("fit", str(portrait), "-o", str(outs[2]), f"--config={config}", "--meshes", "--focal", "900px")
+    assert other.code == 0, other.err
+    first, again, changed = (json.loads((out / "config.json").read_text()) for out in outs)
+    assert first == again and first["body"] == str(body) and first["output"]["people"] == "main"
+    assert changed["camera"]["focal"] == "900px" and changed["output"] == {**first["output"], "meshes": True}
+    results = [json.loads((out / "summary.json").read_text())["people"][0] for out in outs[:2]]
+    assert all(row.pop("seconds") for row in results) and results[0] == results[1]
+    assert (outs[2] / "meshes").is_dir() and not (outs[1] / "meshes").exists() and not (outs[2] / "images").exists()
+
+
+def test_a_mistake_in_a_config_file_names_file_and_key(portrait, tmp_path, here):
+    (tmp_path / "mine.json").write_text('{"fit": {"energy": {"hnads": 1}}}')
+    done = here("fit", str(portrait), "-o", str(tmp_path / "out"), "--config", str(tmp_path / "mine.json"))
+    assert done.code == 2 and "mine.json" in done.err and "hnads" in done.err

@@ -10,15 +10,17 @@ import smplx
 import torch
 
 from bodyfit.data.body.body_model import load_body_model
+from bodyfit.data.body.posing import pose_body
 from bodyfit.data.keypoints.inputs import find_inputs
 from bodyfit.data.results.meshes import load_mesh
 from bodyfit.data.results.result import FitResult
 from bodyfit.fitting.energy.levenberg_marquardt import SolverOptions
-from bodyfit.fitting.run.folder_run import FolderRun, OutputOptions
+from bodyfit.fitting.run.config_files import OutputOptions, RunConfig
+from bodyfit.fitting.run.folder_run import FolderRun, result_vertices
 from bodyfit.fitting.solve.fitter import FitConfig, Fitter
-from bodyfit.fitting.solve.frames import CameraOptions
 from bodyfit.fitting.solve.hypotheses import StartConfig
 from bodyfit.fitting.solve.stages import StageConfig
+from bodyfit.prior.model.checkpoint import load_prior
 
 SAMPLES = Path(__file__).parents[3] / "data" / "assets" / "samples"
 QUICK = FitConfig(
@@ -29,10 +31,9 @@ QUICK = FitConfig(
 
 
 def run(folder: Path, out: Path, config: FitConfig = QUICK, **output) -> dict:
-    fitter = Fitter(config=config)
-    output = OutputOptions(**{"overlays": False, **output})
-    settings = {"start": config.start.iterations, **vars(output)}
-    return FolderRun(out, fitter, CameraOptions(), output, settings).run(find_inputs(folder, exclude=[out]))
+    settings = RunConfig(fit=config, output=OutputOptions(**{"overlays": False, **output}))
+    inputs = [item for item in find_inputs(folder, exclude=[out]) if item.keypoints]
+    return FolderRun(out, Fitter(config=config), settings).run(inputs)
 
 
 @pytest.fixture
@@ -113,6 +114,91 @@ def test_an_unreadable_photo_is_one_failed_row(folder, tmp_path):
     shutil.copy(folder / "good_keypoints.json", folder / "bad_keypoints.json")
     summary = run(folder, tmp_path / "out")
     assert list(reasons(summary)) == ["bad"] and "bad.jpg" in reasons(summary)["bad"]
+
+
+def annotations(folder: Path, names: list[str]) -> None:
+    """In place of the keypoint file, a COCO annotation file of the same person in images of these names."""
+    body = people_of(folder)["people"][0]["pose_keypoints_2d"]
+    coco = [x for i in (0, 16, 15, 18, 17, 5, 2, 6, 3, 7, 4, 12, 9, 13, 10, 14, 11) for x in body[3 * i : 3 * i + 3]]
+    images = [{"id": n, "file_name": name, "width": 640, "height": 480} for n, name in enumerate(names)]
+    people = [{"image_id": n, "keypoints": coco} for n in range(len(names))]
+    (folder / "all.json").write_text(json.dumps({"images": images, "annotations": people}))
+    (folder / "good_keypoints.json").unlink()
+    (folder / "good.jpg").unlink()
+
+
+@pytest.mark.parametrize("kind", ["rel", "abs", "windows", "inside"])
+def test_names_in_a_file_write_nothing_outside_of_out(folder, tmp_path, kind):
+    """An annotation file's file_name that points elsewhere still gives results, and all of them lie in OUT."""
+    out = tmp_path / "deep" / "er" / "out"
+    names = {
+        "rel": "../../../X.jpg",
+        "abs": f"{tmp_path}/abs/X.jpg",
+        "windows": "..\\..\\X.jpg",
+        "inside": "a/../../../X.jpg",
+    }
+    annotations(folder, [names[kind]])
+    before = {p for p in tmp_path.rglob("*") if not p.is_relative_to(out)}
+    rows = run(folder, out, overlays=True)["people"]
+    assert {p for p in tmp_path.rglob("*") if not p.is_relative_to(out)} - {*out.parents} == before
+    assert [row["status"] == "failed" for row in rows] == [False]
+    assert all((out / rows[0][file]).is_file() for file in ("result", "mesh", "overlay"))
+
+
+def test_impossible_names_fail_alone_and_long_ones_are_shortened(folder, tmp_path):
+    annotations(folder, ["a\0b.jpg", "\ud800.jpg", "x" * 300 + ".jpg", "y" * 300 + "/z.jpg", "fine.jpg", "../fine.jpg"])
+    rows = run(folder, tmp_path / "out")["people"]
+    failed = [row for row in rows if row["status"] == "failed"]
+    assert len(rows) == 6 and sorted(row["image"] for row in failed) == ["a\0b", "\ud800"]
+    assert all("cannot be the name" in row["reason"] for row in failed)
+    assert len({row["result"] for row in rows if row["status"] != "failed"}) == 4
+
+
+def test_a_name_that_is_in_the_way_of_another_fails_alone(folder, tmp_path):
+    annotations(folder, ["a.jpg", "a/000.npz/b.jpg", "c.jpg"])
+    rows = run(folder, tmp_path / "out")["people"]
+    assert [row["status"] == "failed" for row in rows] == [False, True, False]
+
+
+@pytest.mark.parametrize("overlays", [True, False])
+def test_a_photo_is_decoded_once(folder, tmp_path, monkeypatch, overlays):
+    from PIL import ImageFile
+
+    decoded, load = [], ImageFile.ImageFile.load
+    monkeypatch.setattr(
+        ImageFile.ImageFile, "load", lambda self: (decoded.append(1), load(self))[1] if self.tile else load(self)
+    )
+    run(folder, tmp_path / "out", overlays=overlays)
+    assert len(decoded) == 1
+
+
+def test_meshes_are_posed_only_where_they_are_wanted(folder, tmp_path, monkeypatch):
+    def never(*_, **__):
+        raise AssertionError("posed")
+
+    monkeypatch.setattr("bodyfit.fitting.run.folder_run.pose_body", never)
+    assert run(folder, tmp_path / "out", meshes=False)["counts"]["failed"] == 0
+
+
+def test_meshes_in_single_precision_are_within_a_hundredth_of_a_millimetre(sample_run):
+    body = load_body_model()
+    results = [FitResult.load(path) for path in sorted((sample_run / "results").rglob("*.npz"))]
+    for result, vertices in zip(results, result_vertices(body, results), strict=True):
+        parameters = {name: torch.from_numpy(value) for name, value in result.parameters().items()}
+        exact = pose_body(body, **parameters).vertices[0].numpy()
+        assert np.abs(vertices - exact).max() < 1e-5
+
+
+def test_a_prior_of_the_same_name_with_other_weights_is_noticed(folder, tmp_path):
+    inputs, config = find_inputs(folder), RunConfig(fit=QUICK, output=OutputOptions(overlays=False))
+    other = load_prior()
+    with torch.no_grad():
+        other.decoder[0].bias[0] += 1e-3
+    fitted = [
+        FolderRun(tmp_path / "out", Fitter(prior=prior, config=QUICK), config).run(inputs)["fitted_now"]
+        for prior in (load_prior(), load_prior(), other)
+    ]
+    assert fitted == [1, 0, 1]
 
 
 def test_no_people_is_no_failure(folder, tmp_path):
