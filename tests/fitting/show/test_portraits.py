@@ -127,9 +127,9 @@ def test_alternative_is_drawn_in_place_of_the_best(beach, street):
     left, right = np.s_[:, :160], np.s_[:, 160:]
     assert (best[left] != other[left]).any(axis=2).mean() > 0.01
     np.testing.assert_array_equal(best[right], other[right])  # who has no alternative hypothesis stays as they are
-    with pytest.raises(BodyfitError, match="street · 000: no alternative hypothesis"):
+    with pytest.raises(BodyfitError, match="street · 000: no alternative"):
         overlay_picture([street], OverlayStyle(runner_up=True), backend="software")
-    with pytest.raises(BodyfitError, match="street · 000: no alternative hypothesis"):
+    with pytest.raises(BodyfitError, match="street · 000: no alternative"):
         views_picture(street, runner_up=True, backend="software")
 
 
