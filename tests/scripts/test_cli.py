@@ -8,8 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
+from bodyfit.data.results.result import FitResult
 from bodyfit.scripts.cli import COMMANDS, main
 
 SAMPLES = Path(__file__).parents[2] / "data" / "assets" / "samples"
@@ -128,3 +131,37 @@ def test_a_mistake_in_a_config_file_names_file_and_key(portrait, tmp_path, here)
     (tmp_path / "mine.json").write_text('{"fit": {"energy": {"hnads": 1}}}')
     done = here("fit", str(portrait), "-o", str(tmp_path / "out"), "--config", str(tmp_path / "mine.json"))
     assert done.code == 2 and "mine.json" in done.err and "hnads" in done.err
+
+
+def fitted(out: Path) -> FitResult:
+    return FitResult.load(next((out / "results").rglob("*.npz")))
+
+
+def test_a_camera_file_reaches_the_fit(here, portrait, tmp_path):
+    """Twice the focal length puts the person at nearly twice the distance; the result says where it comes from."""
+    outs = {}
+    for focal in (600.0, 1200.0):
+        (tmp_path / "camera.json").write_text(json.dumps({"focal": focal, "center": [200.0, 250.0]}))
+        outs[focal] = tmp_path / f"out{focal:.0f}"
+        words = ("--camera", str(tmp_path / "camera.json"), "--no-overlays", "--no-meshes")
+        assert here("fit", str(portrait), "-o", str(outs[focal]), *words).code == 0
+    near, far = (fitted(out) for out in outs.values())
+    assert (near.focal_px, far.focal_px) == (600.0, 1200.0) and "camera.json" in near.focal_source
+    assert near.center_px.tolist() == [200.0, 250.0]
+    assert far.transl[2] == pytest.approx(2 * near.transl[2], rel=0.15)
+
+
+def test_a_previous_run_is_where_a_fit_starts(here, portrait, tmp_path):
+    """From its own result a fit ends there in fewer steps than from hypotheses, or from a start that faces away."""
+    plain = ("--no-overlays", "--no-meshes")
+    first, second, third = (tmp_path / name for name in ("first", "second", "third"))
+    assert here("fit", str(portrait), "-o", str(first), *plain).code == 0
+    assert here("fit", str(portrait), "-o", str(second), *plain, "--init", str(first)).code == 0
+    result = fitted(first)
+    assert fitted(second).iterations < result.iterations
+    assert fitted(second).cost < 1.01 * result.cost
+    behind = Rotation.from_rotvec(result.global_orient) * Rotation.from_rotvec([0, np.pi, 0])
+    arrays = {name: value for name, value in result.parameters().items() if name != "transl"}
+    np.savez(tmp_path / "behind.npz", **arrays | {"global_orient": behind.as_rotvec()[None]})
+    assert here("fit", str(portrait), "-o", str(third), *plain, "--init", str(tmp_path / "behind.npz")).code == 0
+    assert fitted(third).iterations > fitted(second).iterations
