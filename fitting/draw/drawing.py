@@ -16,7 +16,7 @@ _SUBPIXEL_BITS = 4
 def draw_keypoints(
     image: UInt8[np.ndarray, "H W 3"],
     xy: Float[np.ndarray, "K 2"],
-    confidence: Float[np.ndarray, "K"] | None = None,
+    confidence: Float[np.ndarray, " K"] | None = None,
     *,
     names: Sequence[str] = LANDMARK_NAMES,
     edges: Sequence[tuple[int, int]] = SKELETON,
@@ -55,7 +55,7 @@ def draw_residuals(
     image: UInt8[np.ndarray, "H W 3"],
     detected_px: Float[np.ndarray, "K 2"],
     fitted_px: Float[np.ndarray, "K 2"],
-    confidence: Float[np.ndarray, "K"],
+    confidence: Float[np.ndarray, " K"],
     *,
     min_confidence: float = 0.0,
 ) -> UInt8[np.ndarray, "H W 3"]:

@@ -41,7 +41,7 @@ def lit_colours(
     return _srgb_from_linear(np.clip(linear, 0.0, 1.0))
 
 
-def _wrapped(cosine: Float[np.ndarray, "V"], wrap: float = 0.35) -> Float[np.ndarray, "V"]:
+def _wrapped(cosine: Float[np.ndarray, " V"], wrap: float = 0.35) -> Float[np.ndarray, " V"]:
     return np.clip((cosine + wrap) / (1.0 + wrap), 0.0, 1.0)
 
 

@@ -272,7 +272,7 @@ class LandmarkModel:
             moved = self._sum_of_bones(step, self._bone_dirs[:, None].expand_as(step))
         return Kinematics(turn, place, moved)
 
-    def _sum_of_bones(self, turned: Float[Tensor, J * rest], rest: Float[Tensor, J * rest]) -> Tensor:
+    def _sum_of_bones(self, turned: Float[Tensor, "J ..."], rest: Float[Tensor, "J ..."]) -> Tensor:
         """Positions of all joints from the bones that lead to them; the root's own bone is not rotated."""
         turned[0] = rest[0]
         return (self._paths @ turned.flatten(1)).view_as(turned)

@@ -21,9 +21,9 @@ _STEP = 1e-4  # metres
 class Topology:
     """Triangles that many bodies share, with vertices renumbered so that each follows the neighbour it is told from."""
 
-    order: Int[np.ndarray, "V"]
+    order: Int[np.ndarray, " V"]
     """The mesh's own number of each stored vertex."""
-    parents: Int[np.ndarray, "V"]
+    parents: Int[np.ndarray, " V"]
     """An earlier stored vertex, -1 for the first."""
     faces: Int[np.ndarray, "F 3"]
     """Corners by stored number."""

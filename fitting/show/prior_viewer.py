@@ -50,7 +50,7 @@ class PriorViewer:
         return f"http://{self._server.get_host()}:{self._server.get_port()}"
 
     @property
-    def latent(self) -> Float[torch.Tensor, "Z"]:
+    def latent(self) -> Float[torch.Tensor, " Z"]:
         """What the sliders say."""
         return torch.tensor([slider.value for slider in self._sliders], dtype=torch.float32)
 
@@ -107,13 +107,13 @@ class PriorViewer:
         for control in (self._as_given, *self._sliders, *self._betas):
             control.on_update(lambda _: self._changed.set())
 
-    def _mean(self) -> Float[torch.Tensor, "Z"]:
+    def _mean(self) -> Float[torch.Tensor, " Z"]:
         return self.prior.latent_mean.float().clone()
 
-    def _within_reach(self, latent: Float[torch.Tensor, "Z"]) -> list[float]:
+    def _within_reach(self, latent: Float[torch.Tensor, " Z"]) -> list[float]:
         return [round(float(np.clip(value, -_REACH, _REACH)), 2) for value in latent.tolist()]
 
-    def _set_latent(self, latent: Float[torch.Tensor, "Z"]) -> None:
+    def _set_latent(self, latent: Float[torch.Tensor, " Z"]) -> None:
         with self._server.atomic():
             for slider, value in zip(self._sliders, self._within_reach(latent), strict=True):
                 slider.value = value

@@ -12,17 +12,14 @@ import logging
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+import bodyfit  # to name bodyfit.BodyModel in annotations, without the import of torch
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.results.meshes import COORDINATE_FRAMES, load_mesh
 from bodyfit.data.results.result import FitResult
 from bodyfit.fitting.draw.layers import Mesh
-
-if TYPE_CHECKING:
-    from bodyfit.data.body.body_model import BodyModel
 
 logger = logging.getLogger(__name__)
 
@@ -102,12 +99,12 @@ class PersonEntry:
             return None
         return _posed(self.body_of(result), result.runner_up_parameters())
 
-    def body_of(self, result: FitResult) -> "BodyModel | None":
+    def body_of(self, result: FitResult) -> "bodyfit.BodyModel | None":
         """The body model that a result's numbers belong to; None where another one is at hand."""
         body = _body_model(self.body, result.body_gender)
         return body if body is not None and body.name == result.body_model else None
 
-    def figures(self, result: FitResult | None, body: "BodyModel | None" = None) -> dict[str, str]:
+    def figures(self, result: FitResult | None, body: "bodyfit.BodyModel | None" = None) -> dict[str, str]:
         """What a page says of this person, as label and words; `body` (`body_of`) adds the stature."""
         error = [] if self.error_px is None else [f"{self.error_px:.2f} px"]
         error += [] if self.error_share is None else [f"{100 * self.error_share:.2f} % of size"]
@@ -234,7 +231,7 @@ def _mesh_frame(folder: Path) -> str:
 
 
 @functools.lru_cache(maxsize=3)
-def _body_model(path: Path | None, gender: str) -> "BodyModel | None":
+def _body_model(path: Path | None, gender: str) -> "bodyfit.BodyModel | None":
     from bodyfit.data.body.body_model import load_body_model  # imports torch, which takes seconds
 
     try:
@@ -244,7 +241,7 @@ def _body_model(path: Path | None, gender: str) -> "BodyModel | None":
         return None
 
 
-def _posed(body: "BodyModel | None", parameters: dict[str, np.ndarray]) -> Mesh | None:
+def _posed(body: "bodyfit.BodyModel | None", parameters: dict[str, np.ndarray]) -> Mesh | None:
     if body is None:
         return None
     import torch
@@ -282,7 +279,7 @@ def _errors_of_parts(result: FitResult) -> dict[str, str]:
     return {"parts": ", ".join(f"{part} {share:.2f} %" for part, share in known.items())}
 
 
-def _result_figures(result: FitResult, body: "BodyModel | None") -> dict[str, str]:
+def _result_figures(result: FitResult, body: "bodyfit.BodyModel | None") -> dict[str, str]:
     figures = {
         "height": "" if body is None else f"{_height(result, body):.2f} m",
         "distance": f"{result.landmarks[0, 2]:.2f} m",
@@ -298,7 +295,7 @@ def _result_figures(result: FitResult, body: "BodyModel | None") -> dict[str, st
     return figures
 
 
-def _height(result: FitResult, body: "BodyModel") -> float:
+def _height(result: FitResult, body: "bodyfit.BodyModel") -> float:
     """Stature in metres, of the unposed body of these betas."""
     betas = result.betas[: body.num_betas]
     stature = body.v_template[:, 1] + body.shapedirs[:, 1, : len(betas)] @ betas

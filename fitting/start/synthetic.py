@@ -331,7 +331,7 @@ class _Draw:
     def integers(self, below: int) -> Tensor:
         return torch.randint(below, (self.count,), generator=self.generator).to(self.to["device"])
 
-    def chance(self, share: float, *columns: int) -> Bool[Tensor, N * columns]:
+    def chance(self, share: float, *columns: int) -> Bool[Tensor, "N ..."]:
         return (torch.rand(self.count, *columns, generator=self.generator) < share).to(self.to["device"])
 
 
