@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
+from bodyfit.data.keypoints.formats import find_body_format
 from bodyfit.data.keypoints.inputs import FitInput, find_inputs, match_image
 from bodyfit.data.keypoints.parsers import ImagePeople, KeypointError, Person, read_keypoint_file
 from bodyfit.data.landmarks import BODY, LANDMARK_NAMES
@@ -53,7 +54,7 @@ def read_keypoints(
 
     Args:
         path: A JSON file of OpenPose, COCO, COCO-WholeBody, Halpe, AlphaPose, OpenPifPaf, MMPose or MediaPipe.
-        format: Name of the body format, a key of `formats.BODY_FORMATS`; None: recognised.
+        format: Name of the body format, as `formats.find_body_format` takes it ("coco17", "body25"); None: recognised.
         image_size: (width, height) of the photo in pixels; only for coordinates that are shares of it.
         image: Which image of an annotation or result file with many: its file name, path or number.
 
@@ -62,20 +63,27 @@ def read_keypoints(
             cannot be used is no error but has a reason in `problems`.
     """
     path = Path(path)
+    table = find_body_format(format) if format is not None else None
+    format = table.name if table is not None else format
     found = _choose_image(path, read_keypoint_file(path, format, image_size), image)
+    return detections_of(found, path)
+
+
+def detections_of(found: ImagePeople, source: Path) -> Detections:
+    """The same people with their points in `LANDMARK_NAMES` order; `source` is for messages."""
     number = len(found.people)
     xy, confidence = np.zeros((number, len(LANDMARK_NAMES), 2)), np.zeros((number, len(LANDMARK_NAMES)))
     for i, person in enumerate(found.people):
         bad = _merge(person, xy[i], confidence[i])
         if bad:
-            log.warning("%s: person %03d: %d points with NaN or negative confidence count as unseen", path, i, bad)
+            log.warning("%s: person %03d: %d points with NaN or negative confidence count as unseen", source, i, bad)
     return Detections(
         xy=xy,
         confidence=confidence,
         format=_format_name(found.people),
         person_ids=tuple(f"{i:03d}" for i in range(number)),
         problems=tuple(_problem(row) for row in confidence),
-        source=path,
+        source=source,
         image_size=found.size,
     )
 
@@ -108,6 +116,8 @@ def _merge(person: Person, xy: Float[np.ndarray, "144 2"], confidence: Float[np.
         dropped += int((~usable).sum())
         seen = usable & (points[:, 2] > 0) & points[:, :2].any(axis=1)  # (0, 0) is how many say "nowhere"
         source, target = table.known
+        order = np.argsort(np.where(seen, points[:, 2], 0)[source], kind="stable")  # what is assigned last stays
+        source, target = source[order], target[order]
         keep = seen[source] & (np.where(seen, points[:, 2], 0)[source].clip(max=1) >= confidence[target])
         xy[target[keep]] = points[source[keep], :2]
         confidence[target[keep]] = points[source[keep], 2].clip(max=1)

@@ -28,6 +28,23 @@ class KeypointFormat:
         return tuple(np.array(column) for column in zip(*pairs, strict=True))
 
 
+def find_body_format(name: str) -> KeypointFormat | None:
+    """The format of this name, or the only one whose name ends in it ("body25" for "openpose_body25"); else None.
+
+    Case, hyphens and underscores make no difference.
+    """
+
+    def plain(text: str) -> str:
+        return "".join(letter for letter in text.lower() if letter.isalnum())
+
+    asked = plain(name)
+    names = {plain(known): known for known in BODY_FORMATS}
+    if asked in names:
+        return BODY_FORMATS[names[asked]]
+    ending = [known for text, known in names.items() if text.endswith(asked)] if asked and asked[0].isalpha() else []
+    return BODY_FORMATS[ending[0]] if len(ending) == 1 else None
+
+
 def _words(text: str) -> tuple[str, ...]:
     return tuple(text.split())
 

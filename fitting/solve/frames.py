@@ -1,14 +1,19 @@
-"""One photo's people and its camera, read from files: what the pipeline fits."""
+"""One photo's people and its camera, from files or from arrays: what the pipeline fits."""
 
 from __future__ import annotations
 
 import logging
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import UInt8
+from numpy.typing import ArrayLike
 
+from bodyfit.data.errors import BodyfitError
+from bodyfit.data.keypoints.arrays import detections_from_arrays
 from bodyfit.data.keypoints.detections import Detections, KeypointError, read_keypoints
 from bodyfit.data.keypoints.inputs import FitInput
 from bodyfit.data.photo.camera import Intrinsics, parse_focal, read_camera
@@ -44,6 +49,69 @@ class Frame:
     focal_source: str
     center_px: tuple[float, float]
     photo: Path | None = None
+    image: UInt8[np.ndarray, "H W 3"] | None = field(default=None, repr=False)
+    """The photo's pixels, RGB, where the frame was made from them; fitting does not look at them."""
+
+    @classmethod
+    def from_keypoints(
+        cls,
+        xy_confidence: ArrayLike,
+        format: str,
+        *,
+        image: UInt8[np.ndarray, "H W 3"] | None = None,
+        image_size: tuple[int, int] | None = None,
+        focal_px: float | None = None,
+        center_px: tuple[float, float] | None = None,
+        left_hand: ArrayLike | None = None,
+        right_hand: ArrayLike | None = None,
+        face: ArrayLike | None = None,
+        name: str = "frame",
+        person_ids: Sequence[str | int] | None = None,
+    ) -> Frame:
+        """A frame from keypoints in memory, fitted exactly as a file with the same numbers.
+
+            frame = Frame.from_keypoints(keypoints, "coco17", image=photo)
+            results = fit([frame])
+
+        Args:
+            xy_confidence: (K, 3) for one person or (P, K, 3) for P people: x and y in pixels (the centre of the
+                top-left pixel is (0, 0)), confidence in [0, 1]; without the third number all points are confident.
+                A point with NaN, with confidence 0 or at (0, 0) is unseen.
+            format: what the K points are: "coco17", "body25", "coco18", "wholebody133", "halpe26", ... (the keys of
+                `bodyfit.data.keypoints.formats.BODY_FORMATS`, or how one of them ends).
+            image: the photo, (H, W, 3) uint8, RGB. It gives the size and is kept in the frame.
+            image_size: (width, height), px; needed where there is no image.
+            focal_px: default: the length of the image's diagonal.
+            center_px: principal point (x, y); default: the middle of the image.
+            left_hand, right_hand, face: (21, 3), (21, 3) and (68 or 70, 3), or with P in front, where a detector
+                gives them apart from the body as OpenPose does.
+            name: what messages call the frame.
+            person_ids: a name for each person; default "000", "001", ...
+
+        Raises:
+            KeypointError: for an unknown format or keypoints of another shape.
+            BodyfitError: for an image, a size or a camera that cannot be used.
+        """
+        size = _size_in_memory(name, image, image_size)
+        detections = detections_from_arrays(
+            xy_confidence,
+            format,
+            left_hand=left_hand,
+            right_hand=right_hand,
+            face=face,
+            image_size=size,
+            person_ids=person_ids,
+            name=name,
+        )
+        source = "image diagonal" if focal_px is None else f"given as {focal_px:g}"
+        focal = math.hypot(*size) if focal_px is None else float(focal_px)
+        center = ((size[0] - 1) / 2, (size[1] - 1) / 2) if center_px is None else tuple(float(c) for c in center_px)
+        if not 0 < focal < math.inf:
+            raise BodyfitError(f"{name}: focal_px is {focal_px}. Expected a positive number of pixels.")
+        if len(center) != 2 or not all(map(math.isfinite, center)):
+            raise BodyfitError(f"{name}: center_px is {center_px}. Expected (x, y) in pixels.")
+        pixels = None if image is None else np.asarray(image)
+        return cls(name, detections, size, focal, source, (center[0], center[1]), image=pixels)
 
     @classmethod
     def from_files(cls, photo: Path | str | None, keypoints: Path | str, options: CameraOptions | None = None) -> Frame:
@@ -108,6 +176,34 @@ def _camera(
     if exif_px is not None:
         return exif_px, exif_source or "EXIF", None
     return math.hypot(*size), "image diagonal", None
+
+
+def _size_in_memory(name: str, image: ArrayLike | None, image_size: tuple[int, int] | None) -> tuple[int, int]:
+    """(width, height) of an image, or as given."""
+    if isinstance(image, str | Path):
+        raise BodyfitError(f"{name}: image is the path '{image}'. Expected pixels; Frame.from_files reads photos.")
+    if image is None and image_size is None:
+        raise BodyfitError(f"{name}: give the image, or image_size=(width, height) in pixels.")
+    size = None
+    if image_size is not None:
+        numbers = np.asarray(image_size)
+        if numbers.shape != (2,) or numbers.dtype.kind not in "iu" or not (numbers > 0).all():
+            raise BodyfitError(
+                f"{name}: image_size is {image_size!r}. Expected (width, height), positive, in whole pixels."
+            )
+        size = int(numbers[0]), int(numbers[1])
+    if image is None:
+        return size
+    pixels = np.asarray(image)
+    if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
+        raise BodyfitError(
+            f"{name}: image has shape {pixels.shape} and dtype {pixels.dtype}. Expected (H, W, 3) uint8, RGB."
+        )
+    if size not in (None, (pixels.shape[1], pixels.shape[0])):
+        raise BodyfitError(
+            f"{name}: image_size is {size}, but the image has {pixels.shape[1]} x {pixels.shape[0]} pixels."
+        )
+    return pixels.shape[1], pixels.shape[0]
 
 
 def _extent(detections: Detections) -> tuple[int, int]:

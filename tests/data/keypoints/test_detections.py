@@ -151,8 +151,8 @@ def test_format_can_be_said(tmp_path):
     assert read_keypoints(path, format="openpose_body25b").format == "openpose_body25b"
     with pytest.raises(KeypointError, match=r"holds 25 points. Expected 17 \(format 'coco17'\)"):
         read_keypoints(path, format="coco17")
-    with pytest.raises(KeypointError, match=r"format must be one of .*openpose_body25b.*, got 'body25'"):
-        read_keypoints(path, format="body25")
+    with pytest.raises(KeypointError, match=r"format must be one of .*openpose_body25b.*, got 'body'"):
+        read_keypoints(path, format="body")
 
 
 # --- COCO, Halpe, predictions ----------------------------------------------------------------------------------------
