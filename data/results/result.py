@@ -4,15 +4,24 @@ import json
 import math
 import pickle
 from dataclasses import MISSING, Field, dataclass, field, fields
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args, get_type_hints
 
 import numpy as np
 from jaxtyping import Float
 
+import bodyfit  # to name bodyfit.BodyModel in annotations, without the import of torch
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.files import ArrayFile, write_atomically
-from bodyfit.data.landmarks import LANDMARK_NAMES
+from bodyfit.data.landmarks import JOINT_NAMES, LANDMARK_NAMES
+from bodyfit.data.lazy import LazyModule
+
+if TYPE_CHECKING:
+    import torch
+    import trimesh
+else:  # results are read, compared and put into tables without either
+    torch, trimesh = LazyModule("torch"), LazyModule("trimesh")
 
 CONVENTIONS_VERSION = 1
 CONVENTIONS = (
@@ -38,6 +47,17 @@ class ResultError(BodyfitError):
 
 def _empty() -> Float[np.ndarray, " 0"]:
     return np.zeros(0)
+
+
+class Joints(NamedTuple):
+    """The joints of a fitted body: `names, xyz, px = result.joints()`."""
+
+    names: tuple[str, ...]
+    """Of the J joints: all 55 of SMPL-X, or those that the body has."""
+    xyz: Float[np.ndarray, "J 3"]
+    """Metres, in the camera frame."""
+    px: Float[np.ndarray, "J 2"]
+    """Where they are in the photo."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,6 +142,54 @@ class FitResult:
         """What smplx's forward, and `pose_body`, take: each parameter under its name, as a batch of one."""
         return {name: getattr(self, name)[None] for name in _PARAMETERS}
 
+    def smplx_parameters(self, dtype: "torch.dtype | None" = None) -> "dict[str, torch.Tensor]":
+        """`parameters` as tensors on the CPU, float32 unless `dtype` says otherwise.
+
+            model = smplx.create(path, "smplx", use_pca=False, flat_hand_mean=True, num_betas=10)
+            vertices = model(**result.smplx_parameters()).vertices
+
+        Raises ResultError for a person whose fit failed.
+        """
+        self._must_be_fitted()
+        return {name: torch.as_tensor(value, dtype=dtype or torch.float32) for name, value in self.parameters().items()}
+
+    def mesh(self, body: "bodyfit.BodyModel | None" = None) -> "trimesh.Trimesh":
+        """The body as a mesh: metres, in the camera frame, vertices and faces in the body model's order.
+
+        Args:
+            body: The body model that this result was fitted with; None: the open body, where it was that.
+
+        Raises:
+            ResultError: where the fit failed, or the result belongs to another body than the one at hand.
+        """
+        from bodyfit.data.body.posing import pose_body
+
+        self._must_be_fitted()
+        if body is None:
+            body = _open_body(self.body_gender, len(self.betas), len(self.expression))
+        if body.name != self.body_model:
+            raise ResultError(
+                f"person {self.person_id} was fitted with the body '{self.body_model}', but the one at hand is "
+                f"'{body.name}': numbers mean nothing to another body. Give the right one to mesh()."
+            )
+        vertices = pose_body(body, **self.smplx_parameters(torch.float64)).vertices[0].numpy()
+        return trimesh.Trimesh(vertices, body.faces, process=False)
+
+    def joints(self) -> Joints:
+        """Names and positions of the joints. The rest (skin and face points) is in `landmarks`.
+
+        Raises ResultError for a person whose fit failed.
+        """
+        self._must_be_fitted()
+        rows = [self.landmark_names.index(name) for name in JOINT_NAMES]
+        there = [row for row in rows if np.isfinite(self.landmarks[row]).all()]
+        names = tuple(self.landmark_names[row] for row in there)
+        return Joints(names, self.landmarks[there], self.landmarks_px[there])
+
+    def _must_be_fitted(self) -> None:
+        if self.status == "failed":
+            raise ResultError(f"person {self.person_id} of {self.photo or 'no photo'} was not fitted: {self.reason}")
+
     @property
     def has_runner_up(self) -> bool:
         """Whether the body of the alternative hypothesis was kept."""
@@ -133,7 +201,9 @@ class FitResult:
         Raises ResultError where there is no alternative hypothesis.
         """
         if not self.has_runner_up:
-            raise ResultError(f"person {self.person_id} of {self.photo or 'no photo'}: no alternative was kept.")
+            raise ResultError(
+                f"person {self.person_id} of {self.photo or 'no photo'}: no alternative hypothesis was kept."
+            )
         other = {name.removeprefix("runner_up_"): getattr(self, name)[None] for name in _RUNNER_UP}
         return self.parameters() | other
 
@@ -188,6 +258,13 @@ class FitResult:
             "camera_translation": self.transl[None].astype(np.float32),
         }
         path.write_bytes(pickle.dumps(camera | content, protocol=2))
+
+
+@lru_cache(maxsize=3)
+def _open_body(gender: str, num_betas: int, num_expression: int) -> "bodyfit.BodyModel":
+    from bodyfit.data.body.body_model import load_body_model
+
+    return load_body_model(gender=gender, num_betas=num_betas, num_expression=num_expression)
 
 
 _PARAMETERS = (
