@@ -47,6 +47,29 @@ def test_type_checkers_see_the_same_names_at_the_same_places():
     assert seen == {name: f"bodyfit.{place}" for name, place in bodyfit._HOME.items()}
 
 
+def functions_of(value: object) -> dict[str, object]:
+    """A function itself; of a class, what it defines itself and does not begin with an underscore, and __init__."""
+    if not inspect.isclass(value):
+        return {value.__name__: value}
+    members = {
+        name: getattr(member, "__func__", getattr(member, "fget", member)) for name, member in vars(value).items()
+    }
+    return {
+        f"{value.__name__}.{name}": member
+        for name, member in members.items()
+        if inspect.isfunction(member) and (name == "__init__" or not name.startswith("_"))
+    }
+
+
+@pytest.mark.parametrize("name", [name for name in bodyfit.__all__ if name != "__version__"])
+def test_public_functions_are_annotated_in_full(name):
+    for where, function in functions_of(getattr(bodyfit, name)).items():
+        signature = inspect.signature(function)
+        parameters = [p for p in signature.parameters.values() if p.name not in ("self", "cls")]
+        assert [p.name for p in parameters if p.annotation is p.empty] == [], where
+        assert signature.return_annotation is not signature.empty or where.endswith("__init__"), where
+
+
 def modules_after(code: str) -> set[str]:
     """The modules that a fresh interpreter holds after running `code`."""
     code += "\nimport sys\nsys.stdout.write('\\n'.join(sys.modules))"
