@@ -43,10 +43,10 @@ def main(
     if markers is not None:
         with np.load(markers) as file:
             points, names = torch.tensor(file["points"], dtype=torch.float32), tuple(map(str, file["names"]))
-    known = points.isfinite().all(-1)
-    solved = bodyfit.inverse_kinematics(points.nan_to_num(), names, weights=known.to(points))
+    solved = bodyfit.inverse_kinematics(points, names)
 
-    distance_mm = 1000 * (solved.points - points).norm(dim=-1)[known]
+    distance_mm = 1000 * (solved.points - points).norm(dim=-1)
+    distance_mm = distance_mm[distance_mm.isfinite()]
     middle, worst = distance_mm.median(), distance_mm.max()
     print(f"{len(points)} bodies; markers met to {middle:.1f} mm in the median, {worst:.0f} mm at worst")
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -116,6 +116,9 @@ class Fitter:
         device: str | torch.device = "cpu",
         dtype: torch.dtype = torch.float32,
     ):
+        _check_kind("body", body, BodyModel, "a body model, as load_body_model(path) reads it")
+        _check_kind("prior", prior, VPoser, "a prior, as load_prior(path) reads it")
+        _check_kind("config", config, FitConfig, "a FitConfig")
         self.body = body or load_body_model()
         self.device, self.dtype, self.config = torch.device(device), dtype, config or FitConfig()
         self.prior = _own_copy(prior or load_prior(), self.device, dtype)
@@ -244,7 +247,14 @@ class Fitter:
         Args:
             frames: keypoints and cameras.
             init: parameters to start from, one entry per person; None: start from hypotheses.
+
+        Raises:
+            BodyfitError: for anything else than a list of frames.
         """
+        if isinstance(frames, Frame | str):
+            raise BodyfitError(f"frames is a {type(frames).__name__}. Expected a list of frames: fit([frame]).")
+        for frame in frames:
+            _check_kind("one of frames", frame, Frame, "a Frame: Frame.from_files(photo, keypoints) or .from_keypoints")
         people = [(frame, i) for frame in frames for i in range(len(frame.detections.person_ids))]
         usable = [n for n, (frame, i) in enumerate(people) if frame.detections.problems[i] is None]
         results = [self.make.failed(frame, i, frame.detections.problems[i]) for frame, i in people]
@@ -307,6 +317,11 @@ def _hash_of(tensors: dict[str, Tensor]) -> str:
 def _own_copy(module: Module, device: torch.device, dtype: torch.dtype) -> Module:
     """A frozen copy on a device: casting a module in place would change it for those who gave it."""
     return copy.deepcopy(module).to(device, dtype).eval().requires_grad_(False)
+
+
+def _check_kind(what: str, value: object, kind: type, expected: str) -> None:
+    if value is not None and not isinstance(value, kind):
+        raise BodyfitError(f"{what} is a {type(value).__name__}. Expected {expected}.")
 
 
 def _joined(parts: list[tuple[Solution, Alternative]]) -> tuple[Solution, Alternative]:

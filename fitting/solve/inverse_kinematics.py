@@ -12,12 +12,14 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import roma
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from bodyfit.data.body.body_model import BodyModel, load_body_model
+from bodyfit.data.errors import BodyfitError
 from bodyfit.fitting.energy.config import EnergyConfig, parameter_priors, pose_prior
 from bodyfit.fitting.energy.jacobian import RotationJacobian
 from bodyfit.fitting.energy.landmark_model import LandmarkModel, has_landmark
@@ -94,10 +96,10 @@ def kinematics_problem(
 
 
 def inverse_kinematics(
-    points: Float[Tensor, "B K 3"],
+    points: Float[Tensor, "B K 3"] | Float[np.ndarray, "B K 3"],
     names: Sequence[str],
     *,
-    weights: Float[Tensor, "B K"] | None = None,
+    weights: Float[Tensor, "B K"] | Float[np.ndarray, "B K"] | None = None,
     body: BodyModel | None = None,
     prior: VPoser | None = None,
     config: KinematicsConfig | None = None,
@@ -106,22 +108,24 @@ def inverse_kinematics(
     """Fit bodies to 3D points.
 
     Args:
-        points: metres, in any frame; results are in the same.
+        points: metres, in any frame; results are in the same. A point with NaN is not known.
         names: which landmark each point is.
         weights: how much each point counts; 0: not known. Default 1.
         body, prior: default the shipped ones.
 
     Raises:
-        ValueError: for a name that the body does not have.
+        BodyfitError: for points of another shape, and for a name that the body does not have.
     """
+    points, weights = _points_and_weights(points, weights, names)
     config, options = config or KinematicsConfig(), options or SolverOptions(max_iterations=60)
     body, prior = body or load_body_model(), copy.deepcopy(prior or load_prior()).to(points)
     missing = [name for name in names if not has_landmark(body, name)]
     if missing:
-        raise ValueError(f"{body.name} has no landmark {', '.join(missing)}; see bodyfit.data.landmarks.LANDMARK_NAMES")
+        raise BodyfitError(
+            f"{body.name} has no landmark {', '.join(missing)}; see bodyfit.data.landmarks.LANDMARK_NAMES."
+        )
     model = LandmarkModel(body, names=tuple(names), dtype=points.dtype, device=points.device)
     unknowns = Unknowns(body, prior, model)
-    weights = torch.ones_like(points[..., 0]) if weights is None else weights
     roundings = [softness for softness in SOFTNESS if softness > unknowns.softness] + [0.0]
     problems = [kinematics_problem(unknowns, model, prior, points, weights, config, softness) for softness in roundings]
     x, free = _aligned_start(problems[-1], prior, points, weights), ~unknowns.layout.mask("log_focal").to(points.device)
@@ -130,6 +134,23 @@ def inverse_kinematics(
             solution = minimise(problem.evaluate, unknowns.retract, x, options, cost=problem.costs, free=free)
         x = solution.x
     return _result(problems[-1], solution)
+
+
+def _points_and_weights(
+    points: Tensor | np.ndarray, weights: Tensor | np.ndarray | None, names: Sequence[str]
+) -> tuple[Float[Tensor, "B K 3"], Float[Tensor, "B K"]]:
+    """Both as tensors; points that are not known have weight 0."""
+    points = torch.as_tensor(points)
+    if points.ndim != 3 or points.shape[1:] != (len(names), 3):
+        raise BodyfitError(
+            f"points has shape {tuple(points.shape)}. Expected (B, {len(names)}, 3): bodies, names, x y z in metres."
+        )
+    points = points if points.is_floating_point() else points.to(torch.get_default_dtype())
+    known = points.isfinite().all(dim=-1)
+    weights = torch.ones_like(points[..., 0]) if weights is None else torch.as_tensor(weights).to(points)
+    if weights.shape != known.shape:
+        raise BodyfitError(f"weights has shape {tuple(weights.shape)}. Expected {tuple(known.shape)}, one per point.")
+    return points.where(known[..., None], 0.0), weights.where(known, 0.0)
 
 
 def _aligned_start(

@@ -73,6 +73,7 @@ def of_the_prior(folder: Path) -> None:
     bodyfit.save_prior(prior, folder)
     solved = bodyfit.inverse_kinematics(torch.zeros(1, 2, 3), ["left_wrist", "pelvis"], prior=prior)
     assert_type(solved.body_pose, torch.Tensor)
+    assert_type(bodyfit.inverse_kinematics(np.zeros((1, 1, 3)), ["nose"]).points, torch.Tensor)
     bodyfit.inverse_kinematics(torch.zeros(1, 2, 3))  # type: ignore[call-arg]
     bodyfit.load_prior(3)  # type: ignore[arg-type]
     bodyfit.train_prior()  # type: ignore[call-arg]

@@ -8,10 +8,11 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
+from bodyfit.data.errors import BodyfitError
 from bodyfit.data.keypoints.detections import MIN_BODY_POINTS
 from bodyfit.data.landmarks import BODY, LANDMARK_INDEX, LANDMARK_NAMES
 from bodyfit.fitting.run.previous import PreviousResults
-from bodyfit.fitting.solve.fitter import FitConfig, Fitter, pick_device
+from bodyfit.fitting.solve.fitter import FitConfig, Fitter, fit, pick_device
 from bodyfit.fitting.solve.frames import CameraOptions, Frame
 from bodyfit.fitting.solve.hypotheses import StartConfig
 from bodyfit.fitting.solve.stages import StageConfig
@@ -212,3 +213,19 @@ def test_identity_tells_priors_and_networks_of_one_name_apart():
 def test_identity_tells_bodies_of_one_name_apart(body):
     thinner = replace(body, shapedirs=0.9 * body.shapedirs)
     assert thinner.name == body.name and thinner.fingerprint != body.fingerprint == replace(body).fingerprint
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (lambda frames: fit(frames[0]), r"frames is a Frame\. Expected a list of frames: fit\(\[frame\]\)"),
+        (lambda frames: fit("photo.jpg"), r"frames is a str\. Expected a list"),
+        (lambda frames: fit(["photo.jpg"]), r"one of frames is a str\. Expected a Frame: Frame\.from_files"),
+        (lambda frames: fit(frames, body="SMPLX_NEUTRAL.npz"), r"body is a str\. .* load_body_model\(path\)"),
+        (lambda frames: fit(frames, prior="V02_05"), r"prior is a str\. .* load_prior\(path\)"),
+        (lambda frames: Fitter(config={"refine_focal": True}), r"config is a dict\. Expected a FitConfig"),
+    ],
+)
+def test_the_wrong_kind_of_thing_is_said(frames, wrong, message):
+    with pytest.raises(BodyfitError, match=message):
+        wrong(frames)

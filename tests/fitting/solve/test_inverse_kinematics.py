@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from bodyfit.data.errors import BodyfitError
 from bodyfit.data.landmarks import JOINT_NAMES, LANDMARK_NAMES
 from bodyfit.fitting.energy.landmark_model import LandmarkModel
 from bodyfit.fitting.energy.levenberg_marquardt import SolverOptions
@@ -79,3 +80,26 @@ def test_unknown_points_do_not_pull(body, random_prior, people):
 def test_a_name_that_the_body_lacks_is_refused(body, random_prior):
     with pytest.raises(ValueError, match="no landmark"):
         inverse_kinematics(torch.zeros(1, 1, 3), ["tail"], body=body, prior=random_prior)
+
+
+def test_arrays_and_nan_are_taken(body, random_prior, people):
+    """NumPy as tensors, NaN as a point that is not known."""
+    points, weights = people.landmarks[:, :22].clone(), torch.ones(4, 22, dtype=torch.float64)
+    weights[:, 5] = 0
+    short = SolverOptions(max_iterations=5)
+    expected = inverse_kinematics(points, JOINTS, weights=weights, body=body, prior=random_prior, options=short)
+    points[:, 5] = torch.nan
+    found = inverse_kinematics(points.numpy(), JOINTS, body=body, prior=random_prior, options=short)
+    torch.testing.assert_close(found.body_pose, expected.body_pose)
+
+
+@pytest.mark.parametrize("shape", [(22, 3), (4, 21, 3), (4, 22, 2)])
+def test_points_of_another_shape_are_refused(body, random_prior, shape):
+    with pytest.raises(BodyfitError, match=r"points has shape .* Expected \(B, 22, 3\)"):
+        inverse_kinematics(torch.zeros(shape), JOINTS, body=body, prior=random_prior)
+
+
+def test_weights_of_another_shape_are_refused(body, random_prior):
+    with pytest.raises(BodyfitError, match=r"weights has shape \(22,\)\. Expected \(4, 22\)"):
+        points = torch.zeros(4, 22, 3)
+        inverse_kinematics(points, JOINTS, weights=torch.ones(22), body=body, prior=random_prior)
