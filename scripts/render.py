@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from bodyfit.data.errors import BodyfitError
+from bodyfit.data.lazy import LazyModule
 
 if TYPE_CHECKING:
-    from bodyfit.fitting.show.results_folder import PersonEntry
+    from bodyfit.fitting.show import results_folder
+else:
+    results_folder = LazyModule("bodyfit.fitting.show.results_folder")
 
 logger = logging.getLogger(__name__)
 
@@ -58,13 +61,11 @@ class RenderCommand:
     """`egl` draws by OpenGL without a display, `software` without OpenGL; `auto` takes what works."""
 
     def run(self) -> int:
-        from bodyfit.fitting.show.results_folder import open_results_folder
-
         if self.runner_up and (self.skeleton or self.keypoints):
             raise BodyfitError(
                 "--skeleton and --keypoints belong to the best hypothesis; leave them out with --runner-up."
             )
-        chosen = open_results_folder(self.out, body=self.body).find(self.image, self.person)
+        chosen = results_folder.open_results_folder(self.out, body=self.body).find(self.image, self.person)
         jobs = list(self._jobs(chosen))
         one_file = self.output.suffix != "" and not self.output.is_dir()
         if one_file and len(jobs) > 1:
@@ -87,7 +88,9 @@ class RenderCommand:
                 logger.info("wrote %s", path)
         return 1 if failures == len(jobs) else 0
 
-    def _jobs(self, chosen: "tuple[PersonEntry, ...]") -> "Iterator[tuple[str, tuple[PersonEntry, ...]]]":
+    def _jobs(
+        self, chosen: "tuple[results_folder.PersonEntry, ...]"
+    ) -> "Iterator[tuple[str, tuple[results_folder.PersonEntry, ...]]]":
         """A name and the people of each picture."""
         if self.style in ("views", "turntable"):
             for person in chosen:
@@ -96,7 +99,7 @@ class RenderCommand:
             for image in dict.fromkeys(person.image for person in chosen):
                 yield image, tuple(person for person in chosen if person.image == image)
 
-    def _draw(self, people: "tuple[PersonEntry, ...]", path: Path) -> None:
+    def _draw(self, people: "tuple[results_folder.PersonEntry, ...]", path: Path) -> None:
         from bodyfit.fitting.draw.animation import save_animation
         from bodyfit.fitting.show import portraits
 

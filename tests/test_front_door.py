@@ -96,7 +96,7 @@ def test_one_version_number():
 
 MODULES = [
     ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-    for room in ("data", "prior", "fitting")
+    for room in ("data", "prior", "fitting", "scripts")
     for file in sorted((ROOT / room).rglob("*.py"))
 ]
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args, get_type_h
 import numpy as np
 from jaxtyping import Float
 
-import bodyfit  # to name bodyfit.BodyModel in annotations, without the import of torch
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.files import ArrayFile, write_atomically
 from bodyfit.data.landmarks import JOINT_NAMES, LANDMARK_NAMES
@@ -20,8 +19,11 @@ from bodyfit.data.lazy import LazyModule
 if TYPE_CHECKING:
     import torch
     import trimesh
-else:  # results are read, compared and put into tables without either
+
+    from bodyfit.data.body import body_model, posing
+else:  # results are read, compared and put into tables without any of these, which take seconds
     torch, trimesh = LazyModule("torch"), LazyModule("trimesh")
+    body_model, posing = LazyModule("bodyfit.data.body.body_model"), LazyModule("bodyfit.data.body.posing")
 
 CONVENTIONS_VERSION = 1
 CONVENTIONS = (
@@ -153,7 +155,7 @@ class FitResult:
         self._must_be_fitted()
         return {name: torch.as_tensor(value, dtype=dtype or torch.float32) for name, value in self.parameters().items()}
 
-    def mesh(self, body: "bodyfit.BodyModel | None" = None) -> "trimesh.Trimesh":
+    def mesh(self, body: "body_model.BodyModel | None" = None) -> "trimesh.Trimesh":
         """The body as a mesh: metres, in the camera frame, vertices and faces in the body model's order.
 
         Args:
@@ -162,8 +164,6 @@ class FitResult:
         Raises:
             ResultError: where the fit failed, or the result belongs to another body than the one at hand.
         """
-        from bodyfit.data.body.posing import pose_body
-
         self._must_be_fitted()
         if body is None:
             body = _open_body(self.body_gender, len(self.betas), len(self.expression))
@@ -172,7 +172,7 @@ class FitResult:
                 f"person {self.person_id} was fitted with the body '{self.body_model}', but the one at hand is "
                 f"'{body.name}': numbers mean nothing to another body. Give the right one to mesh()."
             )
-        vertices = pose_body(body, **self.smplx_parameters(torch.float64)).vertices[0].numpy()
+        vertices = posing.pose_body(body, **self.smplx_parameters(torch.float64)).vertices[0].numpy()
         return trimesh.Trimesh(vertices, body.faces, process=False)
 
     def joints(self) -> Joints:
@@ -261,10 +261,8 @@ class FitResult:
 
 
 @lru_cache(maxsize=3)
-def _open_body(gender: str, num_betas: int, num_expression: int) -> "bodyfit.BodyModel":
-    from bodyfit.data.body.body_model import load_body_model
-
-    return load_body_model(gender=gender, num_betas=num_betas, num_expression=num_expression)
+def _open_body(gender: str, num_betas: int, num_expression: int) -> "body_model.BodyModel":
+    return body_model.load_body_model(gender=gender, num_betas=num_betas, num_expression=num_expression)
 
 
 _PARAMETERS = (

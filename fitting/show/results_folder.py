@@ -12,14 +12,20 @@ import logging
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-import bodyfit  # to name bodyfit.BodyModel in annotations, without the import of torch
 from bodyfit.data.errors import BodyfitError
+from bodyfit.data.lazy import LazyModule
 from bodyfit.data.results.meshes import COORDINATE_FRAMES, load_mesh
 from bodyfit.data.results.result import FitResult
 from bodyfit.fitting.draw.layers import Mesh
+
+if TYPE_CHECKING:
+    from bodyfit.data.body import body_model
+else:  # imports torch, which takes a second
+    body_model = LazyModule("bodyfit.data.body.body_model")
 
 logger = logging.getLogger(__name__)
 
@@ -99,12 +105,12 @@ class PersonEntry:
             return None
         return _posed(self.body_of(result), result.runner_up_parameters())
 
-    def body_of(self, result: FitResult) -> "bodyfit.BodyModel | None":
+    def body_of(self, result: FitResult) -> "body_model.BodyModel | None":
         """The body model that a result's numbers belong to; None where another one is at hand."""
         body = _body_model(self.body, result.body_gender)
         return body if body is not None and body.name == result.body_model else None
 
-    def figures(self, result: FitResult | None, body: "bodyfit.BodyModel | None" = None) -> dict[str, str]:
+    def figures(self, result: FitResult | None, body: "body_model.BodyModel | None" = None) -> dict[str, str]:
         """What a page says of this person, as label and words; `body` (`body_of`) adds the stature."""
         error = [] if self.error_px is None else [f"{self.error_px:.2f} px"]
         error += [] if self.error_share is None else [f"{100 * self.error_share:.2f} % of size"]
@@ -231,17 +237,15 @@ def _mesh_frame(folder: Path) -> str:
 
 
 @functools.lru_cache(maxsize=3)
-def _body_model(path: Path | None, gender: str) -> "bodyfit.BodyModel | None":
-    from bodyfit.data.body.body_model import load_body_model  # imports torch, which takes seconds
-
+def _body_model(path: Path | None, gender: str) -> "body_model.BodyModel | None":
     try:
-        return load_body_model(path, gender=gender)
+        return body_model.load_body_model(path, gender=gender)
     except BodyfitError as error:
         logger.warning("results: %s", error)
         return None
 
 
-def _posed(body: "bodyfit.BodyModel | None", parameters: dict[str, np.ndarray]) -> Mesh | None:
+def _posed(body: "body_model.BodyModel | None", parameters: dict[str, np.ndarray]) -> Mesh | None:
     if body is None:
         return None
     import torch
@@ -279,7 +283,7 @@ def _errors_of_parts(result: FitResult) -> dict[str, str]:
     return {"parts": ", ".join(f"{part} {share:.2f} %" for part, share in known.items())}
 
 
-def _result_figures(result: FitResult, body: "bodyfit.BodyModel | None") -> dict[str, str]:
+def _result_figures(result: FitResult, body: "body_model.BodyModel | None") -> dict[str, str]:
     figures = {
         "height": "" if body is None else f"{_height(result, body):.2f} m",
         "distance": f"{result.landmarks[0, 2]:.2f} m",
@@ -295,7 +299,7 @@ def _result_figures(result: FitResult, body: "bodyfit.BodyModel | None") -> dict
     return figures
 
 
-def _height(result: FitResult, body: "bodyfit.BodyModel") -> float:
+def _height(result: FitResult, body: "body_model.BodyModel") -> float:
     """Stature in metres, of the unposed body of these betas."""
     betas = result.betas[: body.num_betas]
     stature = body.v_template[:, 1] + body.shapedirs[:, 1, : len(betas)] @ betas
