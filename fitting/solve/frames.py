@@ -114,14 +114,39 @@ class Frame:
         return cls(name, detections, size, focal, source, (center[0], center[1]), image=pixels)
 
     @classmethod
-    def from_files(cls, photo: Path | str | None, keypoints: Path | str, options: CameraOptions | None = None) -> Frame:
+    def from_files(
+        cls,
+        photo: Path | str | None,
+        keypoints: Path | str,
+        *,
+        image: str | None = None,
+        format: str | None = None,
+        image_size: tuple[int, int] | None = None,
+        focal: str | float | None = None,
+        camera: Path | str | None = None,
+    ) -> Frame:
         """A frame from a photo (or None) and its keypoint file.
 
+        Args:
+            photo: JPEG, PNG, WebP, BMP or TIFF; it gives the size and, by its EXIF, the focal length.
+            keypoints: JSON of any known detector.
+            image: which image of a keypoint file with many: its file name or number.
+            format: what the keypoints are, as in `from_keypoints`; default: recognised.
+            image_size: (width, height), px, where there is no photo.
+            focal: pixels (1500), "35mm" (equivalent), "4.2mm/6.2mm" (lens and sensor) or "60deg" (angle of view).
+            camera: a file (.json, .npz) with a camera matrix K, or focal length and centre; comes before `focal`.
+
         Raises:
-            KeypointError, PhotoError: naming the file, what was found and what was expected.
+            KeypointError, PhotoError, CameraError: naming the file, what was found and what was expected.
         """
         photo = Path(photo) if photo else None
-        return read_frame(FitInput(photo, Path(keypoints), (photo or Path(keypoints)).stem), options)
+        options = CameraOptions(
+            focal=None if focal is None else str(focal),
+            camera=None if camera is None else Path(camera),
+            image_size=image_size,
+            format=format,
+        )
+        return read_frame(FitInput(photo, Path(keypoints), (photo or Path(keypoints)).stem, image), options)
 
     def main_person(self) -> Frame:
         """Only the largest person, under the number they had."""

@@ -18,6 +18,7 @@ def frames() -> list[bodyfit.Frame]:
     points: np.ndarray[Any, np.dtype[Any]] = np.zeros((2, 17, 3))
     from_array = bodyfit.Frame.from_keypoints(points, "coco17", image_size=(640, 480), focal_px=1000.0)
     from_files = bodyfit.Frame.from_files("photo.jpg", Path("photo_keypoints.json"))
+    bodyfit.Frame.from_files(None, "x.json", image="a.jpg", format="coco17", focal="35mm", camera="k.json")
     assert_type(from_array, bodyfit.Frame)
     assert_type(from_files.detections, bodyfit.Detections)
     assert_type(from_files.image_size, tuple[int, int])

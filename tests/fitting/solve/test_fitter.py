@@ -13,7 +13,7 @@ from bodyfit.data.keypoints.detections import MIN_BODY_POINTS
 from bodyfit.data.landmarks import BODY, LANDMARK_INDEX, LANDMARK_NAMES
 from bodyfit.fitting.run.previous import PreviousResults
 from bodyfit.fitting.solve.fitter import FitConfig, Fitter, fit, pick_device
-from bodyfit.fitting.solve.frames import CameraOptions, Frame
+from bodyfit.fitting.solve.frames import Frame
 from bodyfit.fitting.solve.hypotheses import StartConfig
 from bodyfit.fitting.solve.stages import StageConfig
 from bodyfit.fitting.start.network import load_start_network
@@ -24,7 +24,7 @@ SAMPLES = Path(__file__).parents[3] / "data" / "assets" / "samples"
 
 def sample(name: str, **options) -> Frame:
     photo, keypoints = SAMPLES / "images" / f"{name}.jpg", SAMPLES / "keypoints" / f"{name}_keypoints.json"
-    return Frame.from_files(photo, keypoints, CameraOptions(**options))
+    return Frame.from_files(photo, keypoints, **options)
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,6 @@ from PIL import Image
 import bodyfit
 from bodyfit.data.keypoints import formats as kf
 from bodyfit.data.landmarks import LANDMARK_NAMES
-from bodyfit.fitting.solve.frames import CameraOptions
 
 SAMPLES = Path(bodyfit.__file__).parents[1] / "data" / "assets" / "samples"
 SIZE = (640, 480)
@@ -43,7 +42,7 @@ def assert_same_results(found, expected):
 
 def test_sample_as_array_and_as_file(fitter, photo, openpose):
     keypoints = SAMPLES / "keypoints" / "portrait_keypoints.json"
-    file = bodyfit.Frame.from_files(None, keypoints, CameraOptions(focal="900", image_size=(640, 480)))
+    file = bodyfit.Frame.from_files(None, keypoints, focal=900, image_size=(640, 480))
     parts = {name: openpose.get(f"{key}_keypoints_2d") for name, key in PARTS.items()}
     body = openpose["pose_keypoints_2d"]
     array = bodyfit.Frame.from_keypoints(body, "body25", image_size=(640, 480), focal_px=900, **parts)
@@ -62,16 +61,29 @@ def test_whole_body_as_array_and_as_file(fitter, tmp_path):
     points = np.array([[*fitted.landmarks_px[LANDMARK_NAMES.index(n)], 0.8] for n in kf.COCO_WHOLEBODY_133.points])
     file = tmp_path / "x.json"
     file.write_text(json.dumps([{"keypoints": points.ravel().tolist()}]))
-    options = CameraOptions(focal=f"{frame.focal_px}", image_size=frame.image_size)
-    from_file = fitter.fit([bodyfit.Frame.from_files(None, file, options)])
-    array = bodyfit.Frame.from_keypoints(
-        points, "wholebody133", image_size=frame.image_size, focal_px=float(options.focal)
-    )
+    camera = {"image_size": frame.image_size, "focal": frame.focal_px}
+    from_file = fitter.fit([bodyfit.Frame.from_files(None, file, **camera)])
+    array = bodyfit.Frame.from_keypoints(points, "wholebody133", image_size=frame.image_size, focal_px=frame.focal_px)
     results = fitter.fit([array])
     for name in ("left_hand_pose", "expression", "landmarks"):
         np.testing.assert_array_equal(getattr(results[0], name), getattr(from_file[0], name))
     assert (results[0].keypoint_confidence == 0.8).sum() == len({*kf.COCO_WHOLEBODY_133.points})
     assert results[0].error_share_hands < 0.01 and results[0].error_share_face < 0.01
+
+
+def test_what_may_be_said_of_files(tmp_path):
+    keypoints = tmp_path / "annotations.json"
+    images = [{"id": i, "file_name": f"{i}.jpg", "width": 640, "height": 480} for i in (1, 2)]
+    people = [{"image_id": 2, "keypoints": some_points().ravel().tolist()}]
+    keypoints.write_text(json.dumps({"images": images, "annotations": people}))
+    frame = bodyfit.Frame.from_files(None, keypoints, image="2.jpg", focal="60deg")
+    assert len(frame.detections) == 1 and frame.focal_px == pytest.approx(320 / np.tan(np.pi / 6))
+    assert frame.focal_source == "given as 60deg" and frame.image_size == SIZE
+    (tmp_path / "camera.json").write_text(json.dumps({"focal": 700, "center": [300, 200]}))
+    frame = bodyfit.Frame.from_files(None, keypoints, image="2.jpg", camera=str(tmp_path / "camera.json"))
+    assert (frame.focal_px, frame.center_px) == (700, (300, 200))
+    with pytest.raises(bodyfit.BodyfitError, match=r"holds 2 images\. Say which"):
+        bodyfit.Frame.from_files(None, keypoints)
 
 
 def some_points(count=17):
