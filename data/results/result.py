@@ -20,10 +20,11 @@ if TYPE_CHECKING:
     import torch
     import trimesh
 
-    from bodyfit.data.body import body_model, posing
+    from bodyfit.data.body import body_model as body_models  # body_model is a field of FitResult
+    from bodyfit.data.body import posing
 else:  # results are read, compared and put into tables without any of these, which take seconds
     torch, trimesh = LazyModule("torch"), LazyModule("trimesh")
-    body_model, posing = LazyModule("bodyfit.data.body.body_model"), LazyModule("bodyfit.data.body.posing")
+    body_models, posing = LazyModule("bodyfit.data.body.body_model"), LazyModule("bodyfit.data.body.posing")
 
 CONVENTIONS_VERSION = 1
 CONVENTIONS = (
@@ -155,7 +156,7 @@ class FitResult:
         self._must_be_fitted()
         return {name: torch.as_tensor(value, dtype=dtype or torch.float32) for name, value in self.parameters().items()}
 
-    def mesh(self, body: "body_model.BodyModel | None" = None) -> "trimesh.Trimesh":
+    def mesh(self, body: "body_models.BodyModel | None" = None) -> "trimesh.Trimesh":
         """The body as a mesh: metres, in the camera frame, vertices and faces in the body model's order.
 
         Args:
@@ -261,8 +262,8 @@ class FitResult:
 
 
 @lru_cache(maxsize=3)
-def _open_body(gender: str, num_betas: int, num_expression: int) -> "body_model.BodyModel":
-    return body_model.load_body_model(gender=gender, num_betas=num_betas, num_expression=num_expression)
+def _open_body(gender: str, num_betas: int, num_expression: int) -> "body_models.BodyModel":
+    return body_models.load_body_model(gender=gender, num_betas=num_betas, num_expression=num_expression)
 
 
 _PARAMETERS = (
