@@ -37,10 +37,11 @@ class ReportCommand:
     def run(self) -> int:
         from bodyfit.fitting.show.report import write_report
         from bodyfit.fitting.show.results_folder import open_results_folder
-        from bodyfit.fitting.show.training_report import CURVES, write_training_report
+        from bodyfit.fitting.show.training_report import write_training_report
+        from bodyfit.prior.training.curves import is_training_run
 
         path = self.output or self.out / "report.html"
-        if (self.out / CURVES).is_file():
+        if is_training_run(self.out):
             write_training_report(self.out, path, title=self.title)
         else:
             results = open_results_folder(self.out, body=self.body)

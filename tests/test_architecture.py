@@ -28,7 +28,7 @@ ROOMS = {
     "fitting.draw": {"data"},
     "fitting.show": {
         *("data", "data.body", "data.photo", "data.results", "prior.model"),
-        "fitting.draw",
+        *("prior.training", "fitting.draw"),
     },
     "fitting.run": {
         *("data", "data.body", "data.keypoints", "data.photo", "data.results"),

@@ -84,9 +84,11 @@ def lines_svg(
     parts = []
     for i, (name, (x, y)) in enumerate(curves.items()):
         colour = _CURVES[i % len(_CURVES)]
-        places = zip(_x(x, *x_range), _y(y - y_range[0], y_range[1] - y_range[0]), strict=True)
+        places = list(zip(_x(x, *x_range), _y(y - y_range[0], y_range[1] - y_range[0]), strict=True))
         points = " ".join(f"{px:.1f},{py:.1f}" for px, py in places)
         parts.append(f"<polyline points='{points}' fill='none' stroke='{colour}' stroke-width='1.8'/>")
+        if len(places) == 1:  # a line of one point would not be seen
+            parts.append(f"<circle cx='{places[0][0]:.1f}' cy='{places[0][1]:.1f}' r='3' fill='{colour}'/>")
         parts.append(f"<text x='{_WIDTH - _RIGHT - 4}' y='{_TOP + 8 + 14 * i}' text-anchor='end' fill='{colour}'>")
         parts.append(f"{escape(name)}</text>")
     return _frame(title, "".join(parts) + _axes(x_range, y_range, x_unit, log_y))

@@ -24,7 +24,7 @@ from bodyfit.prior.model import rotations as rot
 from bodyfit.prior.model.checkpoint import save_prior
 from bodyfit.prior.model.skeleton import pose_skeleton
 from bodyfit.prior.model.vposer import VPoser, VPoserConfig
-from bodyfit.prior.training import augment
+from bodyfit.prior.training import augment, curves
 from bodyfit.prior.training.card import write_card
 from bodyfit.prior.training.dataset import PoseSet, load_manifest, load_poses
 from bodyfit.prior.training.losses import joint_distance, training_loss
@@ -226,14 +226,12 @@ def _make_trainer(
     checkpoints = ModelCheckpoint(
         run / "checkpoints", filename="best", monitor="validation_loss", save_last=True, enable_version_counter=False
     )
-    # The logger empties the folder it is given: each resumption writes a part of its own.
-    parts = len(list((run / "curves").glob("part_*")))
     return lightning.Trainer(
         accelerator=config.accelerator,
         devices=config.devices if config.devices == "auto" else int(config.devices),
         precision=config.precision,
         max_epochs=config.epochs,
-        logger=CSVLogger(run, name="curves", version=f"part_{parts}"),
+        logger=CSVLogger(run, name=curves.FOLDER, version=curves.next_part(run)),
         callbacks=[checkpoints, EarlyStopping("validation_loss", patience=config.patience), Observer()],
         gradient_clip_val=5.0,
         log_every_n_steps=50,

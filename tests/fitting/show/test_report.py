@@ -37,7 +37,7 @@ def test_photos_and_triangles_are_stored_once(report):
     assert len(data["topologies"]) == 1
 
 
-def test_who_is_ambiguous_is_shown_in_both_readings(report, page):
+def test_who_is_ambiguous_is_shown_in_both_hypotheses(report, page):
     hypotheses = [p["hypotheses"] for p in page_data(report)["people"]]
     assert [picture is not None for picture in hypotheses] == [False, False, False, True]
     assert len(hypotheses[3]) < 20_000
@@ -45,7 +45,7 @@ def test_who_is_ambiguous_is_shown_in_both_readings(report, page):
     page.click(".card:nth-child(4)")
     page.wait("const i = document.querySelector('#hypotheses img'); return i.complete && i.naturalWidth === 300")
     page.click("#previous")
-    page.wait("return document.getElementById('heads').hidden")
+    page.wait("return document.getElementById('hypotheses').hidden")
     assert page.errors() == []
 
 
@@ -175,6 +175,11 @@ def test_bars_show_shares():
 def test_curves_leave_out_what_is_not_finite():
     svg = lines_svg({"loss": ([0, 1, 2], [1.0, np.inf, 0.1])}, title="t", x_unit="epoch", log_y=True)
     assert len(re.search(r"points='([^']*)'", svg)[1].split()) == 2
+
+
+def test_a_curve_of_one_point_is_seen():
+    assert lines_svg({"loss": ([0], [1.0])}, title="t", x_unit="epoch").count("<circle") == 1
+    assert "<circle" not in lines_svg({"loss": ([0, 1], [1.0, 2.0])}, title="t", x_unit="epoch")
 
 
 @pytest.mark.parametrize(("value", "expected"), [(0, 1), (0.03, 0.05), (1, 1), (2.1, 2.5), (7, 10), (100, 100)])
