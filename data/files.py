@@ -26,6 +26,7 @@ MAX_JSON_BYTES = 1024**3
 """No JSON is read whose values would take more memory than this, by a rough count; the annotations of all of COCO's
 training photos would (1.4 GB), and their reader may say so."""
 
+PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 
 _LONGEST_PART = 200
 """Bytes of one part of a name; file systems take 255, and suffixes come on top."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from bodyfit.data.errors import BodyfitError
+from bodyfit.data.files import confined
 from bodyfit.data.lazy import LazyModule
 
 if TYPE_CHECKING:
@@ -76,8 +77,8 @@ class RenderCommand:
             )
         failures = 0
         for name, people in jobs:
-            path = self.output if one_file else self.output / (name + _ENDINGS[self.style])
             try:
+                path = self.output if one_file else confined(self.output, name + _ENDINGS[self.style])
                 self._draw(people, path)
             except BodyfitError as error:
                 if one_file:

@@ -17,13 +17,16 @@ from bodyfit.data.results.result import FitResult
 def results_in(path: Path) -> list[tuple[Path, Path]]:
     """(file, folder it is named relative to) of each result of an output folder, or of a single result.
 
+    Links that lead out of the folder are left out.
+
     Raises:
         BodyfitError: where there is none.
     """
     if path.is_file():
         return [(path, path.parent)]
     results = path / "results"
-    found = sorted(results.rglob("*.npz")) if results.is_dir() else []
+    inside = path.resolve()
+    found = [file for file in sorted(results.rglob("*.npz")) if file.resolve().is_relative_to(inside)]
     if not found:
         raise BodyfitError(f"{path}: no results in it. Expected the output folder of `bodyfit fit`.")
     return [(file, results) for file in found]

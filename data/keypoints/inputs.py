@@ -9,10 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bodyfit.data.errors import BodyfitError
-from bodyfit.data.files import result_name
+from bodyfit.data.files import PHOTO_SUFFIXES, result_name
 from bodyfit.data.keypoints.parsers import KeypointError, read_keypoint_file
 
-PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 
 
 @dataclass(frozen=True)

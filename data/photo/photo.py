@@ -12,6 +12,10 @@ from PIL import ExifTags, Image, ImageOps
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.photo.camera import focal_from_exif
 
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
+"""What a photo may be, as Pillow calls them. Of its other readers, the one for EPS would start Ghostscript, and which
+reader runs depends on what is in the file and not on its name."""
+
 
 class PhotoError(BodyfitError):
     """An image that cannot be used."""
@@ -35,7 +39,7 @@ class Photo:
 
 
 def read_photo(path: Path | str) -> Photo:
-    """Read an image of any usual kind as upright RGB, with the focal length of its EXIF.
+    """Read a JPEG, PNG, WebP, BMP or TIFF as upright RGB, with the focal length of its EXIF.
 
     Raises:
         PhotoError: if it is missing, broken, cut off or no image.
@@ -93,7 +97,7 @@ def _upright_size(image: Image.Image) -> tuple[int, int]:
 def _opened(path: Path | str) -> Iterator[Image.Image]:
     """The image, not decoded yet; whatever goes wrong while it is open becomes a PhotoError."""
     try:
-        image = Image.open(path)
+        image = Image.open(path, formats=FORMATS)
     except FileNotFoundError as cause:
         raise PhotoError(f"{path}: no such photo.") from cause
     except Image.DecompressionBombError as cause:

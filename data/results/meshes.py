@@ -19,7 +19,7 @@ COORDINATE_FRAMES: dict[CoordinateFrame, np.ndarray] = {
 }
 """`points @ COORDINATE_FRAMES[frame].T` takes points from the camera frame (OpenCV) to another; all are rotations."""
 
-_SUFFIXES = (".obj", ".ply", ".glb")
+MESH_SUFFIXES = (".obj", ".ply", ".glb")
 
 
 class MeshError(BodyfitError):
@@ -50,8 +50,8 @@ def save_mesh(
     """
     path = Path(path)
     suffix = path.suffix.lower()
-    if suffix not in _SUFFIXES:
-        raise MeshError(f"{path}: a mesh file ends in {', '.join(_SUFFIXES)}, not '{path.suffix}'.")
+    if suffix not in MESH_SUFFIXES:
+        raise MeshError(f"{path}: a mesh file ends in {', '.join(MESH_SUFFIXES)}, not '{path.suffix}'.")
     # process=False: trimesh would merge and reorder vertices, and vertex numbers would no longer be the body model's.
     mesh = trimesh.Trimesh(to_frame(np.asarray(vertices, dtype=float), frame), np.asarray(faces), process=False)
     if colour is not None and suffix != ".obj":
@@ -66,9 +66,18 @@ def save_mesh(
 
 
 def load_mesh(path: Path | str) -> tuple[Float[np.ndarray, "V 3"], Int[np.ndarray, "F 3"]]:
-    """Vertices (in the frame of the file) and faces of a mesh file, in the file's order."""
+    """Vertices (in the frame of the file) and faces of an .obj, .ply or .glb, in the file's order.
+
+    Nothing but the file itself is read: materials, textures and buffers that it names in other files are left out.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in MESH_SUFFIXES:
+        raise MeshError(f"{path}: a mesh file ends in {', '.join(MESH_SUFFIXES)}, not '{path.suffix}'.")
     try:
-        mesh = trimesh.load_mesh(path, process=False, maintain_order=True)
+        with path.open("rb") as stream:  # a stream has no folder in which other files could be found
+            mesh = trimesh.load_mesh(
+                stream, file_type=path.suffix[1:].lower(), process=False, maintain_order=True, skip_materials=True
+            )
     except Exception as cause:  # trimesh passes on whatever its parsers raise
         raise MeshError(f"{path}: not a mesh that can be read ({cause}).") from cause
     return np.asarray(mesh.vertices, dtype=np.float64), np.asarray(mesh.faces, dtype=np.int64)

@@ -24,7 +24,9 @@ from bodyfit.fitting.show.results_folder import PersonEntry
 logger = logging.getLogger(__name__)
 
 _TWO_SIDES = ("front", "side")
-_NO_ALTERNATIVE = "no alternative to draw: the run kept none, or its body model is not at hand (--body names it)."
+_NO_ALTERNATIVE = (
+    "no alternative hypothesis to draw: the run kept none, or its body model is not at hand (--body names it)."
+)
 
 
 @dataclass(frozen=True)
@@ -182,7 +184,7 @@ def _in_world(person: PersonEntry, skeleton: bool, runner_up: bool) -> tuple[Mes
 
 
 def photo_of(person: PersonEntry, result: FitResult) -> UInt8[np.ndarray, "H W 3"]:
-    """The photo, or grey paper of its size where it is gone."""
+    """The photo, or a grey background of its size where it is gone."""
     width, height = result.image_size
     if person.photo_path is not None:
         try:

@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.files import write_atomically
+from bodyfit.data.photo.photo import read_photo
 from bodyfit.data.results.result import FitResult
 from bodyfit.fitting.draw.colours import STATUS, person_hex
 from bodyfit.fitting.show.mesh_code import Topology, encode_vertices
@@ -125,10 +126,9 @@ def _pictures(people: tuple[PersonEntry, ...]) -> tuple[list[dict], dict[Path, i
     pictures, index = [], {}
     for path, number in counts.items():
         try:
-            with Image.open(path) as opened:
-                image = opened.convert("RGB")
-        except (OSError, Image.DecompressionBombError) as error:
-            logger.warning("report: %s: not a picture that can be read (%s)", path, error)
+            image = Image.fromarray(read_photo(path).image)
+        except BodyfitError as error:
+            logger.warning("report: %s", error)
             continue
         image.thumbnail((side, side), Image.Resampling.LANCZOS)
         index[path] = len(pictures)

@@ -10,6 +10,7 @@ import functools
 import json
 import logging
 import math
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,8 +18,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bodyfit.data.errors import BodyfitError
+from bodyfit.data.files import PHOTO_SUFFIXES, confined
 from bodyfit.data.lazy import LazyModule
-from bodyfit.data.results.meshes import COORDINATE_FRAMES, load_mesh
+from bodyfit.data.results.meshes import COORDINATE_FRAMES, MESH_SUFFIXES, load_mesh
 from bodyfit.data.results.result import FitResult
 from bodyfit.fitting.draw.layers import Mesh
 
@@ -30,6 +32,8 @@ else:  # imports torch, which takes a second
 logger = logging.getLogger(__name__)
 
 _WORST_FIRST = {"failed": 0, "max_iterations": 1, "converged": 2}
+
+_MOST_PIXELS = 200_000_000  # of a photo; Pillow refuses larger ones
 
 ORDERS = ("failures first", "error, high to low", "error, low to high", "photo")
 
@@ -59,33 +63,48 @@ class PersonEntry:
     @property
     def number(self) -> int:
         """The person's number in the photo, which chooses the colour."""
-        return int(self.person) if self.person.isdigit() else 0
+        return int(self.person) if re.fullmatch(r"[0-9]{1,9}", self.person) else 0
 
     @property
     def result_path(self) -> Path | None:
-        return self._existing("result", f"results/{self.image}/{self.person}.npz")
+        return self._inside("result", f"results/{self.image}/{self.person}.npz", (".npz", ".json"))
 
     @property
     def mesh_path(self) -> Path | None:
-        return self._existing("mesh", f"meshes/{self.image}/{self.person}.obj")
+        return self._inside("mesh", f"meshes/{self.image}/{self.person}.obj", MESH_SUFFIXES)
 
     @property
     def overlay_path(self) -> Path | None:
-        return self._existing("overlay", f"images/{self.image}.png")
+        return self._inside("overlay", f"images/{self.image}.png", PHOTO_SUFFIXES)
 
     @property
     def photo_path(self) -> Path | None:
-        return self._existing("photo", None)
+        """The photo, wherever it lies; `read_photo` opens nothing but photos."""
+        written = self.row.get("photo")
+        try:
+            # A path is absolute, or starts in the results folder, or where `bodyfit fit` was called.
+            paths = (self.folder / written, Path(written)) if isinstance(written, str) and written else ()
+            return next((path for path in paths if path.suffix.lower() in PHOTO_SUFFIXES and path.is_file()), None)
+        except (OSError, ValueError):  # a name that no file system can hold
+            return None
 
     def result(self) -> FitResult | None:
         """Parameters and landmarks; None (and a line in the log) where there is no result file or it cannot be read."""
         if self.result_path is None:
             return None
         try:
-            return FitResult.load(self.result_path)
+            result = FitResult.load(self.result_path)
         except BodyfitError as error:
             logger.warning("results: %s", error)
             return None
+        (width, height), focal = result.image_size, result.focal_px
+        if not (width > 0 and height > 0 and width * height <= _MOST_PIXELS and 0 < focal < math.inf):
+            logger.warning(
+                "results: %s: no camera takes %d x %d pixels at a focal length of %g px; left out",
+                *(self.result_path, width, height, focal),
+            )
+            return None
+        return result
 
     def mesh(self) -> Mesh | None:
         """Vertices (metres, camera frame) and faces: from the mesh file, else posed anew; None if neither can be."""
@@ -122,12 +141,18 @@ class PersonEntry:
         figures |= {} if result is None else _result_figures(result, body)
         return {label: words for label, words in figures.items() if words}
 
-    def _existing(self, key: str, usual: str | None) -> Path | None:
+    def _inside(self, key: str, usual: str, suffixes: tuple[str, ...]) -> Path | None:
+        """A file of the results folder, by the row's own path or its usual one; None where there is none.
+
+        A summary may come from anybody: no path that it names, and no link, leads out of the folder.
+        """
         written = self.row.get(key) or usual
-        if not written:
+        try:
+            path = confined(self.folder, str(written))
+            inside = path.resolve().is_relative_to(self.folder.resolve()) and path.suffix.lower() in suffixes
+            return path if inside and path.is_file() else None
+        except (BodyfitError, OSError, ValueError):  # a name that no file system can hold
             return None
-        # A path is absolute, or starts in the results folder, or where `bodyfit fit` was called.
-        return next((path for path in (self.folder / written, Path(written)) if path.is_file()), None)
 
 
 @dataclass(frozen=True)
@@ -233,7 +258,7 @@ def _mesh_frame(folder: Path) -> str:
         frame = json.loads((folder / "config.json").read_text(encoding="utf-8"))["output"]["frame"]
     except (OSError, ValueError, KeyError, TypeError):
         return "opencv"
-    return frame if frame in COORDINATE_FRAMES else "opencv"
+    return frame if isinstance(frame, str) and frame in COORDINATE_FRAMES else "opencv"
 
 
 @functools.lru_cache(maxsize=3)

@@ -167,3 +167,14 @@ def test_real_phone_photos(shared):
         photo = read_photo(path)
         assert photo.size == photo_size(path) == (3024, 4032)
         assert photo.focal_px is None or 0.5 < photo.focal_px / 5040 < 2
+
+
+def test_what_is_no_photo_is_refused_whatever_its_name(tmp_path):
+    """Pillow goes by the content: an EPS named .jpg would start Ghostscript."""
+    (tmp_path / "eps.jpg").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n")
+    Image.new("RGB", (4, 4)).save(tmp_path / "x.gif")
+    (tmp_path / "x.gif").rename(tmp_path / "gif.jpg")
+    for name in ("eps.jpg", "gif.jpg"):
+        for read in (read_photo, photo_size):
+            with pytest.raises(PhotoError, match="Expected JPEG, PNG, WebP, BMP or TIFF"):
+                read(tmp_path / name)

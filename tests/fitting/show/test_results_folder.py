@@ -2,13 +2,19 @@
 
 import json
 import shutil
+import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.results.meshes import load_mesh, save_mesh
+from bodyfit.fitting.show.portraits import photo_of
+from bodyfit.fitting.show.report import write_report
 from bodyfit.fitting.show.results_folder import open_results_folder
+from bodyfit.scripts.render import RenderCommand
+from bodyfit.scripts.result_bodies import results_in
 
 
 def row(image, person="000", **more):
@@ -123,3 +129,116 @@ def test_what_is_no_results_folder_is_refused_with_its_name(tmp_path, content, m
 def test_looking_for_nobody_names_who_there_is(results_folder):
     with pytest.raises(BodyfitError, match=r"no forest · 007 here\. It holds beach · 000"):
         open_results_folder(results_folder).find("forest", "007")
+
+
+SECRET = "secret"
+
+
+@pytest.fixture
+def hostile(results_folder, tmp_path):
+    """Writes OUT whose first row was tampered with; files that the row could reach lie beside OUT, named secret.*."""
+    out = shutil.copytree(results_folder, tmp_path / "out")
+    first = json.loads((out / "summary.json").read_text())["people"][0]
+    for key, suffix in (("result", ".npz"), ("mesh", ".obj"), ("overlay", ".png")):
+        shutil.copy(out / first[key], tmp_path / f"{SECRET}{suffix}")
+
+    def write(**changed):
+        summary = json.loads((out / "summary.json").read_text())
+        summary["people"][0] |= changed
+        (out / "summary.json").write_text(json.dumps(summary))
+        return out
+
+    return write
+
+
+OUTSIDE = ["../{}", "{out}/../{}", "results/../../{}", "..\\{}", "\0{}", "x" * 300 + "{}"]
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_no_path_in_a_summary_leads_out_of_the_folder(hostile, tmp_path, name):
+    def named(suffix):
+        return name.format(f"{SECRET}{suffix}", out=tmp_path / "out")
+
+    out = hostile(result=named(".npz"), mesh=named(".obj"), overlay=named(".png"))
+    person = open_results_folder(out).people[0]
+    assert (person.result_path, person.mesh_path, person.overlay_path) == (None, None, None)
+    assert person.result() is None and person.mesh() is None
+
+
+@pytest.mark.parametrize("image", ["../secret/..", "/etc/passwd", "a\0b", "x" * 300, "\ud800"])
+def test_no_name_of_a_photo_leads_out_of_the_folder(with_rows, image):
+    person = open_results_folder(with_rows([row(image, person="../000")])).people[0]
+    assert (person.result_path, person.mesh_path, person.overlay_path, person.photo_path) == (None,) * 4
+
+
+def test_links_out_of_the_folder_are_not_followed(hostile, tmp_path):
+    out = hostile()
+    person = open_results_folder(out).people[0]
+    for path, suffix in ((person.result_path, ".npz"), (person.mesh_path, ".obj"), (person.overlay_path, ".png")):
+        path.unlink()
+        path.symlink_to(tmp_path / f"{SECRET}{suffix}")
+    assert (person.result_path, person.mesh_path, person.overlay_path) == (None, None, None)
+    with pytest.raises(BodyfitError, match="no results in it"):
+        shutil.rmtree(out / "results" / "street")
+        (out / "results" / "beach" / "001.npz").unlink()
+        results_in(out)
+
+
+def test_a_results_folder_may_itself_be_a_link(results_folder, tmp_path):
+    (tmp_path / "link").symlink_to(results_folder)
+    person = open_results_folder(tmp_path / "link").people[0]
+    assert person.result() is not None and person.mesh_path is not None
+    assert len(results_in(tmp_path / "link")) == 3
+
+
+@pytest.mark.parametrize("value", [5, ["a.npz"], {"a": 1}, True])
+def test_paths_that_are_no_words_are_no_files(hostile, value):
+    person = open_results_folder(hostile(result=value, mesh=value, overlay=value, photo=value)).people[0]
+    assert (person.result_path, person.mesh_path, person.overlay_path, person.photo_path) == (None,) * 4
+
+
+def test_a_photo_is_a_photo_by_its_name_and_by_what_is_in_it(hostile, tmp_path, caplog, monkeypatch):
+    """A summary can name any file as the photo: none but photos are opened, and no other program is started."""
+    monkeypatch.setattr("subprocess.check_call", None)  # by this, Pillow would start Ghostscript
+    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", None)
+    (tmp_path / "passwords").write_text("root:x:0:0")
+    assert open_results_folder(hostile(photo=str(tmp_path / "passwords"))).people[0].photo_path is None
+    disguised = tmp_path / "disguised.jpg"
+    disguised.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 320 240\n%%EndComments\nshowpage\n")
+    out = hostile(photo=str(disguised), overlay="nothing.png")
+    person = open_results_folder(out).people[0]
+    assert (photo_of(person, person.result()) == 200).all()  # grey: the photo was not read
+    assert "disguised.jpg: not an image that can be read. Expected JPEG, PNG, WebP, BMP or TIFF" in caplog.text
+    write_report(open_results_folder(out), tmp_path / "report.html", meshes=False)
+
+
+def test_a_result_of_an_impossible_camera_is_left_out(results_folder, tmp_path, caplog):
+    out = shutil.copytree(results_folder, tmp_path / "out")
+    people = open_results_folder(out).people
+    for person, changed in zip(people, ({"image_size": (10**6, 10**6)}, {"focal_px": 0.0}), strict=False):
+        replace(person.result(), **changed).save(person.result_path)
+        assert person.result() is None
+    assert "1000000 x 1000000 pixels" in caplog.text
+    write_report(open_results_folder(out), tmp_path / "report.html", meshes=False)
+
+
+def test_pictures_are_written_into_their_folder_alone(hostile, tmp_path, caplog):
+    out = hostile(image="../beach")
+    command = RenderCommand(out, tmp_path / "deep" / "pictures", style="views", size_px=32, backend="software")
+    assert command.run() == 0  # the other people are drawn
+    assert "'../beach_000.png' cannot be the name of a file" in caplog.text
+    assert not list((tmp_path / "deep").glob("*.png")) and len(list((tmp_path / "deep" / "pictures").iterdir())) == 2
+
+
+def test_a_mesh_file_names_no_other_files(tmp_path):
+    """Materials and textures of an .obj could be any file."""
+    (tmp_path / "texture.mtl").write_text("newmtl a\nmap_Kd disguised.png\n")
+    (tmp_path / "disguised.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n")
+    text = "mtllib texture.mtl\nusemtl a\nv 0 0 0\nv 1 0 0\nv 1 1 0\nvt 0 0\nf 1/1 2/1 3/1\n"
+    (tmp_path / "body.obj").write_text(text)
+    opened = []
+    sys.addaudithook(lambda event, arguments: opened.append(str(arguments[0])) if event == "open" else None)
+    vertices, _ = load_mesh(tmp_path / "body.obj")
+    assert len(vertices) == 3 and not [name for name in opened if "texture" in name or "disguised" in name]
+    with pytest.raises(BodyfitError, match=r"a mesh file ends in \.obj, \.ply, \.glb, not '\.dae'"):
+        load_mesh(tmp_path / "body.dae")
