@@ -11,10 +11,6 @@ import tyro
 from tqdm import tqdm
 
 from bodyfit.data.errors import BodyfitError
-from bodyfit.data.results.meshes import save_mesh
-from bodyfit.data.results.result import FitResult
-from bodyfit.data.results.rigged import save_rigged_glb
-from bodyfit.scripts.result_bodies import ResultBodies, results_in
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +40,11 @@ class ConvertCommand:
 
     def run(self) -> int:
         """Convert everything; stops at the first result that cannot be read."""
+        from bodyfit.data.results.meshes import save_mesh
+        from bodyfit.data.results.result import FitResult
+        from bodyfit.data.results.rigged import save_rigged_glb
+        from bodyfit.scripts.result_bodies import ResultBodies, results_in
+
         if not self.inputs:
             raise BodyfitError("name at least one output folder or result: bodyfit convert OUT -o NEW --to pkl")
         if self.rigged and self.to != "glb":

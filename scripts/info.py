@@ -9,14 +9,6 @@ import platform
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
-from bodyfit.data.body.body_model import load_body_model
-from bodyfit.data.keypoints.formats import BODY_FORMATS
-from bodyfit.fitting.draw.render import backend_name
-from bodyfit.fitting.start.network import load_start_network
-from bodyfit.prior.model.checkpoint import load_prior
-
 EXTRAS = {"train": "lightning", "view": "viser", "assets": "anny", "test": "pytest"}
 
 
@@ -36,6 +28,14 @@ class InfoCommand:
 
 def collect() -> dict[str, Any]:
     """What there is, by name."""
+    import torch
+
+    from bodyfit.data.body.body_model import load_body_model
+    from bodyfit.data.keypoints.formats import BODY_FORMATS
+    from bodyfit.fitting.draw.render import backend_name
+    from bodyfit.fitting.start.network import load_start_network
+    from bodyfit.prior.model.checkpoint import load_prior
+
     body, prior, network = load_body_model(), load_prior(), load_start_network()
     cuda = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     extras = {name: importlib.util.find_spec(module) is not None for name, module in EXTRAS.items()}

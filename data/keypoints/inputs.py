@@ -13,7 +13,6 @@ from bodyfit.data.files import PHOTO_SUFFIXES, result_name
 from bodyfit.data.keypoints.parsers import KeypointError, read_keypoint_file
 
 
-
 @dataclass(frozen=True)
 class FitInput:
     """One image to fit. Photo or keypoints may be missing: without keypoints there is nothing to fit, and that is said;

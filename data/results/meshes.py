@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
-import trimesh
 from jaxtyping import Float, Int
 
 from bodyfit.data.errors import BodyfitError
@@ -48,6 +47,8 @@ def save_mesh(
         frame: What to write them in. Programs that read .glb take y for up: "opengl" stands upright there.
         colour: RGB of the whole body, 0 to 255; .ply and .glb keep it.
     """
+    import trimesh  # takes a second, which nobody who writes no meshes should wait for
+
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix not in MESH_SUFFIXES:
@@ -70,6 +71,8 @@ def load_mesh(path: Path | str) -> tuple[Float[np.ndarray, "V 3"], Int[np.ndarra
 
     Nothing but the file itself is read: materials, textures and buffers that it names in other files are left out.
     """
+    import trimesh
+
     path = Path(path)
     if path.suffix.lower() not in MESH_SUFFIXES:
         raise MeshError(f"{path}: a mesh file ends in {', '.join(MESH_SUFFIXES)}, not '{path.suffix}'.")

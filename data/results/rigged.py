@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import trimesh
 from jaxtyping import Float, Int, UInt8
 from roma import rotmat_to_unitquat, rotvec_to_rotmat, rotvec_to_unitquat
 
@@ -101,6 +100,8 @@ def _at_rest(
 
 def _normals(vertices: Float[np.ndarray, "V 3"], faces: Int[np.ndarray, "F 3"]) -> Float[np.ndarray, "V 3"]:
     """Unit normals, each the area-weighted mean of its triangles'; up where no triangle says."""
+    import trimesh
+
     normals = np.array(trimesh.Trimesh(vertices, faces, process=False).vertex_normals)
     normals[np.linalg.norm(normals, axis=1) < 0.5] = (0.0, 1.0, 0.0)
     return normals

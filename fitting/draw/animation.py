@@ -4,14 +4,18 @@ import contextlib
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.files import write_atomically
+from bodyfit.fitting.draw.opencv import import_cv2
+
+if TYPE_CHECKING:
+    import cv2
 
 
 def save_animation(frames: Iterable[UInt8[np.ndarray, "H W 3"]], path: Path | str, fps: float) -> Path:
@@ -43,7 +47,8 @@ def _write_video(frames: Iterable[np.ndarray], path: Path, fps: float) -> None:
             writer.release()
 
 
-def _video_writer(path: Path, fps: float, size: tuple[int, int]) -> cv2.VideoWriter:
+def _video_writer(path: Path, fps: float, size: tuple[int, int]) -> "cv2.VideoWriter":
+    cv2 = import_cv2()
     # VP9 is what OpenCV's wheels can write and browsers can play: H.264 is not in the wheels, MPEG-4 part 2 not in
     # browsers.
     with _quiet_stderr():

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
 from bodyfit.data.landmarks import FACE, LANDMARK_NAMES, LEFT_HAND, RIGHT_HAND, SKELETON
 from bodyfit.fitting.draw.colours import MIDDLE, VERMILION, rgb8, side_hex
+from bodyfit.fitting.draw.opencv import import_cv2
 
 _FINE = frozenset(FACE + LEFT_HAND + RIGHT_HAND)  # points that stand close together get thinner lines
 _SUBPIXEL_BITS = 4
@@ -73,10 +73,12 @@ def _fixed(point: Float[np.ndarray, "2"]) -> tuple[int, int]:
 
 
 def _line(picture, start, end, colour, width: float) -> None:
+    cv2 = import_cv2()
     cv2.line(picture, _fixed(start), _fixed(end), colour, max(1, round(width)), cv2.LINE_AA, _SUBPIXEL_BITS)
 
 
 def _dot(picture, centre, colour, radius: float, hollow: bool) -> None:
+    cv2 = import_cv2()
     radius = round(max(radius, 1.2) * 2**_SUBPIXEL_BITS)
     if hollow:
         cv2.circle(picture, _fixed(centre), round(1.5 * radius), (255, 255, 255), 2, cv2.LINE_AA, _SUBPIXEL_BITS)
@@ -88,6 +90,7 @@ def _dot(picture, centre, colour, radius: float, hollow: bool) -> None:
 
 def _speck(picture, centre, colour, radius: float) -> None:
     """A dot without a rim: faces and hands hold so many that rims would hide them."""
+    cv2 = import_cv2()
     cv2.circle(
         picture, _fixed(centre), round(max(radius, 0.8) * 2**_SUBPIXEL_BITS), colour, -1, cv2.LINE_AA, _SUBPIXEL_BITS
     )

@@ -7,9 +7,9 @@ pyrender draws through EGL where that works, a software rasteriser where it does
 import logging
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 from jaxtyping import Float, Int, UInt8
+from PIL import Image, ImageFilter
 
 from bodyfit.fitting.draw.colours import INK, person_colour, rgb
 from bodyfit.fitting.draw.gl_renderer import gl_renderer
@@ -73,7 +73,8 @@ def shadow_layer(meshes: Sequence[Mesh], camera: Camera, backend: str, floor: Pl
     layer = draw_meshes(flat, camera, colours=[rgb(INK)] * len(flat), backend=backend, lit=False)
     nearest = min((v[:, 2].mean() for v, _ in flat), default=1.0)
     sigma = max(1.0, 0.05 * camera.focal_px / max(nearest, _NEAREST))  # about 5 cm of penumbra
-    coverage = cv2.GaussianBlur(layer.rgba[..., 3], (0, 0), min(sigma, 60.0))
+    sharp = Image.fromarray(layer.rgba[..., 3])
+    coverage = np.asarray(sharp.filter(ImageFilter.GaussianBlur(min(float(sigma), 60.0))))
     ink = np.rint(np.arange(256)[:, None] * np.append(rgb(INK), 1.0)).astype(np.uint8)
     return Layer(ink[coverage], layer.depth)
 

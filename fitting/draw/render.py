@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
+from PIL import Image, ImageDraw, ImageFont
 
-from bodyfit.fitting.draw.colours import INK, PAPER, person_colour, rgb, rgb8
+from bodyfit.fitting.draw.colours import INK, PAPER, person_colour, rgb8
 from bodyfit.fitting.draw.drawing import draw_keypoints
 from bodyfit.fitting.draw.eye import VIEWPOINTS, Eye, Viewpoint, eye_camera, farthest
 from bodyfit.fitting.draw.layers import Mesh, backend_name, blend, choose_renderer, draw_meshes, shadow_layer
@@ -146,9 +146,8 @@ def side_by_side(*pictures: UInt8[np.ndarray, "H W 3"], gap_px: int = 8) -> UInt
     row = []
     for picture in pictures:
         width = max(1, round(picture.shape[1] * height / picture.shape[0]))
-        smaller = picture.shape[0] > height
-        scaled = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC)
-        row += [scaled, np.full((height, gap_px, 3), 255, dtype=np.uint8)]
+        scaled = Image.fromarray(picture).resize((width, height), Image.Resampling.LANCZOS)
+        row += [np.asarray(scaled), np.full((height, gap_px, 3), 255, dtype=np.uint8)]
     return np.concatenate(row[:-1], axis=1)
 
 
@@ -200,7 +199,8 @@ def _paper(size_px: tuple[int, int], background: str) -> UInt8[np.ndarray, "H W 
 
 
 def _write(cell: UInt8[np.ndarray, "H W 3"], text: str) -> None:
-    scale = cell.shape[1] / 512
-    ink = tuple(int(c) for c in np.rint(255 * rgb(INK)))
-    place = (int(8 * scale) + 4, cell.shape[0] - int(10 * scale) - 4)
-    cv2.putText(cell, text, place, cv2.FONT_HERSHEY_SIMPLEX, max(0.35, scale), ink, 1, cv2.LINE_AA)
+    """A line of text at the bottom left of a cell, in place."""
+    picture, size = Image.fromarray(cell), max(10, cell.shape[1] // 20)
+    margin, font = size // 2, ImageFont.load_default(size)
+    ImageDraw.Draw(picture).text((margin, cell.shape[0] - margin), text, fill=rgb8(INK), font=font, anchor="ls")
+    cell[:] = np.asarray(picture)

@@ -6,9 +6,9 @@ The world is the camera's own frame (OpenCV) of the person who is selected.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
+from PIL import Image
 
 from bodyfit.data.landmarks import LANDMARK_NAMES, SKELETON
 from bodyfit.data.results.result import FitResult
@@ -185,7 +185,10 @@ _SIDES = np.array([rgb8(side_hex(name)) for name in LANDMARK_NAMES])
 def shrunk(photo: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "H2 W2 3"]:
     """A photo no larger than a browser needs."""
     scale = _LARGEST_PHOTO / max(photo.shape[:2])
-    return photo if scale >= 1 else cv2.resize(photo, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    if scale >= 1:
+        return photo
+    height, width = (max(1, round(scale * side)) for side in photo.shape[:2])
+    return np.asarray(Image.fromarray(photo).resize((width, height), Image.Resampling.BOX))
 
 
 def _name(shown: ShownPerson) -> str:

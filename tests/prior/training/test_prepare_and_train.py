@@ -1,6 +1,7 @@
 """Motion files to weights, on a small made-up AMASS: splits, thinning, resuming, and the same weights again."""
 
 import json
+import re
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -13,8 +14,9 @@ from bodyfit.data.errors import BodyfitError
 from bodyfit.prior.model.checkpoint import load_prior
 from bodyfit.prior.training.dataset import load_poses
 from bodyfit.prior.training.prepare import JOURNAL, PrepareConfig, prepare_motion, resample, thin_out
-from bodyfit.prior.training.recipes import OURS, VPOSER_V2
+from bodyfit.prior.training.recipes import OURS, RECIPES, VPOSER_V2
 from bodyfit.prior.training.train import Batches, train_prior
+from bodyfit.scripts.cli import main
 from bodyfit.scripts.prior_train import PriorTrain
 
 
@@ -266,21 +268,39 @@ def test_bvh_files_lie_among_the_rest_and_report_their_direction_error(amass, tm
     ids=["ours", "named", "a flag as in ours", "a switch", "switches off"],
 )
 def test_a_flag_that_is_given_always_counts(arguments, expected):
-    command = tyro.cli(PriorTrain, args=["poses", "-o", "run", *arguments])
-    assert command.training() == expected
+    assert parsed(arguments).train == expected
+
+
+def parsed(arguments):
+    arguments = ["poses", "-o", "run", *arguments]
+    return tyro.cli(PriorTrain, args=arguments, default=PriorTrain.with_config_of(arguments))
 
 
 def test_flags_count_over_another_runs_configuration(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"train": asdict(VPOSER_V2)}))
-    command = tyro.cli(
-        PriorTrain, args=["poses", "-o", "run", "--config", str(tmp_path / "config.json"), "--seed", "3"]
-    )
-    assert command.training() == replace(VPOSER_V2, seed=3)
+    given = ["--config", str(tmp_path / "config.json"), "--seed", "3", "--batch", str(OURS.batch)]
+    assert parsed(given).train == replace(VPOSER_V2, seed=3, batch=OURS.batch)
 
 
-def test_every_flag_says_what_the_recipes_have(capsys):
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"train": {"batsch": 3}}'])
+def test_what_is_no_configuration_is_named(tmp_path, text):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(BodyfitError, match=r"config\.json: not the config\.json of a training run"):
+        parsed(["--config", str(tmp_path / "config.json")])
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_help_shows_the_values_of_the_recipe_that_is_named(capsys, name):
     with pytest.raises(SystemExit):
-        tyro.cli(PriorTrain, args=["--help"])
+        main(["prior", "train", "--recipe", name, "--help"])
     text = " ".join(capsys.readouterr().out.replace("│", " ").split())
-    assert f"(open: {OURS.learning_rate}; vposer-v2: {VPOSER_V2.learning_rate})" in text
     assert "Loss per nat of divergence" in text
+    for field in ("kl-weight", "decoder-hidden", "mirror"):
+        value = getattr(RECIPES[name], field.replace("-", "_"))
+        assert re.search(rf"--{field} .{{0,120}}\(default: {value}\)", text), field
+
+
+def test_an_unknown_recipe_is_refused_with_the_known_ones(capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["prior", "train", "poses", "-o", "run", "--recipe", "vposer"])
+    assert end.value.code == 2 and "vposer-v2" in capsys.readouterr().err

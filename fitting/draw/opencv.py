@@ -1,0 +1,22 @@
+"""OpenCV, imported where something is drawn with it, so that nothing else needs the system libraries it needs."""
+
+from types import ModuleType
+
+from bodyfit.data.errors import BodyfitError
+
+
+def import_cv2() -> ModuleType:
+    """The module cv2.
+
+    Raises:
+        BodyfitError: If it cannot be imported, which on slim containers means that a system library is missing.
+    """
+    try:
+        import cv2
+    except ImportError as error:
+        raise BodyfitError(
+            f"keypoints, skeletons and videos are drawn with OpenCV, which cannot be imported here ({error}). Install "
+            "its system libraries (Debian, Ubuntu: apt-get install libgl1 libglib2.0-0), or replace it: "
+            "pip uninstall opencv-python && pip install opencv-python-headless"
+        ) from error
+    return cv2
