@@ -1,10 +1,11 @@
-"""Plots as SVG text: small enough to write by hand, sharp at any size, and no library in the page that shows them."""
+"""Plots as SVG, with every word in them escaped: small, sharp at any size, and without a library in the page."""
 
 import math
 from collections.abc import Mapping, Sequence
 from html import escape
 
 import numpy as np
+from markupsafe import Markup
 
 from bodyfit.fitting.draw.colours import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, VERMILION
 
@@ -16,7 +17,7 @@ _FONT = "font-family='system-ui,sans-serif' font-size='11'"
 
 def histogram_svg(
     groups: Mapping[str, Sequence[float]], *, colours: Mapping[str, str], title: str, unit: str, bins: int = 24
-) -> str:
+) -> Markup:
     """Stacked histogram of numbers in named groups; what lies above the 98th percentile is counted in the last bar."""
     everything = np.array([value for values in groups.values() for value in values], dtype=float)
     if len(everything) == 0:
@@ -48,7 +49,7 @@ def histogram_svg(
     return _frame(title, "".join(bars) + marker + _axes((0, high), (0, y_high), unit))
 
 
-def bars_svg(counts: Mapping[str, int], *, colours: Mapping[str, str], title: str) -> str:
+def bars_svg(counts: Mapping[str, int], *, colours: Mapping[str, str], title: str) -> Markup:
     """One horizontal bar a name, with its count and share."""
     total = max(sum(counts.values()), 1)
     step = (_HEIGHT - _TOP - 10) / max(len(counts), 1)
@@ -68,7 +69,7 @@ def bars_svg(counts: Mapping[str, int], *, colours: Mapping[str, str], title: st
 
 def lines_svg(
     series: Mapping[str, tuple[Sequence[float], Sequence[float]]], *, title: str, x_unit: str, log_y: bool = False
-) -> str:
+) -> Markup:
     """Curves y over x with a legend (training losses, for example); points that are not finite break a line."""
     scale = np.log10 if log_y else np.asarray
     curves = {}
@@ -133,8 +134,8 @@ def _axes(x_range: tuple[float, float], y_range: tuple[float, float], unit: str,
     return "".join(parts)
 
 
-def _frame(title: str, body: str) -> str:
-    return (
+def _frame(title: str, body: str) -> Markup:
+    return Markup(
         f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {_WIDTH} {_HEIGHT}' role='img' {_FONT} fill='{INK}'>"
         f"<title>{escape(title)}</title><text x='12' y='16' font-size='13' font-weight='600'>{escape(title)}</text>"
         f"{body}</svg>"

@@ -6,15 +6,12 @@ Content-Security-Policy enforces. Its style, scripts and frame lie in `data/asse
 
 import base64
 import io
-import json
 import logging
 from collections import Counter
-from html import escape
-from importlib import resources
 from pathlib import Path
-from string import Template
 
 import numpy as np
+from markupsafe import Markup
 from PIL import Image
 from tqdm import tqdm
 
@@ -24,6 +21,7 @@ from bodyfit.data.photo.photo import read_photo
 from bodyfit.data.results.result import FitResult
 from bodyfit.fitting.draw.colours import STATUS, person_hex
 from bodyfit.fitting.show.mesh_code import Topology, encode_vertices
+from bodyfit.fitting.show.pages import fill_page, page_asset, script_safe_json
 from bodyfit.fitting.show.plots import bars_svg, histogram_svg
 from bodyfit.fitting.show.portraits import readings_picture
 from bodyfit.fitting.show.results_folder import PersonEntry, ResultsFolder
@@ -57,14 +55,15 @@ def write_report(
     if not results.people:
         raise BodyfitError(f"{results.folder / 'summary.json'}: lists no people, so there is nothing to report.")
     people = results.sorted()[:max_people]
-    page = Template(page_asset("report.html")).substitute(
-        title=escape(title),
-        subtitle=escape(_subtitle(results)),
+    page = fill_page(
+        "report.html",
+        title=title,
+        subtitle=_subtitle(results),
         css=page_asset("report.css"),
         tiles=_tiles(results),
         plots=_plots(results),
         notes=_notes(results, len(people)),
-        data=_script_safe(_page_data(results, people, meshes)),
+        data=script_safe_json(_page_data(results, people, meshes)),
         viewer_js=page_asset("viewer.js"),
         report_js=page_asset("report.js"),
     )
@@ -172,7 +171,7 @@ def _subtitle(results: ResultsFolder) -> str:
     return " · ".join([str(results.folder.resolve().name), *run])
 
 
-def _tiles(results: ResultsFolder) -> str:
+def _tiles(results: ResultsFolder) -> dict[str, str]:
     people = results.people
     converged = sum(person.status == "converged" for person in people)
     tiles = {
@@ -188,45 +187,31 @@ def _tiles(results: ResultsFolder) -> str:
         known = [value for value in values if value is not None]
         if known:
             tiles[label] = form.format(float(np.median(known)))
-    return "".join(
-        f'<div class="tile"><b>{escape(b)}</b><span class="dim">{escape(a)}</span></div>' for a, b in tiles.items()
-    )
+    return tiles
 
 
-def _plots(results: ResultsFolder) -> str:
+def _plots(results: ResultsFolder) -> tuple[Markup, ...]:
     statuses = results.statuses()
 
     def groups(value) -> dict[str, list[float]]:
         return {s: [value(p) for p in results.people if p.status == s and value(p) is not None] for s in statuses}
 
     counts = Counter(person.status for person in results.people)
-    return "".join(
-        (
-            bars_svg({status: counts[status] for status in statuses}, colours=STATUS, title="Status"),
-            histogram_svg(
-                groups(lambda p: None if p.error_share is None else 100 * p.error_share),
-                colours=STATUS,
-                title="Reprojection error, share of person size",
-                unit="%",
-            ),
-            histogram_svg(groups(lambda p: p.error_px), colours=STATUS, title="Reprojection error", unit="px"),
-        )
+    return (
+        bars_svg({status: counts[status] for status in statuses}, colours=STATUS, title="Status"),
+        histogram_svg(
+            groups(lambda p: None if p.error_share is None else 100 * p.error_share),
+            colours=STATUS,
+            title="Reprojection error, share of person size",
+            unit="%",
+        ),
+        histogram_svg(groups(lambda p: p.error_px), colours=STATUS, title="Reprojection error", unit="px"),
     )
 
 
-def _notes(results: ResultsFolder, cards: int) -> str:
+def _notes(results: ResultsFolder, cards: int) -> list[str]:
     """What the run could not use, and what this page leaves out."""
     notes = [str(note) for key in ("problems", "warnings") for note in results.run.get(key) or []]
     if cards < len(results.people):
         notes.insert(0, f"Cards for the {cards} worst of {len(results.people)} people; figures and plots count all.")
-    return f'<ul class="notes">{"".join(f"<li>{escape(note)}</li>" for note in notes)}</ul>' if notes else ""
-
-
-def _script_safe(data: dict) -> str:
-    """JSON that cannot end the script element it stands in, whatever a file is called."""
-    return json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
-
-
-def page_asset(name: str) -> str:
-    """Text of a file that our pages are made of."""
-    return resources.files("bodyfit.data").joinpath("assets", "pages", name).read_text(encoding="utf-8")
+    return notes

@@ -3,15 +3,13 @@
 import io
 import logging
 from base64 import b64encode
-from html import escape
 from pathlib import Path
-from string import Template
 
 from PIL import Image
 
 from bodyfit.data.files import write_atomically
+from bodyfit.fitting.show.pages import fill_page, page_asset
 from bodyfit.fitting.show.plots import lines_svg
-from bodyfit.fitting.show.report import page_asset
 from bodyfit.prior.training.curves import read_curves
 
 logger = logging.getLogger(__name__)
@@ -30,16 +28,19 @@ def write_training_report(run: Path | str, path: Path | str, *, title: str) -> P
     run = Path(run)
     curves = read_curves(run)
     card = run / "MODEL_CARD.md"
-    page = Template(page_asset("training.html")).substitute(
-        title=escape(title),
-        subtitle=escape(run.resolve().name),
+    latest = sorted((run / "sheets").glob("*.png"), key=lambda path: (len(path.stem), path.stem), reverse=True)
+    sheets = {path.stem.replace("_", " "): _as_jpeg(path) for path in latest[:_SHEETS]}
+    page = fill_page(
+        "training.html",
+        title=title,
+        subtitle=run.resolve().name,
         css=page_asset("report.css"),
-        plots="".join(
+        plots=[
             lines_svg(series, title=_title(name), x_unit="epoch", log_y=name in _LOGARITHMIC)
             for name, series in curves.items()
-        ),
-        sheets=_sheets(run),
-        card=f"<pre>{escape(card.read_text(encoding='utf-8'))}</pre>" if card.is_file() else "",
+        ],
+        sheets={name: source for name, source in sheets.items() if source is not None},
+        card=card.read_text(encoding="utf-8", errors="replace") if card.is_file() else "",
     )
     return write_atomically(path, lambda temporary: temporary.write_text(page, encoding="utf-8"))
 
@@ -50,12 +51,8 @@ def _title(curve: str) -> str:
     return f"{words.replace('_', ' ')}, {unit}" if unit in _UNITS and words else curve.replace("_", " ")
 
 
-def _sheets(run: Path) -> str:
-    latest = sorted((run / "sheets").glob("*.png"), key=lambda path: (len(path.stem), path.stem), reverse=True)
-    return "".join(filter(None, map(_sheet, latest[:_SHEETS])))
-
-
-def _sheet(path: Path) -> str | None:
+def _as_jpeg(path: Path) -> str | None:
+    """A sheet as the address of itself; None (and a line in the log) where it cannot be read."""
     try:
         with Image.open(path, formats=["PNG"]) as opened:
             image = opened.convert("RGB")
@@ -65,6 +62,4 @@ def _sheet(path: Path) -> str | None:
     image.thumbnail((1600, 1600), Image.Resampling.LANCZOS)
     file = io.BytesIO()
     image.save(file, "JPEG", quality=85)
-    source = "data:image/jpeg;base64," + b64encode(file.getvalue()).decode()
-    name = escape(path.stem.replace("_", " "))
-    return f'<figure><img src="{source}" alt="bodies, {name}"><figcaption class="dim">{name}</figcaption></figure>'
+    return "data:image/jpeg;base64," + b64encode(file.getvalue()).decode()

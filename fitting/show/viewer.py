@@ -6,7 +6,6 @@ people opens as fast as one of ten.
 
 import logging
 import threading
-from html import escape
 
 import numpy as np
 from jaxtyping import Float
@@ -14,6 +13,7 @@ from jaxtyping import Float
 from bodyfit.data.errors import BodyfitError
 from bodyfit.fitting.draw.colours import status_hex
 from bodyfit.fitting.show.page_server import add_lights, start_server, stop_server
+from bodyfit.fitting.show.pages import fill_page
 from bodyfit.fitting.show.photo_scene import PhotoScene, ShownPerson
 from bodyfit.fitting.show.results_folder import ORDERS, PersonEntry, ResultsFolder
 
@@ -226,14 +226,8 @@ def field_of_view(image_size: tuple[int, int], focal_px: float, aspect: float) -
 
 
 def _table(person: PersonEntry, rows: dict[str, str]) -> str:
-    cells = "".join(
-        f"<tr><td style='white-space:nowrap;vertical-align:top;padding-right:0.8em'>{escape(label)}</td>"
-        f"<td><b>{escape(words)}</b></td></tr>"
-        for label, words in rows.items()
-    )
-    dot = f"<span style='color:{status_hex(person.status)}'>●</span>"
-    status = f"<p style='margin:0.4em 0'>{dot} <b>{escape(person.status.replace('_', ' '))}</b></p>"
-    return f"<div style='padding:0 1em;font-size:0.85em;overflow-wrap:anywhere'>{status}<table>{cells}</table></div>"
+    status = person.status.replace("_", " ")
+    return fill_page("figures.html", status=status, colour=status_hex(person.status), rows=rows)
 
 
 def _direction(yaw: float, elevation: float) -> Float[np.ndarray, "3"]:
