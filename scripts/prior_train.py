@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 import warnings
@@ -14,6 +13,7 @@ from typing import Annotated, Literal
 import tyro
 
 from bodyfit.data.errors import BodyfitError
+from bodyfit.data.files import read_json
 from bodyfit.prior.training.recipes import OURS, RECIPES, TrainConfig
 
 
@@ -28,8 +28,8 @@ class _Base:
         if self.config is None:
             return RECIPES.get(self.recipe, OURS)  # PriorTrain itself refuses other names
         try:
-            return TrainConfig(**json.loads(self.config.read_text(encoding="utf-8"))["train"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            return TrainConfig(**read_json(self.config)["train"])
+        except (BodyfitError, KeyError, TypeError) as error:
             raise BodyfitError(
                 f"{self.config}: not the config.json of a training run ({error}). Give RUN/config.json of "
                 "`bodyfit prior train DATA -o RUN`."

@@ -7,7 +7,6 @@ OUT/images/<image>.png              the photo with its people drawn over it
 """
 
 import functools
-import json
 import logging
 import math
 import re
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bodyfit.data.errors import BodyfitError
-from bodyfit.data.files import PHOTO_SUFFIXES, confined
+from bodyfit.data.files import PHOTO_SUFFIXES, confined, read_json
 from bodyfit.data.lazy import LazyModule
 from bodyfit.data.results.meshes import COORDINATE_FRAMES, MESH_SUFFIXES, load_mesh
 from bodyfit.data.results.result import FitResult
@@ -225,10 +224,7 @@ def open_results_folder(folder: Path | str, *, body: Path | str | None = None) -
     if not path.is_file():
         what = "has no summary.json" if folder.is_dir() else "is no folder"
         raise BodyfitError(f"{folder}: {what}. Give the folder that `bodyfit fit PHOTOS -o OUT` wrote.")
-    try:
-        summary = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise BodyfitError(f"{path}: not JSON ({error}). Run `bodyfit fit` again; it writes the file anew.") from error
+    summary = read_json(path)
     rows = summary.get("people") if isinstance(summary, dict) else None
     if not isinstance(rows, list) or not all(isinstance(row, dict) and "image" in row for row in rows):
         raise BodyfitError(f"{path}: expected an object with a list `people` of rows that name their `image`.")
@@ -255,8 +251,8 @@ def _person(folder: Path, row: dict, body: Path | None) -> PersonEntry:
 def _mesh_frame(folder: Path) -> str:
     """The axes that the run wrote its meshes in, from OUT/config.json; the camera frame where it says nothing."""
     try:
-        frame = json.loads((folder / "config.json").read_text(encoding="utf-8"))["output"]["frame"]
-    except (OSError, ValueError, KeyError, TypeError):
+        frame = read_json(folder / "config.json")["output"]["frame"]
+    except (BodyfitError, KeyError, TypeError):
         return "opencv"
     return frame if isinstance(frame, str) and frame in COORDINATE_FRAMES else "opencv"
 

@@ -1,12 +1,12 @@
 """The training curves of a run: where they are written, one part per start of the command, and how they are read."""
 
 import csv
-import json
 import re
 from collections import defaultdict
 from pathlib import Path
 
 from bodyfit.data.errors import BodyfitError
+from bodyfit.data.files import read_json
 
 FOLDER = "curves"
 """RUN/curves/part_<n>/metrics.csv, written by Lightning. A resumed run adds a part."""
@@ -26,8 +26,8 @@ def is_training_run(folder: Path | str) -> bool:
     if (folder / FOLDER).is_dir():
         return True
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        config = read_json(folder / "config.json")
+    except BodyfitError:
         return False
     return isinstance(config, dict) and "train" in config
 

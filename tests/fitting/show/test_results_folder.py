@@ -116,7 +116,12 @@ def test_figures_tell_stature_and_focal_length(results_folder):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(None, "no summary.json"), ("{", "not JSON"), ("[]", "list `people`"), ('{"people": [{}]}', "name their `image`")],
+    [
+        (None, "no summary.json"),
+        ("{", "no readable JSON"),
+        ("[]", "list `people`"),
+        ('{"people": [{}]}', "name their `image`"),
+    ],
 )
 def test_what_is_no_results_folder_is_refused_with_its_name(tmp_path, content, message):
     if content is not None:
