@@ -98,6 +98,14 @@ def test_tests_mirror_the_rooms():
     assert found - rooms - {Path(".")} - {Path("prior"), Path("examples")} == set()
 
 
+def test_the_architecture_page_names_every_room_and_only_files_that_exist():
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    rooms = {room.replace(".", "/") for room in ROOMS if "." in room} | {"scripts"}
+    assert {room for room in rooms if f"| `{room}` |" not in text} == set()
+    named = re.findall(r"`((?:data|prior|fitting|scripts|tests)/[\w/]*(?:\.py)?)`", text)
+    assert {name for name in named if not (ROOT / name).exists()} == set()
+
+
 def project() -> dict:
     return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
