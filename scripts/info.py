@@ -46,7 +46,7 @@ def collect() -> dict[str, Any]:
         "devices": ["cpu", *cuda],
         "body": f"{body.name}: {body.num_vertices} vertices, {body.num_joints} joints, {body.num_betas} betas",
         "prior": f"{prior.name}: latent of {prior.latent_dim}",
-        "start network": "there" if network is not None else "none: starts by hypotheses alone",
+        "start network": "installed" if network is not None else "none: fits start from hypotheses alone",
         "pictures": backend_name(),
         "keypoints": sorted(BODY_FORMATS),
         "extras": [f"{name} ({'installed' if there else 'not installed'})" for name, there in extras.items()],

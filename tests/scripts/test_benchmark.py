@@ -13,7 +13,9 @@ from bodyfit.fitting.benchmark.accuracy import (
     mean_distance_mm,
     turned_away,
 )
+from bodyfit.fitting.benchmark.reference import Reference
 from bodyfit.scripts.benchmark import BenchmarkCommand
+from bodyfit.scripts.cli import main
 
 
 def test_alignment_undoes_rotation_scale_and_shift():
@@ -104,3 +106,37 @@ def test_a_gpu_gets_a_batch_of_its_own_size_unless_told_otherwise():
     assert BenchmarkCommand()._batches(torch.device("cpu")) == (1, 8, 64, 512)
     assert BenchmarkCommand()._batches(torch.device("cuda")) == (1, 8, 64, 512, 4096)
     assert BenchmarkCommand(batch=(2,))._batches(torch.device("cuda")) == (2,)
+
+
+@pytest.fixture
+def few_evaluations(monkeypatch):
+    """The plain reference stops early: it takes minutes to converge."""
+    monkeypatch.setitem(Reference.minimise.__kwdefaults__, "max_evaluations", 6)
+
+
+def benchmark(capsys, *arguments):
+    small = ["--people", "2", "--batch", "2", "--known-starts", "0", "--crops", "0", "--device", "cpu"]
+    with pytest.raises(SystemExit) as end:
+        main(["benchmark", *small, *arguments])
+    assert end.value.code == 0
+    return capsys.readouterr().out
+
+
+def test_the_reference_is_measured_on_the_same_people(few_evaluations, capsys, monkeypatch):
+    """Speed as a ratio to the plain minimiser in the same run, and its cost beside ours, under the same energy."""
+    costs, minimise = [], Reference.minimise
+
+    def recorded(self, start, seen, **options):
+        solution = minimise(self, start, seen, **options)
+        costs.append((float(self.cost(start, self.problem(seen))), solution.cost))
+        return solution
+
+    monkeypatch.setattr(Reference, "minimise", recorded)
+    arguments = ("--reference", "1", "--smplify-x", "0", "--json")
+    rows = json.loads(benchmark(capsys, *arguments))["rows"]
+    assert len(costs) == 1 and all(end < start for start, end in costs)
+    for row in rows:
+        assert row["reference_people"] == 1 and 2 <= row["reference_evaluations"] <= 10
+        assert row["times_reference"] == pytest.approx(row["people_per_second"] / row["reference_people_per_second"])
+        assert row["times_reference"] > 1
+        assert row["not_above_reference_share"] == 1.0 and 0 < row["cost_ratio_to_reference"] <= 1.0
