@@ -1,1 +1,1 @@
-"""The pose prior: a variational autoencoder over SMPL body poses, its training and its judging."""
+"""The pose prior: a variational autoencoder over SMPL body poses, its training and its evaluation."""

@@ -1,1 +1,1 @@
-"""Thin command lines over data, prior and fitting."""
+"""The command line: one file per command, on top of data, prior and fitting."""

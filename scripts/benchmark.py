@@ -25,9 +25,9 @@ log = logging.getLogger(__name__)
 class BenchmarkCommand:
     """Measure accuracy and speed on synthetic people with known truth.
 
-    Bodies in random shapes, in poses of a mocap folder or of the prior, before random cameras, seen by a noisy
-    detector. The plain reference (one by one, torch's L-BFGS on smplx's whole mesh) runs on a few of them in the same
-    run.
+    Bodies with random shapes, in poses of a mocap folder or of the prior, in front of random cameras, with noisy
+    detections. The plain reference (one person at a time, torch's L-BFGS on the whole mesh of smplx) runs on a few of
+    them in the same run.
     """
 
     people: int = 128
@@ -39,32 +39,32 @@ class BenchmarkCommand:
     split: str | None = None
     """Which split of the folder's splits.json, such as test; all clips by default."""
     body: Path | None = None
-    """Body model file or folder. Default: the open body that comes along."""
+    """Body model file or folder. Default: the shipped open body."""
     prior: Path | None = None
     """Pose prior. Default: the one shipped."""
     focal: Literal["known", "diagonal"] = "known"
-    """Whether fits are told the true focal length, or guess the image diagonal as they do without EXIF."""
+    """`known`: fits get the true focal length; `diagonal`: they guess the image diagonal, as without EXIF."""
     refine_focal: bool = False
     """Fits also refine the focal length."""
     crop: str = "edge"
-    """How the cropped people are cut: edge, hips or knees."""
+    """Where cropped people are cropped: edge, hips or knees."""
     cropped: float = 0.1
     """Share of people who are cropped."""
     known_starts: int = 8
-    """Random starts a person, each run to convergence, that the best known cost is taken from. 0: none."""
+    """Random starts per person, each run to convergence, for the best known cost. 0: none."""
     known_people: int = 32
-    """People whose best known cost is looked for."""
+    """People for whom the best known cost is searched."""
     crops: int = 64
-    """People who are cut at the hips, and at the knees, to compare their joints in view with those of the same people
-    whole; their focal length is known. 0: none."""
+    """People cropped at the hips, and at the knees, to compare their joints in view with those of the same people
+    uncropped; their focal length is known. 0: none."""
     reference: int = 2
-    """People that the plain reference fits, minutes each. 0: none."""
+    """People fitted by the plain reference; it takes seconds to minutes for each. 0: none."""
     smplify_x: int = 32
     """People that are also fitted by SMPLify-X's energy and stages. 0: none."""
     seed: int = 0
-    """The same seed makes the same people."""
+    """The same seed gives the same people."""
     device: str = "auto"
-    """cpu, cuda, cuda:1, or auto: CUDA where there is one."""
+    """cpu, cuda, cuda:1, or auto: CUDA if available."""
     threads: int = 0
     """CPU threads; 0: as PyTorch chooses."""
     json: bool = False
@@ -79,11 +79,11 @@ class BenchmarkCommand:
         return 0
 
     def measure(self) -> dict:
-        """Everything that was asked for, as plain numbers."""
+        """All requested measurements, as numbers."""
         bench = self._bench()
         people = bench.people
         rows = []
-        for batch in self._batches(bench.fitter.device):  # first, so that their memory is what counts
+        for batch in self._batches(bench.fitter.device):  # first, so that the peak memory is theirs
             log.info("speed, batch %d", batch)
             rows.append(bench.timed(batch))
         log.info("%d people, accuracy", len(people))
@@ -169,7 +169,7 @@ def machine(device: torch.device) -> dict:
 
 
 def as_text(document: dict) -> str:
-    """The document as tables for people."""
+    """The document as text tables."""
     rows, first = document["rows"], document["rows"][0]
     columns = ("batch", "people_per_second", "solve_only_seconds", "peak_memory_mb", "times_reference")
     shown = [c for c in columns if c in first]

@@ -1,4 +1,4 @@
-"""The `bodyfit` command: finds the command's file, runs it, and turns errors that users cause into one line."""
+"""The `bodyfit` command: finds the file of a command, runs it, and prints errors of the user as one line."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "benchmark": ("benchmark", "BenchmarkCommand", "accuracy and speed on synthetic people with known truth"),
     "prior prepare": ("prior_prepare", "PriorPrepare", "motion capture to training data"),
     "prior train": ("prior_train", "PriorTrain", "train a pose prior"),
-    "prior evaluate": ("prior_evaluate", "PriorEvaluate", "judge a pose prior"),
+    "prior evaluate": ("prior_evaluate", "PriorEvaluate", "evaluate a pose prior"),
     "prior sample": ("prior_sample", "PriorSample", "pictures and files of sampled, interpolated, completed poses"),
-    "prior train-start": ("prior_train_start", "PriorTrainStart", "train the network that proposes where fits start"),
+    "prior train-start": ("prior_train_start", "PriorTrainStart", "train the network that proposes the starts of fits"),
 }
 
 
@@ -47,7 +47,7 @@ def overview() -> str:
             "",
             *lines,
             "",
-            "`bodyfit COMMAND --help` tells a command's options, their units and defaults.",
+            "`bodyfit COMMAND --help` lists the options of a command with units and defaults.",
         ]
     )
 
@@ -62,7 +62,7 @@ def find_command(arguments: Sequence[str]) -> tuple[str, list[str]] | None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point; exits 0 only when the command did its work."""
+    """Entry point; exits with 0 only if the command succeeded."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if not arguments or arguments[0] in ("-h", "--help", "help") or arguments in (["prior"], ["prior", "--help"]):
         print(overview())
@@ -77,6 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     module, class_name, line = COMMANDS[name]
     try:
         command_class = getattr(importlib.import_module(f"bodyfit.scripts.{module}"), class_name)
+        # Some flags of some commands determine the defaults of the others.
         with_config = getattr(command_class, "with_config_of", None)
         command = tyro.cli(
             command_class,

@@ -1,4 +1,4 @@
-"""`bodyfit compare`: how far the bodies that several runs found of the same people differ."""
+"""`bodyfit compare`: how much the results of several runs for the same people differ."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from bodyfit.scripts.result_bodies import ResultBodies, results_in
 
 @dataclass(frozen=True)
 class CompareCommand:
-    """Compare the results of two or more runs: of the same photos, or of cameras that saw the same moments.
+    """Compare the results of two or more runs: of the same photos, or of synchronised cameras.
 
-    Results belong together when their photos have the same name or, where no names match, end in the same number
-    (cam1.0042 and cam2.0042); people of several in a photo by their number. Distances are means over all vertices, in
-    mm: `rigid` after removing rotation and translation, `scaled` after removing size, too.
+    Results are matched when their photos have the same name or, where no names match, end in the same number
+    (cam1.0042 and cam2.0042); several people in a photo by their number. Distances are means over all vertices, in
+    mm: `rigid` after removing rotation and translation, `scaled` also after removing scale.
     """
 
     outs: tyro.conf.Positional[tuple[Path, ...]]
@@ -35,7 +35,7 @@ class CompareCommand:
     """Print one JSON document on stdout, and nothing else."""
 
     def run(self) -> int:
-        """Compare every two runs and print how far they differ."""
+        """Compare all pairs of runs and print their differences."""
         if len(self.outs) < 2:
             raise BodyfitError("name at least two output folders: bodyfit compare OUT1 OUT2")
         bodies = ResultBodies(self.body)
@@ -87,7 +87,7 @@ def _by_name(out: Path) -> dict[str, Path]:
 
 
 def _matching(first: dict[str, Path], second: dict[str, Path]) -> tuple[dict[str, Path], dict[str, Path]]:
-    """Both by name where any names match, else by the numbers that the photos' names end in."""
+    """Both runs by name if any names match, else by the numbers at the end of the photo names."""
     if first.keys() & second.keys():
         return first, second
     return _by_number(first), _by_number(second)
@@ -108,5 +108,5 @@ def _as_text(document: dict) -> str:
         rigid = mean(person["rigid"] for person in pair["people"])
         lines.append(f"{len(pair['people']):6} people  {rigid:8.1f} mm  {pair['runs'][0]}  {pair['runs'][1]}")
     means = f"{document['rigid_mm']:.1f} mm in the mean, {document['rigid_mm_median']:.1f} in the median"
-    lines += ["", f"vertices differ by {means}; sizes removed, too, by {document['scaled_mm']:.1f}"]
+    lines += ["", f"vertices differ by {means}; after removing scale, by {document['scaled_mm']:.1f}"]
     return "\n".join(lines)

@@ -17,10 +17,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ConvertCommand:
-    """Write results in another format, beside each other in a new folder.
+    """Write results in another format, into a new folder.
 
-    pkl has SMPLify-X's keys (body_pose as 63 axis-angle numbers); json holds all that .npz does; obj, ply and glb are
-    meshes. With --rigged, glb is a mesh bound to its skeleton, for Blender and game engines.
+    pkl has SMPLify-X's keys (body_pose as 63 axis-angle numbers); json has the same content as .npz; obj, ply and glb
+    are meshes. With --rigged, glb is a mesh bound to its skeleton, for Blender and game engines.
     """
 
     inputs: tyro.conf.Positional[tuple[Path, ...]]
@@ -31,10 +31,10 @@ class ConvertCommand:
     """Format to write."""
     frame: Literal["opencv", "opengl", "blender"] = "opencv"
     """Axes of meshes: opencv (y down, z forward), opengl (y up, z back), blender (z up). Parameters stay in the camera
-    frame that their file describes."""
+    frame."""
     rigged: bool = False
-    """With --to glb: keep the skeleton. The file holds the unposed body, its 55 joints turned into the pose, and four
-    weights a vertex."""
+    """With --to glb: keep the skeleton. The file has the unposed body, its 55 joints in the pose, and four blend
+    weights per vertex."""
     body: Path | None = None
     """Body model of the meshes, the one that the results were fitted with. Default: the open body."""
 

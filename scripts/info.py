@@ -27,7 +27,7 @@ class InfoCommand:
 
 
 def collect() -> dict[str, Any]:
-    """What there is, by name."""
+    """All entries, by name."""
     import torch
 
     from bodyfit.data.body.body_model import load_body_model

@@ -1,4 +1,4 @@
-"""`bodyfit prior evaluate`: weights to figures, beside the baselines."""
+"""`bodyfit prior evaluate`: figures of a prior beside those of baselines."""
 
 import json
 import logging
@@ -21,14 +21,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class PriorEvaluate:
-    """Judge a pose prior by reconstruction, generation, completion, denoising and separation from impossible poses.
+    """Evaluate a pose prior by reconstruction, generation, completion, denoising and separation from impossible poses.
 
-    A Gaussian mixture fitted to the same training split stands in the same table, and so does any other prior given
-    as a baseline (the plain VPoser v2 recipe is trained by `bodyfit prior train --recipe vposer-v2`).
+    The table also has a Gaussian mixture fitted to the same training split, and the priors given as baselines (the
+    plain VPoser v2 recipe is trained by `bodyfit prior train --recipe vposer-v2`).
     """
 
     weights: tyro.conf.Positional[str]
-    """Weights to judge: a file or folder, or `shipped`."""
+    """Weights to evaluate: a file or folder, or `shipped`."""
     data: tyro.conf.Positional[Path]
     """Folder made by `bodyfit prior prepare`."""
     out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
@@ -37,12 +37,12 @@ class PriorEvaluate:
     """Other weights for the table."""
     config: Annotated[EvaluateConfig, tyro.conf.arg(name="")] = field(default_factory=EvaluateConfig)
     body: Path | None = None
-    """Body model for vertex errors and sheets; the open body when left out."""
+    """Body model for vertex errors and sheets; the open body by default."""
     json: bool = False
     """Print the figures as JSON on stdout in place of the table."""
 
     def run(self) -> int:
-        """Judge, print, and write."""
+        """Evaluate, print, and write."""
         prior = load_prior(None if self.weights == "shipped" else self.weights)
         priors = {prior.name: prior}
         for path in self.baseline:

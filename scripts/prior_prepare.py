@@ -16,8 +16,8 @@ from bodyfit.prior.training.prepare import PrepareConfig, prepare_motion
 class PriorPrepare:
     """Read motion capture (AMASS as downloaded and unpacked, bodyfit's own layout, BVH) into training data.
 
-    Each source is read once; broken and shape-only files are named and left out. The same command goes on where it
-    was cut off.
+    Each source is read once; broken and shape-only files are named and left out. The same command resumes after an
+    interruption.
     """
 
     inputs: tyro.conf.Positional[tuple[Path, ...]]
@@ -29,7 +29,7 @@ class PriorPrepare:
     """Print the manifest as JSON on stdout."""
 
     def run(self) -> int:
-        """Prepare, and say what came of it."""
+        """Prepare, and log what was made."""
         with tqdm(unit="file", disable=None) as bar:
 
             def step(done: int, total: int, name: str) -> None:

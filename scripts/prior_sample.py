@@ -29,7 +29,8 @@ Part = Literal["left_leg", "legs", "arms", "torso"]
 
 @dataclass(frozen=True)
 class PriorSample:
-    """New poses from the prior, drawn as bodies: independent ones, the way between two, or the rest of a part of one.
+    """Draw new poses of the prior: random samples, an interpolation between two poses, or completions of a partial
+    pose.
 
     Poses are read from results of `bodyfit fit`, or from motion files (their first pose): anything with `body_pose`,
     `pose_body` or `poses` in it.
@@ -40,19 +41,19 @@ class PriorSample:
     count: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 64
     """How many poses; with --interpolate how many steps, with --complete how many hypotheses."""
     seed: int = 0
-    """Same seed, same poses."""
+    """The same seed gives the same poses."""
     prior: Path | None = None
-    """Weights; the shipped ones when left out."""
+    """Weights; the shipped ones by default."""
     body: Path | None = None
-    """Body model to draw; the open body when left out."""
+    """Body model to draw; the open body by default."""
     interpolate: tuple[Path, Path] | None = None
-    """Two files: draw the poses on the way from one to the other."""
+    """Two files: interpolate from the pose of one to that of the other."""
     complete: Path | None = None
-    """A file: keep its pose but for --part, and draw what that may be. The pose itself comes first."""
+    """A file: keep its pose except --part, and draw hypotheses for that part. The pose itself comes first."""
     part: Part = "legs"
-    """What --complete leaves open."""
+    """The part that --complete fills in."""
     unit_normal: bool = False
-    """Sample the unit Gaussian in place of the density the prior was found to have."""
+    """Sample the unit Gaussian in place of the measured density of the latent space."""
     columns: int = 8
     """Bodies in a row of the picture."""
     json: bool = False

@@ -1,4 +1,4 @@
-"""Sheets of bodies for the prior's commands: poses to meshes to one picture."""
+"""Contact sheets of posed bodies for the commands of the prior."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -38,13 +38,13 @@ def draw_sheet(
 
 
 class SheetPainter:
-    """Draws named rows of poses to a file; what `train_prior` calls for its sheets."""
+    """Draws named rows of poses to a file; `train_prior` calls it for its sheets."""
 
     def __init__(self, body: Path | None = None):
         self._body = load_body_model(body)
 
     def __call__(self, path: Path, rows: dict[str, Float[Tensor, "N 63"]]) -> None:
-        """One row a name, written as PNG."""
+        """One row per name, written as PNG."""
         labels = [f"{name} {index}" for name, poses in rows.items() for index in range(len(poses))]
         columns = max(len(poses) for poses in rows.values())
         image = draw_sheet(self._body, torch.cat(list(rows.values())), columns=columns, labels=labels)

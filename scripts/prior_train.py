@@ -19,14 +19,14 @@ from bodyfit.prior.training.recipes import OURS, RECIPES, TrainConfig
 
 @dataclass(frozen=True)
 class _Base:
-    """The two flags that decide what the defaults of the others are."""
+    """The two flags that determine the defaults of the others."""
 
     recipe: str = "open"
     config: Path | None = None
 
     def training(self) -> TrainConfig:
         if self.config is None:
-            return RECIPES.get(self.recipe, OURS)  # PriorTrain itself refuses other names
+            return RECIPES.get(self.recipe, OURS)  # other names are refused by PriorTrain
         try:
             return TrainConfig(**read_json(self.config)["train"])
         except (BodyfitError, KeyError, TypeError) as error:
@@ -63,7 +63,7 @@ class PriorTrain:
 
     @classmethod
     def with_config_of(cls, arguments: Sequence[str]) -> PriorTrain:
-        """The command before its flags are read: those of the recipe, or of the configuration, that they name."""
+        """The defaults of all flags: those of the recipe or configuration that the arguments name."""
         base, _ = tyro.cli(_Base, args=arguments, return_unknown_args=True, add_help=False)
         return cls(data=tyro.MISSING, out=tyro.MISSING, train=base.training())
 
@@ -81,7 +81,7 @@ class PriorTrain:
 
 
 def _quieten_lightning() -> None:
-    """Keep the curves' lines readable: no advertisements, no advice about workers that are not used."""
+    """Suppress tips and warnings of Lightning that do not apply here."""
     warnings.filterwarnings("ignore", module="lightning")
     for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)

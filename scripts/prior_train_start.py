@@ -1,4 +1,4 @@
-"""`bodyfit prior train-start`: train the network that proposes how a fit starts."""
+"""`bodyfit prior train-start`: train the network that proposes the starts of fits."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ log = logging.getLogger(__name__)
 class PriorTrainStart:
     """Train the start network: from a person's 2D landmarks to a first guess of orientation, pose and shape.
 
-    Writes start.safetensors and start.json (configuration and figures) into the output folder. Put the folder's
-    start.safetensors beside a prior's weights and fits with that prior begin from it. A quarter of an hour on a CPU;
-    what ships was trained six times as many steps (its card has the command).
+    Writes start.safetensors and start.json (configuration and figures) into the output folder. Fits with a prior use
+    the start.safetensors beside its weights. Training takes a quarter of an hour on a CPU; the shipped network was
+    trained for six times as many steps (the command is in its card).
     """
 
     data: Path
@@ -36,20 +36,20 @@ class PriorTrainStart:
     out: Path
     """Folder to write to."""
     split: str | None = "train"
-    """Which list of splits.json to learn from; None for every clip of the folder."""
+    """List of splits.json to train on; None for every clip of the folder."""
     held_out: tuple[str, ...] = ("validation", "test")
-    """Lists of splits.json to report figures on; those that are missing are passed over."""
+    """Lists of splits.json to report figures on; missing ones are skipped."""
     body: Path | None = None
-    """SMPL-X file whose proportions and shape numbers are learned; default: the open body."""
+    """SMPL-X file whose proportions and shape numbers are used. Default: the open body."""
     weights: Path | None = None
-    """Start network (.safetensors) to go on from, with a learning rate that rises once more; its size stays."""
+    """Start network (.safetensors) to continue from, with a new warm-up of the learning rate; its size is kept."""
     examples_of: Literal["data", "prior"] = "data"
-    """Whose poses are stored with the weights as examples: frames of your data, or, where these may not be passed on,
-    poses drawn from the shipped prior."""
+    """Poses that are stored with the weights as examples: frames of your data or, if these must not be distributed,
+    samples of the shipped prior."""
     training: StartTrainingConfig = field(default_factory=StartTrainingConfig)
-    """How to train."""
+    """Training options."""
     network: StartNetworkConfig = field(default_factory=StartNetworkConfig)
-    """How large a network."""
+    """Size of the network."""
     json: bool = False
     """Print the figures as one JSON document on stdout."""
 

@@ -1,4 +1,4 @@
-"""`bodyfit render`: pictures and turntables of what a run found."""
+"""`bodyfit render`: pictures and turntables of the results of a run."""
 
 import logging
 from collections.abc import Iterator
@@ -24,16 +24,17 @@ _ENDINGS = {"overlay": ".png", "side-by-side": ".png", "views": ".png", "turntab
 
 @dataclass(frozen=True)
 class RenderCommand:
-    """Draw pictures of a run: people over their photo, bodies from all sides, turntables.
+    """Draw pictures of a run: overlays, views of a body from several directions, turntables.
 
-    Styles: `overlay` (all people of a photo over it), `side-by-side` (the photo and its overlay), `views` (one person
-    from the front, the side, behind and above), `turntable` (one person going round, .gif, .webm or .mp4).
+    Styles: `overlay` (all people drawn over their photo), `side-by-side` (the photo and its overlay), `views` (one
+    person from the front, the side, behind and above), `turntable` (a full turn around one person; .gif, .webm or
+    .mp4).
     """
 
     out: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]
     """Results folder that `bodyfit fit PHOTOS -o OUT` wrote."""
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-    """File to write (.png, .jpg; .gif, .webm or .mp4 for turntables), or a folder for one file a photo or person."""
+    """File to write (.png, .jpg; .gif, .webm or .mp4 for turntables), or a folder for one file per photo or person."""
     style: Literal["overlay", "side-by-side", "views", "turntable"] = "overlay"
     """What to draw."""
     image: str | None = None
@@ -43,23 +44,23 @@ class RenderCommand:
     opacity: float = 1.0
     """Opacity of the bodies in overlays, 0 to 1."""
     shadow: bool = False
-    """Whether people in overlays cast a soft shadow on a floor under their lowest point."""
+    """Draw a soft shadow under people in overlays, on a floor at their lowest point."""
     skeleton: bool = False
     """Show the fitted skeleton."""
     keypoints: bool = False
-    """Show the detected keypoints in overlays, each joined to the fitted body's own by a line."""
+    """Show the detected keypoints in overlays, each with a line to the fitted one."""
     runner_up: bool = False
-    """Draw the alternative of those who have one (the next best start that led elsewhere) in place of the best."""
+    """Draw the alternative hypothesis (the second-best mode) in place of the best one, for those who have one."""
     body: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """Body model that the results were fitted with, where it was not the open one; --runner-up poses it."""
+    """Body model that the results were fitted with, if it was not the open one; for --runner-up."""
     size_px: int = 512
     """Height of views and turntables in pixels."""
     seconds: float = 4.0
     """Length of a turntable."""
     fps: float = 25.0
-    """Pictures a second of a turntable."""
+    """Frames per second of a turntable."""
     backend: Literal["auto", "egl", "software"] = "auto"
-    """`egl` draws by OpenGL without a display, `software` without OpenGL; `auto` takes what works."""
+    """`egl`: OpenGL without a display; `software`: no OpenGL; `auto`: EGL if it works, else software."""
 
     def run(self) -> int:
         if self.runner_up and (self.skeleton or self.keypoints):

@@ -1,4 +1,4 @@
-"""`bodyfit report`: one HTML file that shows a whole run, to open from disk or to send to somebody."""
+"""`bodyfit report`: the report of a run as one HTML file."""
 
 import logging
 import webbrowser
@@ -13,10 +13,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ReportCommand:
-    """Write one self-contained HTML file about a run: contact sheet, figures, plots, each body to turn.
+    """Write the report of a run as one self-contained HTML file: contact sheet, figures, plots, bodies in 3D.
 
-    Of a folder that `bodyfit prior train` fills it shows the curves, the latest sheets and the model card. The file
-    needs no server and no network; 200 people on 200 photos take about 25 MB.
+    For a folder of `bodyfit prior train` it has the curves, the latest sheets and the model card, also during training.
+    The file needs no server and no network; 200 people on 200 photos take about 25 MB.
     """
 
     out: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]
@@ -26,13 +26,14 @@ class ReportCommand:
     title: str = "bodyfit report"
     """Heading of the page."""
     max_people: int = 200
-    """How many people get a card, worst first. Figures and plots count everybody."""
+    """How many people get a card, worst first. Figures and plots include everybody."""
     meshes: bool = True
-    """Whether bodies can be turned in the page (about 50 kB each)."""
+    """Include the bodies in 3D (about 50 kB each)."""
     body: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """Body model that the results were fitted with, where it was not the open one: for statures and alternatives."""
+    """Body model that the results were fitted with, if it was not the open one; for statures and alternative
+    hypotheses."""
     open: bool = False
-    """Open the page in the browser when it is written."""
+    """Open the page in the browser."""
 
     def run(self) -> int:
         from bodyfit.fitting.show.report import write_report

@@ -33,7 +33,7 @@ def results_in(path: Path) -> list[tuple[Path, Path]]:
 
 
 class ResultBodies:
-    """Poses results on their bodies, each body read once.
+    """Poses the bodies of results; each body model is read once.
 
     Args:
         path: body model file or folder; None: the open bodies.
@@ -43,10 +43,10 @@ class ResultBodies:
         self.path, self.read = path, {}
 
     def of(self, result: FitResult, file: Path) -> BodyModel:
-        """The body of a result.
+        """The body model of a result.
 
         Raises:
-            BodyfitError: when the body at hand is another one.
+            BodyfitError: if the result was fitted with another body.
         """
         gender = result.body_gender
         if gender not in self.read:
@@ -54,12 +54,12 @@ class ResultBodies:
         body = self.read[gender]
         if body.name != result.body_model:
             raise BodyfitError(
-                f"{file}: fitted with the body '{result.body_model}', but the body at hand is '{body.name}'. "
-                "Shape numbers mean nothing to another body: name the right one with --body."
+                f"{file}: fitted with the body '{result.body_model}', but the body given is '{body.name}'. "
+                "Shape numbers are specific to a body: give the right one with --body."
             )
         return body
 
     def vertices(self, result: FitResult, file: Path) -> Float[np.ndarray, "V 3"]:
-        """Of a result, in its camera's frame, m."""
+        """Vertices of a result in its camera frame, metres."""
         parameters = {name: torch.from_numpy(value) for name, value in result.parameters().items()}
         return pose_body(self.of(result, file), **parameters).vertices[0].numpy()

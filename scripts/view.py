@@ -15,32 +15,32 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ViewCommand:
-    """Look at a run's results in the browser, or with --prior at the pose prior: its latent space under sliders."""
+    """Show the results of a run in the browser or, with --prior, the pose prior with sliders for its latent space."""
 
     out: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")] = None
     """Results folder that `bodyfit fit PHOTOS -o OUT` wrote."""
     prior: bool = False
     """Show the pose prior instead of results."""
     weights: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """With --prior: our weights, VPoser V02_05 or vposer_v1_0. Default: the ones that come along."""
+    """With --prior: our weights, VPoser V02_05 or vposer_v1_0. Default: the shipped ones."""
     body: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """SMPL, SMPL-H or SMPL-X file or a folder of models: of the results (where they were fitted with one), or to show
-    with --prior. Default: the open body that comes along."""
+    """SMPL, SMPL-H or SMPL-X file or a folder of models: that the results were fitted with, or to show with
+    --prior. Default: the shipped open body."""
     gender: Literal["neutral", "female", "male"] = "neutral"
-    """With --prior: which body of a folder, or of the open ones."""
+    """With --prior: gender of the body."""
     host: str = "127.0.0.1"
-    """Address to listen on; the default lets nobody but this computer in."""
+    """Address to listen on; the default accepts connections from this computer only."""
     port: int = 8080
-    """Port to listen on; the next free one is taken where it is in use."""
+    """Port to listen on; if it is in use, the next free one is taken."""
     open: bool = False
     """Open the page in the browser."""
 
     def run(self) -> int:
         if self.prior == (self.out is not None):
-            raise BodyfitError("say what to look at: a results folder, or --prior (and not both).")
+            raise BodyfitError("give a results folder or --prior (and not both).")
         viewer = self._prior_viewer() if self.prior else self._results_viewer()
         print(viewer.url, flush=True)
-        logger.info("open the address in a browser; Ctrl-C ends it")
+        logger.info("open the address in a browser; Ctrl-C stops the server")
         if self.open:
             webbrowser.open(viewer.url)
         try:
@@ -64,6 +64,6 @@ class ViewCommand:
         from bodyfit.fitting.show.prior_viewer import PriorViewer
         from bodyfit.prior.model.checkpoint import load_prior
 
-        torch.set_num_threads(1)  # one small body at a time: more threads only wait for one another
+        torch.set_num_threads(1)  # one body at a time is too small for several threads
         prior = load_prior(self.weights)
         return PriorViewer(prior, load_body_model(self.body, gender=self.gender), host=self.host, port=self.port)

@@ -1,4 +1,4 @@
-"""Moving pictures in files: GIF, and video that browsers play."""
+"""Animations as files: GIF, and video that browsers play."""
 
 import contextlib
 import os
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def save_animation(frames: Iterable[UInt8[np.ndarray, "H W 3"]], path: Path | str, fps: float) -> Path:
-    """Writes a .gif (repeating for ever), or a .webm or .mp4 (VP9, which browsers play)."""
+    """Writes a .gif (an endless loop), or a .webm or .mp4 (VP9, which browsers play)."""
     path = Path(path)
     writers = {".gif": _write_gif, ".webm": _write_video, ".mp4": _write_video}
     if path.suffix.lower() not in writers:
@@ -37,7 +37,7 @@ def _write_video(frames: Iterable[np.ndarray], path: Path, fps: float) -> None:
     try:
         for frame in frames:
             height, width = frame.shape[:2]
-            # Colours are stored for squares of two by two pixels, and OpenCV would cut an odd row or column off.
+            # Chroma is stored per 2 x 2 pixels, and OpenCV would drop an odd row or column.
             frame = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
             if writer is None:
                 writer = _video_writer(path, fps, frame.shape[1::-1])
@@ -49,8 +49,7 @@ def _write_video(frames: Iterable[np.ndarray], path: Path, fps: float) -> None:
 
 def _video_writer(path: Path, fps: float, size: tuple[int, int]) -> "cv2.VideoWriter":
     cv2 = import_cv2()
-    # VP9 is what OpenCV's wheels can write and browsers can play: H.264 is not in the wheels, MPEG-4 part 2 not in
-    # browsers.
+    # VP9 is supported by both OpenCV's wheels and browsers; H.264 is not in the wheels, MPEG-4 part 2 not in browsers.
     with _quiet_stderr():
         writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"vp09"), fps, size)
     if not writer.isOpened():
@@ -60,7 +59,7 @@ def _video_writer(path: Path, fps: float, size: tuple[int, int]) -> "cv2.VideoWr
 
 @contextlib.contextmanager
 def _quiet_stderr() -> Iterator[None]:
-    """OpenCV's C code tells standard error that WebM has no tags for its codecs, which is true and of no use."""
+    """Suppresses a harmless message of OpenCV's C code: WebM has no codec tags."""
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(nowhere, 2)

@@ -1,7 +1,7 @@
-"""Colours of every picture and page: people, statuses, skeleton sides, and the ink and paper around them.
+"""Colours of every picture and page: people, statuses, skeleton sides, text and background.
 
-People get Okabe and Ito's palette (Color Universal Design, 2008), which readers with any common colour blindness can
-tell apart; status colours come from the same palette, so that "converged" and "failed" never rest on red against green.
+People get Okabe and Ito's palette (Color Universal Design, 2008), which stays distinguishable with any
+common colour blindness; status colours come from the same palette, so that no distinction needs red against green.
 """
 
 import colorsys
@@ -21,7 +21,7 @@ GREY = "#8a8f98"
 PEOPLE = (SKY_BLUE, ORANGE, GREEN, PURPLE, YELLOW, BLUE, VERMILION)
 STATUS = {"converged": GREEN, "max_iterations": ORANGE, "failed": VERMILION}
 LEFT, RIGHT, MIDDLE = ORANGE, BLUE, GREY  # sides of a skeleton
-INK, PAPER, PANEL = "#1b1f24", "#ffffff", "#f4f5f7"
+INK, BACKGROUND, PANEL = "#1b1f24", "#ffffff", "#f4f5f7"
 
 
 def rgb(hex_colour: str) -> Float[np.ndarray, "3"]:
@@ -35,7 +35,7 @@ def rgb8(hex_colour: str) -> tuple[int, int, int]:
 
 
 def person_hex(index: int) -> str:
-    """Colour of the `index`-th person of a photo. After seven people the palette returns, darker and then lighter."""
+    """Colour of the `index`-th person of a photo. After seven people the palette repeats, darker and then lighter."""
     turn, place = divmod(index, len(PEOPLE))
     hue, lightness, saturation = colorsys.rgb_to_hls(*rgb(PEOPLE[place]))
     lightness = np.clip(lightness + (0.0, -0.17, 0.17)[turn % 3], 0.1, 0.9)
@@ -48,10 +48,10 @@ def person_colour(index: int) -> Float[np.ndarray, "3"]:
 
 
 def status_hex(status: str) -> str:
-    """Colour that stands for a fit's status; grey for a word that is not one of ours."""
+    """Colour of a fit's status; grey for an unknown one."""
     return STATUS.get(status, GREY)
 
 
 def side_hex(name: str) -> str:
-    """Colour of a landmark by the side that its name begins with."""
+    """Colour of a landmark by the side in its name."""
     return LEFT if name.startswith("left_") else RIGHT if name.startswith("right_") else MIDDLE

@@ -9,7 +9,7 @@ from bodyfit.data.landmarks import FACE, LANDMARK_NAMES, LEFT_HAND, RIGHT_HAND, 
 from bodyfit.fitting.draw.colours import MIDDLE, VERMILION, rgb8, side_hex
 from bodyfit.fitting.draw.opencv import import_cv2
 
-_FINE = frozenset(FACE + LEFT_HAND + RIGHT_HAND)  # points that stand close together get thinner lines
+_FINE = frozenset(FACE + LEFT_HAND + RIGHT_HAND)  # points that are close together get thinner lines
 _SUBPIXEL_BITS = 4
 
 
@@ -59,7 +59,7 @@ def draw_residuals(
     *,
     min_confidence: float = 0.0,
 ) -> UInt8[np.ndarray, "H W 3"]:
-    """Joins each detected keypoint to the fitted body's own with a line; what is long is wrong."""
+    """Draws the residuals: a line from each detected keypoint to the fitted one."""
     picture = np.ascontiguousarray(image).copy()
     width = max(1.0, max(image.shape[:2]) / 700)
     for k in np.flatnonzero((np.asarray(confidence) > min_confidence) & np.isfinite(fitted_px).all(axis=1)):
@@ -68,7 +68,7 @@ def draw_residuals(
 
 
 def _fixed(point: Float[np.ndarray, "2"]) -> tuple[int, int]:
-    """A point in OpenCV's fixed-point pixels, kept within what its integers hold."""
+    """A point in OpenCV's fixed-point pixels, clipped to the range of its integers."""
     return tuple(int(c) for c in np.rint(np.clip(point, -1e5, 1e5) * 2**_SUBPIXEL_BITS))
 
 
@@ -89,7 +89,7 @@ def _dot(picture, centre, colour, radius: float, hollow: bool) -> None:
 
 
 def _speck(picture, centre, colour, radius: float) -> None:
-    """A dot without a rim: faces and hands hold so many that rims would hide them."""
+    """A dot without a rim, for the dense points of faces and hands."""
     cv2 = import_cv2()
     cv2.circle(
         picture, _fixed(centre), round(max(radius, 0.8) * 2**_SUBPIXEL_BITS), colour, -1, cv2.LINE_AA, _SUBPIXEL_BITS

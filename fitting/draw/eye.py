@@ -1,4 +1,4 @@
-"""An eye that looks at a body in a world with y up: where it stands, and what it makes of points."""
+"""Virtual cameras ("eyes") that look at a body in a world frame with y up."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -19,24 +19,24 @@ VIEWPOINTS = {
 
 Viewpoint = str | tuple[float, float]
 
-_FIELD_OF_VIEW = np.radians(20.0)  # so long a lens does not swell what is near
-_MARGIN = 0.92  # share of the picture that a body fills
+_FIELD_OF_VIEW = np.radians(20.0)  # a long lens, so that near parts do not look enlarged
+_MARGIN = 0.92  # share of the picture that the body fills
 
 
 @dataclass(frozen=True)
 class Eye:
-    """Looks at `target` from `distance` metres; turns points of the world into its own OpenCV frame."""
+    """A virtual camera that looks at `target` from `distance` metres; maps world points to its own OpenCV frame."""
 
     rotation: Float[np.ndarray, "3 3"]
-    """Eye from world."""
+    """Rotation from the world frame to the frame of the eye."""
     target: Float[np.ndarray, "3"]
     foot: Float[np.ndarray, "3"]
-    """A point of the floor below the target."""
+    """The point on the floor below the target."""
     distance: float = 0.0
 
     @classmethod
     def at(cls, vertices: Float[np.ndarray, "V 3"], view: Viewpoint) -> "Eye":
-        """Turned to the middle of a body, from a view's direction, still at no distance from it."""
+        """An eye that looks at the centre of a body from the view direction, at distance 0."""
         if isinstance(view, str) and view not in VIEWPOINTS:
             raise ValueError(
                 f"view must be one of {', '.join(VIEWPOINTS)} or (yaw, elevation) in degrees, got {view!r}"
@@ -51,7 +51,7 @@ class Eye:
         return cls(np.diag([1.0, -1.0, -1.0]) @ tilt @ turn, target, foot)
 
     def backed_up(self, vertices: Float[np.ndarray, "V 3"], size_px: tuple[int, int]) -> "Eye":
-        """As near as it can stand and still see all of a body in a picture of (height, width)."""
+        """At the smallest distance from which the whole body fits into a picture of (height, width)."""
         seen = self.see(vertices) - [0.0, 0.0, self.distance]
         half = _MARGIN * np.array([size_px[1], size_px[0]]) / 2
         reach = np.abs(seen[:, :2]) * _focal(size_px) / half
@@ -64,17 +64,17 @@ class Eye:
         return (np.asarray(points, dtype=float) - self.target) @ self.rotation.T + [0.0, 0.0, self.distance]
 
     def floor(self) -> tuple[Float[np.ndarray, "3"], Float[np.ndarray, "3"]]:
-        """The floor in the eye's frame: a point and the upward normal."""
+        """The floor in the frame of the eye: a point and the upward normal."""
         return self.see(self.foot[None])[0], self.rotation[:, 1]
 
 
 def farthest(eyes: Iterable[Eye]) -> float:
-    """The distance from which all of them see their bodies at one scale."""
+    """The largest distance: from it all of them see their whole body, at the same scale."""
     return max((eye.distance for eye in eyes), default=1.0)
 
 
 def eye_camera(size_px: tuple[int, int]) -> Camera:
-    """The lens of an eye for a picture of (height, width)."""
+    """The intrinsics of an eye for a picture of (height, width)."""
     height, width = size_px
     return Camera(_focal(size_px), ((width - 1) / 2, (height - 1) / 2), (height, width))
 

@@ -1,4 +1,4 @@
-"""OpenGL without a display: pyrender on an EGL context, which is made once a process and kept."""
+"""OpenGL without a display: pyrender on an EGL context, created once per process."""
 
 import functools
 import logging
@@ -14,13 +14,13 @@ logger = logging.getLogger(__name__)
 
 
 class GlRenderer:
-    """Draws surfaces with one offscreen renderer, which is resized when a picture's size changes.
+    """Draws surfaces with one offscreen renderer, which is resized as needed.
 
     Raises whatever pyrender, PyOpenGL or the driver raise where there is no EGL: callers fall back.
     """
 
     def __init__(self) -> None:
-        logging.getLogger("OpenGL.acceleratesupport").setLevel(logging.WARNING)  # it misses an optional package
+        logging.getLogger("OpenGL.acceleratesupport").setLevel(logging.WARNING)  # it warns about an optional package
         os.environ.setdefault("PYOPENGL_PLATFORM", "egl")  # PyOpenGL reads it when it is first imported
         import pyrender
         from OpenGL.GL import GL_RENDERER, glGetString
@@ -31,12 +31,12 @@ class GlRenderer:
         self._release()
 
     def render(self, surface: Surface, camera: Camera, near: float, far: float) -> Layer:
-        """Draws with four samples a pixel; only what lies between `near` and `far` metres."""
+        """Draws with four samples per pixel; only what lies between `near` and `far` metres."""
         import pyrender
 
         scene = pyrender.Scene(bg_color=np.zeros(4))
         scene.add(pyrender.Mesh([_primitive(surface)]))
-        # pyrender counts pixels from the image's corner, we from the first pixel's centre: half a pixel apart.
+        # In pyrender (0, 0) is the corner of the image, here it is the centre of the first pixel: half a pixel apart.
         lens = pyrender.IntrinsicsCamera(
             camera.focal_px,
             camera.focal_px,
@@ -56,7 +56,7 @@ class GlRenderer:
         return Layer(rgba=rgba, depth=depth)
 
     def _release(self) -> None:
-        """Lets go of the context: pyrender keeps it, and then no other thread may draw."""
+        """Releases the context, which pyrender keeps current, so that other threads can draw."""
         from OpenGL import EGL
 
         display = self._offscreen._platform._egl_display
@@ -84,7 +84,7 @@ def gl_renderer() -> GlRenderer | None:
         return None
     try:
         renderer = GlRenderer()
-    except Exception as error:  # drivers fail in as many ways as there are drivers; each means "no OpenGL"
+    except Exception as error:  # drivers raise many kinds of errors; each means that there is no OpenGL
         logger.warning("pictures: no EGL context (%s: %s); drawing with the software rasteriser", _name(error), error)
         return None
     logger.info("pictures: drawing with pyrender on EGL (%s)", renderer.device)

@@ -1,6 +1,6 @@
-"""Bodies as transparent layers, and layers over pictures: what every picture of this package is put together from.
+"""Bodies as transparent layers, and blending of layers over pictures.
 
-pyrender draws through EGL where that works, a software rasteriser where it does not; the light is worked out beforehand
+pyrender draws through EGL where that works, a software rasteriser where it does not; lighting is computed before
 (`shading`), so both give the same picture.
 """
 
@@ -23,7 +23,7 @@ Plane = tuple[Float[np.ndarray, "3"], Float[np.ndarray, "3"]]
 """A point and the unit normal of a floor."""
 
 BACKENDS = ("auto", "egl", "software")
-_SMOOTHED_PIXELS = 4_000_000  # in larger pictures a pixel's edge is too small to see, and the time is not
+_SMOOTHED_PIXELS = 4_000_000  # larger pictures are drawn without antialiasing, to save time
 _NEAREST = 0.02  # metres; what is nearer to the camera than this is never drawn
 
 
@@ -51,7 +51,7 @@ def draw_meshes(
 
 
 def blend(picture: UInt8[np.ndarray, "H W 3"], layer: Layer, alpha: float) -> UInt8[np.ndarray, "H W 3"]:
-    """Puts a layer, `alpha` opaque, over a picture."""
+    """Blends a layer over a picture with opacity `alpha`."""
     rows, columns = np.flatnonzero(layer.rgba[..., 3].any(axis=1)), np.flatnonzero(layer.rgba[..., 3].any(axis=0))
     out = picture.copy()
     if len(rows) == 0:
@@ -64,7 +64,8 @@ def blend(picture: UInt8[np.ndarray, "H W 3"], layer: Layer, alpha: float) -> UI
 
 
 def shadow_layer(meshes: Sequence[Mesh], camera: Camera, backend: str, floor: Plane | None = None) -> Layer:
-    """Bodies pressed flat on the floor and blurred. Without a floor, each stands on its own, square to the y axis."""
+    """Shadows: bodies projected on the floor and blurred. Without a floor, each has its own, orthogonal to the y
+    axis."""
     flat = []
     for vertices, faces in meshes:
         point, up = floor or (np.array([0.0, vertices[:, 1].max(), 0.0]), np.array([0.0, -1.0, 0.0]))
@@ -95,7 +96,7 @@ def choose_renderer(backend: str):
 
 
 def _draw(surface: Surface, camera: Camera, backend: str) -> Layer:
-    """Draws only the part of the picture where something can be, then puts it in its place."""
+    """Draws only the window of the picture that the surface can cover."""
     renderer = choose_renderer(backend)
     depth = surface.vertices[:, 2]
     layer = _empty_layer(camera.image_size)
@@ -124,7 +125,8 @@ def _draw(surface: Surface, camera: Camera, backend: str) -> Layer:
 
 
 def _window(surface: Surface, camera: Camera, near: float) -> tuple[int, int, int, int]:
-    """Top, left, bottom, right of what the surface can cover; the whole picture if it crosses the near plane."""
+    """Top, left, bottom, right of the window that the surface can cover; the whole picture if it crosses the near
+    plane."""
     height, width = camera.image_size
     x, y, z = surface.vertices.T
     if z.min() < near:

@@ -1,4 +1,4 @@
-"""OpenCV, imported where something is drawn with it, so that nothing else needs the system libraries it needs."""
+"""Import of OpenCV where it is used, so that nothing else depends on the system libraries that it needs."""
 
 from types import ModuleType
 

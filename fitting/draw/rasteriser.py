@@ -1,8 +1,9 @@
-"""A z-buffer in numpy: draws triangles where there is no OpenGL at all.
+"""A software rasteriser in numpy, for machines without OpenGL.
 
-All triangles meet all samples of their bounding boxes at once (in chunks, so that memory stays bounded): edge functions
-say which samples lie inside, `numpy.maximum.at` keeps the nearest. 1 / z is linear on the image plane, which gives both
-depth and perspective-correct colours. Pineda, "A parallel algorithm for polygon rasterization", SIGGRAPH 1988.
+All triangles are tested against all samples of their bounding boxes at once, in chunks of bounded memory: edge
+functions say which samples lie inside, and `numpy.maximum.at` keeps the nearest (z-buffer). 1 / z is linear on the
+image plane, which gives both depth and perspective-correct colours. Pineda, "A parallel algorithm for polygon
+rasterization", SIGGRAPH 1988.
 """
 
 from dataclasses import dataclass
@@ -10,12 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-_PAIRS_AT_ONCE = 1 << 20  # (triangle, sample) pairs worked on together: about 100 MB
+_PAIRS_AT_ONCE = 1 << 20  # (triangle, sample) pairs per chunk: about 100 MB
 
 
 @dataclass(frozen=True)
 class Camera:
-    """A pinhole, OpenCV's way: x right, y down, z forward, pixel (0, 0) the centre of the top-left pixel."""
+    """A pinhole camera in OpenCV's convention: x right, y down, z forward, pixel (0, 0) the centre of the top-left
+    pixel."""
 
     focal_px: float
     center_px: tuple[float, float]
@@ -41,7 +43,7 @@ class Surface:
 
 @dataclass(frozen=True)
 class Layer:
-    """What a backend draws."""
+    """The output of a backend."""
 
     rgba: UInt8[np.ndarray, "H W 4"]
     """Colour multiplied by coverage, and coverage."""
@@ -86,7 +88,7 @@ def clip_near(surface: Surface, near: float) -> Surface:
         return Surface(surface.vertices, whole, surface.colours)
     inside = in_front[cut]
     single = inside.sum(axis=1) == 1
-    # Turn each triangle so that its lonely corner, the one on its own side of the plane, comes first.
+    # Rotate the corners of each triangle so that the one that is alone on its side of the plane comes first.
     lonely = np.where(single, inside.argmax(axis=1), (~inside).argmax(axis=1))
     a, b, c = (cut[np.arange(len(cut)), (lonely + turn) % 3] for turn in range(3))
     attributes = np.concatenate([surface.vertices, surface.colours], axis=1)
@@ -108,7 +110,7 @@ def clip_near(surface: Surface, near: float) -> Surface:
 def _corners_on_image(surface: Surface, camera: Camera) -> Float[np.ndarray, "F 3 3"]:
     """Corners of each triangle as (x px, y px, 1 / z)."""
     x, y, z = surface.vertices.T
-    with np.errstate(divide="ignore", invalid="ignore"):  # vertices behind the camera belong to no face any more
+    with np.errstate(divide="ignore", invalid="ignore"):  # after clipping no face uses vertices behind the camera
         inverse = 1.0 / z
         u = camera.focal_px * x * inverse + camera.center_px[0]
         v = camera.focal_px * y * inverse + camera.center_px[1]
@@ -152,12 +154,12 @@ def _edge_planes(corners: Float[np.ndarray, "F 3 3"]) -> Float[np.ndarray, "F 4 
 
 
 def _draw(chosen, low, box, planes, width, inverse_depth, triangle) -> None:
-    """Puts triangles `chosen` into the z-buffer, in place."""
+    """Draws the triangles `chosen` into the z-buffer, in place."""
     area = box[:, 0] * box[:, 1]
     which = np.repeat(np.arange(len(chosen), dtype=np.int32), area)
     within = np.arange(len(which), dtype=np.int32) - np.repeat((np.cumsum(area) - area).astype(np.int32), area)
     row, column = np.divmod(within, np.repeat(box[:, 0].astype(np.int32), area))
-    # Coordinates relative to the box's corner keep float32 exact enough on large pictures.
+    # Coordinates relative to the corner of the box keep float32 accurate enough on large pictures.
     corner = np.concatenate([low, np.ones((len(low), 1))], axis=1)
     offset = np.einsum("fkj,fj->kf", planes, corner).astype(np.float32)
     slope_x, slope_y = planes[:, :, 0].T.astype(np.float32), planes[:, :, 1].T.astype(np.float32)
@@ -172,7 +174,7 @@ def _draw(chosen, low, box, planes, width, inverse_depth, triangle) -> None:
         value += rise
         return value
 
-    first, second = weight(0), weight(1)  # the third is what they leave of one
+    first, second = weight(0), weight(1)  # the three weights sum to one
     inside = np.flatnonzero((first >= -1e-6) & (second >= -1e-6) & (first + second <= 1 + 1e-6))
     which = which[inside]
     sample = (low[which, 1] + row[inside]) * width + low[which, 0] + column[inside]
@@ -188,7 +190,8 @@ def _interpolate(surface: Surface, camera: Camera, triangle: Int[np.ndarray, "H 
     rows, columns = np.nonzero(triangle >= 0)
     visible = triangle[rows, columns]
     corners = _corners_on_image(surface, camera)
-    # Colour / z and 1 / z are linear on the image: one plane each a triangle, about its own first corner (float32).
+    # Colour / z and 1 / z are linear on the image: a plane for each per triangle, relative to its first corner
+    # (float32).
     attributes = np.concatenate([surface.colours, np.ones((len(surface.colours), 1))], axis=1)[surface.faces]
     attributes *= corners[..., 2:]
     planes = np.einsum("fkj,fkc->fjc", _edge_planes(corners)[:, :3], attributes)

@@ -1,4 +1,4 @@
-"""Pictures of bodies: drawn over a photo, seen from any side, and in sheets of many."""
+"""Pictures of bodies: overlays on a photo, views from any direction, and contact sheets."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
-from bodyfit.fitting.draw.colours import INK, PAPER, person_colour, rgb8
+from bodyfit.fitting.draw.colours import BACKGROUND, INK, person_colour, rgb8
 from bodyfit.fitting.draw.drawing import draw_keypoints
 from bodyfit.fitting.draw.eye import VIEWPOINTS, Eye, Viewpoint, eye_camera, farthest
 from bodyfit.fitting.draw.layers import Mesh, backend_name, blend, choose_renderer, draw_meshes, shadow_layer
@@ -34,7 +34,7 @@ def render_overlay(
     shadow: bool = False,
     backend: str = "auto",
 ) -> UInt8[np.ndarray, "H W 3"]:
-    """Draws people over their photo, nearer ones before farther ones.
+    """Draws people over their photo; nearer ones hide farther ones.
 
     Args:
         image: The photo, RGB.
@@ -43,7 +43,7 @@ def render_overlay(
             is not finite is left out.
         focal_px: Focal length in pixels, one for all people or one each.
         center_px: Principal point (x, y), one for all or one each; the middle of the picture by default.
-        colours: sRGB in [0, 1], one a person; by default a palette that colour-blind readers can tell apart.
+        colours: sRGB in [0, 1], one per person; by default a palette that is safe for colour blindness.
         alpha: Opacity of the bodies, 0 to 1.
         shadow: Whether each person casts a soft shadow on a floor under the lowest point of the body.
         backend: `egl` (pyrender), `software` (no OpenGL), or `auto`: the first of them that works here.
@@ -53,7 +53,7 @@ def render_overlay(
 
     Raises:
         ValueError: For an image that is not (H, W, 3) uint8, lists of unequal length or an unknown backend.
-        RuntimeError: If `egl` is demanded where there is none.
+        RuntimeError: If `egl` is requested where there is none.
     """
     image = np.asarray(image)
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
@@ -74,7 +74,7 @@ def render_view(
     view: Viewpoint = "front",
     size_px: tuple[int, int] = (512, 512),
     colour: Float[np.ndarray, "3"] | None = None,
-    background: str = PAPER,
+    background: str = BACKGROUND,
     shadow: bool = True,
     landmarks: Float[np.ndarray, "144 3"] | None = None,
     distance: float | None = None,
@@ -87,10 +87,10 @@ def render_view(
         view: A name in `VIEWPOINTS` or (yaw, elevation) of the eye in degrees.
         size_px: (height, width).
         colour: sRGB in [0, 1].
-        background: Colour of the paper, `"#rrggbb"`.
+        background: Colour of the background, `"#rrggbb"`.
         shadow: Whether the body casts a soft shadow on the floor it stands on.
-        landmarks: The body's landmarks in the order of LANDMARK_NAMES: then its skeleton shows through it.
-        distance: Metres from the eye to the body's middle; by default as near as all of the body is seen.
+        landmarks: The landmarks of the body in the order of LANDMARK_NAMES; draws its skeleton as well.
+        distance: Metres from the eye to the centre of the body; by default the smallest from which all of it is seen.
         backend: As in `render_overlay`.
     """
     eye = Eye.at(mesh[0], view)
@@ -107,7 +107,7 @@ def render_mesh_sheet(
     view: Viewpoint = "three_quarter",
     colours: Sequence[Float[np.ndarray, "3"]] | None = None,
     labels: Sequence[str] | None = None,
-    background: str = PAPER,
+    background: str = BACKGROUND,
     shadow: bool = True,
     backend: str = "auto",
 ) -> UInt8[np.ndarray, "H W 3"]:
@@ -118,15 +118,15 @@ def render_mesh_sheet(
         columns: Cells in a row.
         cell_px: Side of a cell in pixels.
         view: A name in `VIEWPOINTS` or (yaw, elevation) of the eye in degrees.
-        colours: sRGB in [0, 1], one a mesh; all alike by default.
+        colours: sRGB in [0, 1], one per mesh; by default the same for all.
         labels: A few words under each body.
-        background: Colour of the paper, `"#rrggbb"`.
+        background: Colour of the background, `"#rrggbb"`.
         shadow: Whether bodies cast a soft shadow on the floor they stand on.
         backend: As in `render_overlay`.
     """
     columns = max(1, min(columns, len(meshes)))
     rows = max(1, -(-len(meshes) // columns))
-    sheet = _paper((rows * cell_px, columns * cell_px), background)
+    sheet = _blank((rows * cell_px, columns * cell_px), background)
     cell_size = (cell_px, cell_px)
     eyes = [Eye.at(vertices, view).backed_up(vertices, cell_size) for vertices, _ in meshes]
     distance = farthest(eyes)
@@ -141,7 +141,7 @@ def render_mesh_sheet(
 
 
 def side_by_side(*pictures: UInt8[np.ndarray, "H W 3"], gap_px: int = 8) -> UInt8[np.ndarray, "H W2 3"]:
-    """Pictures next to each other, scaled to the first one's height, on paper."""
+    """Pictures next to each other, scaled to the height of the first one."""
     height = pictures[0].shape[0]
     row = []
     for picture in pictures:
@@ -156,7 +156,7 @@ def as_seen_by(
     own: tuple[float, Float[np.ndarray, "2"]],
     other: tuple[float, Float[np.ndarray, "2"]],
 ) -> Float[np.ndarray, "V 3"]:
-    """A body moved so that another camera sees it where its own does; cameras are (focal length px, principal point).
+    """A body moved so that another camera sees it as its own does; cameras are (focal length px, principal point).
 
     (x, y, z) under (f, c) and (x f / f0 + z (c - c0) / f0, z) under (f0, c0) fall on the same pixel at the same depth.
     """
@@ -168,7 +168,7 @@ def as_seen_by(
 
 
 def _in_one_camera(meshes, focal_px, center_px, image_size) -> tuple[Camera, list[Mesh]]:
-    """The first person's camera, and everybody as seen by it."""
+    """The camera of the first person, and all bodies as that camera sees them."""
     height, width = image_size
     if center_px is None:
         center_px = ((width - 1) / 2, (height - 1) / 2)
@@ -185,7 +185,7 @@ def _in_one_camera(meshes, focal_px, center_px, image_size) -> tuple[Camera, lis
 def _portrait(mesh, eye, size_px, colour, background, shadow, landmarks, backend) -> UInt8[np.ndarray, "H W 3"]:
     camera = eye_camera(size_px)
     seen = [(eye.see(mesh[0]), mesh[1])]
-    picture = _paper(size_px, background)
+    picture = _blank(size_px, background)
     if shadow:
         picture = blend(picture, shadow_layer(seen, camera, backend, eye.floor()), 0.35)
     picture = blend(
@@ -194,7 +194,7 @@ def _portrait(mesh, eye, size_px, colour, background, shadow, landmarks, backend
     return picture if landmarks is None else draw_keypoints(picture, camera.project(eye.see(landmarks)))
 
 
-def _paper(size_px: tuple[int, int], background: str) -> UInt8[np.ndarray, "H W 3"]:
+def _blank(size_px: tuple[int, int], background: str) -> UInt8[np.ndarray, "H W 3"]:
     return np.full((*size_px, 3), rgb8(background), dtype=np.uint8)
 
 

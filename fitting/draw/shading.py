@@ -1,7 +1,7 @@
-"""Light on a surface, worked out once a vertex, so that every backend draws the same picture.
+"""Lighting per vertex, so that every backend draws the same picture.
 
-Bodies have far more vertices than a shading artefact needs to hide in (13 000 on a person), so interpolating lit
-colours (Gouraud) looks like shading each pixel, costs next to nothing, and leaves a backend only visibility to decide.
+Bodies have so many vertices (13 000 per person) that interpolating lit colours (Gouraud shading) looks like shading per
+pixel, costs little, and leaves only visibility to the backends.
 """
 
 import numpy as np
@@ -15,7 +15,7 @@ _EYE = np.array([0.0, 0.0, -1.0])
 
 
 def vertex_normals(vertices: Float[np.ndarray, "V 3"], faces: Int[np.ndarray, "F 3"]) -> Float[np.ndarray, "V 3"]:
-    """Unit normals, each the area-weighted mean of its faces' (zero for a vertex that no face uses)."""
+    """Unit normals, each the area-weighted mean of those of its faces (zero for a vertex that no face uses)."""
     corners = vertices[faces]
     face_normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     index = faces.ravel()
@@ -30,7 +30,7 @@ def lit_colours(
 ) -> Float[np.ndarray, "V 3"]:
     """sRGB colour of every vertex of a mesh in the camera frame, lit from the upper left in front.
 
-    Wrapped diffuse light (never quite black on the far side), a sky that is brighter than the floor, a soft highlight.
+    Wrapped diffuse light (not black on the far side), hemispheric ambient light, a soft highlight.
     """
     normals = vertex_normals(vertices, faces)
     key, fill, eye = (_unit(direction) for direction in (_KEY, _FILL, _EYE))

@@ -1,7 +1,7 @@
-"""Meshes as short text for a web page: shared triangles once, each body's vertices quantised and deflated.
+"""Compact meshes for a web page: shared triangles once, the vertices of each body quantised and deflated.
 
-A vertex is stored as its difference from a neighbour that came before it, in steps of a tenth of a millimetre. Such
-differences are small and alike, so a body of 13 000 vertices takes about 50 kB of base64 instead of 700 kB of .obj.
+A vertex is stored as its difference from a preceding neighbour, in steps of 0.1 mm. Such differences are small and
+similar, so a body of 13 000 vertices takes about 50 kB of base64 instead of 700 kB of .obj.
 `data/assets/pages/viewer.js` reads what is written here.
 """
 
@@ -19,20 +19,21 @@ _STEP = 1e-4  # metres
 
 @dataclass(frozen=True)
 class Topology:
-    """Triangles that many bodies share, with vertices renumbered so that each follows the neighbour it is told from."""
+    """Triangles that many bodies share, with vertices reordered so that each follows the neighbour it is encoded
+    relative to."""
 
     order: Int[np.ndarray, " V"]
-    """The mesh's own number of each stored vertex."""
+    """The index in the mesh of each stored vertex."""
     parents: Int[np.ndarray, " V"]
     """An earlier stored vertex, -1 for the first."""
     faces: Int[np.ndarray, "F 3"]
-    """Corners by stored number."""
+    """Corners as indices of stored vertices."""
 
     @classmethod
     def of(cls, faces: Int[np.ndarray, "F 3"], num_vertices: int) -> "Topology":
         a, b = faces.ravel(), np.roll(faces, 1, axis=1).ravel()
         graph = coo_matrix((np.ones(len(a)), (a, b)), shape=(num_vertices, num_vertices))
-        # Eyes and teeth are pieces of their own: tie each piece's first vertex to vertex 0.
+        # Eyes and teeth are separate components: connect the first vertex of each to vertex 0.
         _, piece = connected_components(graph, directed=False)
         _, first = np.unique(piece, return_index=True)
         ties = coo_matrix((np.ones(len(first)), (np.zeros(len(first), int), first)), shape=graph.shape)
@@ -52,7 +53,8 @@ class Topology:
 
 
 def encode_vertices(vertices: Float[np.ndarray, "V 3"], topology: Topology) -> dict:
-    """For the page: `{origin, step, data}` of one body, true to half a `step` (0.1 mm, coarser for a body over 3 m)."""
+    """For the page: `{origin, step, data}` of one body, accurate to half a `step` (0.1 mm, coarser for a body over
+    3 m)."""
     origin = (vertices.min(axis=0) + vertices.max(axis=0)) / 2
     step = max(_STEP, float(np.abs(vertices - origin).max()) / 16000)  # differences must fit 16 bits
     quantised = np.rint((vertices - origin) / step).astype(np.int64)[topology.order]
@@ -66,7 +68,7 @@ def encode_vertices(vertices: Float[np.ndarray, "V 3"], topology: Topology) -> d
 
 
 def _packed(values: np.ndarray, dtype) -> str:
-    """Integers, zig-zag coded (0, -1, 1, -2, ...) and cut into planes of bytes, deflated, as base64."""
+    """Integers, zig-zag coded (0, -1, 1, -2, ...), split into byte planes, deflated, as base64."""
     values = np.ascontiguousarray(values, dtype=dtype).ravel()
     bits = 8 * values.itemsize
     zigzag = ((values << 1) ^ (values >> (bits - 1))).astype(f"<u{values.itemsize}")

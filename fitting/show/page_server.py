@@ -1,4 +1,4 @@
-"""A viser server dressed the way all our pages are: lit like our pictures, and asking the internet for nothing."""
+"""A viser server with our theme and lights, which requests nothing from the internet."""
 
 import contextlib
 import io
@@ -11,7 +11,7 @@ from bodyfit.data.errors import BodyfitError
 
 
 def import_viser():
-    """viser, or an error that names what to install."""
+    """The module viser, or an error that names what to install."""
     try:
         import viser
     except ImportError as error:
@@ -22,32 +22,32 @@ def import_viser():
 def start_server(host: str, port: int):
     """A viser server that listens on `host`; the next free port is taken where `port` is in use."""
     viser = import_viser()
-    logging.getLogger("websockets").setLevel(logging.WARNING)  # it tells of every connection
+    logging.getLogger("websockets").setLevel(logging.WARNING)  # it logs every connection
     with _without_viser_words():
         server = viser.ViserServer(host=host, port=port, label="bodyfit", verbose=False)
-    server.gui.configure_theme(show_logo=False, show_share_button=False)  # sharing would go through a service outside
+    server.gui.configure_theme(show_logo=False, show_share_button=False)  # sharing would use an external service
     server.gui.main_panel.dock_right()
-    server.scene.configure_environment_map(None)  # the usual ones are fetched from a content network
+    server.scene.configure_environment_map(None)  # the standard ones are fetched from the internet
     server.scene.configure_default_lights(False)
     return server
 
 
 def stop_server(server) -> None:
-    """Ends what `start_server` began."""
+    """Stops a server of `start_server`."""
     with _without_viser_words():
         server.stop()
 
 
 def _without_viser_words() -> contextlib.AbstractContextManager:
-    """viser greets and takes leave on standard output, which belongs to the command that shows the page."""
+    """viser prints messages on standard output, which is reserved for the output of the command."""
     return contextlib.redirect_stdout(io.StringIO())
 
 
 def add_lights(server, up: Float[np.ndarray, "3"], forward: Float[np.ndarray, "3"]) -> None:
-    """A key light from the upper left in front, a fill from the right, a sky: as in our pictures."""
+    """A key light from the upper left in front, a fill light from the right, ambient light: as in our pictures."""
     left = np.cross(up, forward)
     key, fill = 0.45 * left + 0.75 * up - 0.65 * forward, -0.75 * left + 0.05 * up - 0.55 * forward
     for name, towards, intensity in (("key", key, 2.4), ("fill", fill, 0.7), ("back", -key, 0.6)):
-        # A directional light shines from where it stands towards the origin.
+        # A directional light points from its position to the origin.
         server.scene.add_light_directional(f"/lights/{name}", intensity=intensity, position=tuple(100 * towards))
     server.scene.add_light_ambient("/lights/sky", intensity=0.7)

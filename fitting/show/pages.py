@@ -1,4 +1,4 @@
-"""Pages from the templates in data/assets/pages, by Jinja2: all that is put into them is escaped, but for `Markup`."""
+"""Pages from the templates in data/assets/pages, by Jinja2: every value is escaped, except `Markup`."""
 
 import functools
 import json
@@ -9,17 +9,17 @@ from markupsafe import Markup
 
 
 def fill_page(template: str, **content: object) -> str:
-    """A template of data/assets/pages with its variables; a variable that is missing raises jinja2.UndefinedError."""
+    """Render a template of data/assets/pages; a missing variable raises jinja2.UndefinedError."""
     return _environment().get_template(template).render(**content)
 
 
 def page_asset(name: str) -> Markup:
-    """A style sheet or script of ours, to stand in a page as it is."""
+    """A style sheet or script of ours, which is not escaped."""
     return Markup(_text(name))
 
 
 def script_safe_json(data: dict) -> Markup:
-    """JSON that cannot end the script element it stands in, whatever a file is called."""
+    """JSON for a script element, which no file name can close."""
     return Markup(json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"))
 
 

@@ -1,6 +1,6 @@
-"""What the results viewer shows of one photo: its people where the camera saw them, the photo behind, points before.
+"""The scene of one photo in the results viewer: its people in front of the photo, and their keypoints.
 
-The world is the camera's own frame (OpenCV) of the person who is selected.
+The world frame is the camera frame (OpenCV) of the selected person.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,8 +18,8 @@ from bodyfit.fitting.draw.render import as_seen_by
 from bodyfit.fitting.show.portraits import photo_of
 from bodyfit.fitting.show.results_folder import PersonEntry
 
-_LARGEST_PHOTO = 1600  # pixels along the longer side; more only slows the browser down
-# Back faces would double the work of a browser that draws without a GPU, and a body shows none.
+_LARGEST_PHOTO = 1600  # pixels along the longer side, to keep the browser fast
+# Back faces of a closed body are never visible, and would double the work of a browser without a GPU.
 _BODY = {"side": "front", "cast_shadow": False}
 _DOTS = {"point_shape": "circle", "point_shading": "flat", "precision": "float32"}
 _POINTS = ("keypoints", "fitted", "skeleton")
@@ -27,14 +27,14 @@ _POINTS = ("keypoints", "fitted", "skeleton")
 
 @dataclass(frozen=True)
 class ShownPerson:
-    """One person of the photo on show."""
+    """One person of the photo that is shown."""
 
     person: PersonEntry
     mesh: Mesh | None
     result: FitResult | None
 
     def seen_by(self, other: "ShownPerson") -> Mesh | None:
-        """The mesh where the camera of `other` sees it at the place that its own camera does."""
+        """The mesh, moved so that the camera of `other` sees it where its own camera does."""
         if self.mesh is None or self.result is None or other.result is None:
             return self.mesh
         cameras = [(result.focal_px, result.center_px) for result in (self.result, other.result)]
@@ -42,7 +42,7 @@ class ShownPerson:
 
 
 class PhotoScene:
-    """The nodes of one photo in a viser scene. `show` makes them, `restyle` says which of them are seen."""
+    """The nodes of one photo in a viser scene. `show` creates them, `restyle` sets their visibility."""
 
     def __init__(self, scene):
         self._scene = scene
@@ -55,7 +55,7 @@ class PhotoScene:
         self.people, self.selected = (), None
 
     def show(self, people: Sequence[ShownPerson], selected: ShownPerson, *, at_camera: bool = True) -> None:
-        """Draws a photo and its people as the selected one's camera sees them; keeps what is there already."""
+        """Draws a photo and its people as the camera of the selected person sees them; reuses existing nodes."""
         same_photo = people is self.people
         if same_photo and len(set(map(_camera_of, people))) == 1:
             self._remove(*_POINTS, "runner_up")
@@ -69,15 +69,15 @@ class PhotoScene:
                 self._draw_photo(shown.person, shown.result)
         self.draw_points(at_camera=at_camera)
 
-    def show_other_reading(self, mesh: Mesh | None) -> None:
+    def show_alternative(self, mesh: Mesh | None) -> None:
         """Adds the selected person's alternative hypothesis, pale; None where there is none."""
         self._remove("runner_up")
         if mesh is not None and np.isfinite(mesh[0]).all():
-            ghost = self._scene.add_mesh_simple("/other_reading", *mesh, color=rgb8(PANEL), opacity=0.75, **_BODY)
+            ghost = self._scene.add_mesh_simple("/alternative", *mesh, color=rgb8(PANEL), opacity=0.75, **_BODY)
             self.nodes["runner_up"] = [ghost]
 
     def restyle(self, switches: Mapping[str, bool], opacity: float, view: str) -> None:
-        """Says what is seen: `switches` by the names of the nodes, and `others` for everybody but the selected one."""
+        """Sets visibility: `switches` by the names of the nodes, and `others` for everybody but the selected person."""
         if self.selected is None:
             return
         mine = _name(self.selected)
@@ -93,21 +93,21 @@ class PhotoScene:
             node.visible = view != "camera"  # its edges would frame the photo
 
     def depths(self) -> tuple[float, float]:
-        """How near and how far the bodies reach, in metres in front of the camera."""
+        """The smallest and largest depth of the bodies, metres."""
         return _depths(self.people) or (2.0, 4.0)
 
     def middle(self) -> Float[np.ndarray, "3"]:
-        """The middle of the selected person."""
+        """The centre of the selected person."""
         if self.selected is None or self.selected.mesh is None:
             return np.array([0.0, 0.0, np.mean(self.depths())])
         vertices = self.selected.mesh[0]
         return (vertices.min(axis=0) + vertices.max(axis=0)) / 2
 
     def draw_points(self, *, at_camera: bool) -> None:
-        """The selected person's keypoints on a pane of glass before the bodies, and the skeleton.
+        """The keypoints of the selected person on a plane in front of the bodies, and the skeleton.
 
-        The camera sees the pane's points where the photo has them. It stands before everybody for an eye at the
-        camera, and before the selected person alone for any other.
+        The camera sees the points of the plane where the photo has them. Seen from the camera, the plane is in front of
+        everybody; from other directions, in front of the selected person only.
         """
         self._remove(*_POINTS)
         selected = self.selected
@@ -140,7 +140,7 @@ class PhotoScene:
     def _draw_skeleton(self, result: FitResult) -> None:
         bones = result.landmarks[np.array(SKELETON)]
         whole = np.isfinite(bones).all(axis=(1, 2))
-        # A bone takes its side from the end that has one.
+        # The side of a bone is that of the end that has one.
         ends = np.array([b if LANDMARK_NAMES[b].startswith(("left_", "right_")) else a for a, b in SKELETON])
         colours = np.repeat(_SIDES[ends[whole], None], 2, axis=1)
         self.nodes["skeleton"] = [

@@ -1,4 +1,4 @@
-"""Plots as SVG, with every word in them escaped: small, sharp at any size, and without a library in the page."""
+"""Plots as SVG with escaped text: small, sharp at any size, and without a library in the page."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ _FONT = "font-family='system-ui,sans-serif' font-size='11'"
 def histogram_svg(
     groups: Mapping[str, Sequence[float]], *, colours: Mapping[str, str], title: str, unit: str, bins: int = 24
 ) -> Markup:
-    """Stacked histogram of numbers in named groups; what lies above the 98th percentile is counted in the last bar."""
+    """Stacked histogram of named groups; values above the 98th percentile are counted in the last bar."""
     everything = np.array([value for values in groups.values() for value in values], dtype=float)
     if len(everything) == 0:
         return _frame(title, "<text x='50%' y='55%' text-anchor='middle' class='dim'>no numbers</text>")
@@ -26,7 +26,7 @@ def histogram_svg(
     edges = np.linspace(0, high, bins + 1)
     counts = {name: np.histogram(np.clip(values, 0, high), edges)[0] for name, values in groups.items()}
     tallest = max(int(sum(counts.values()).max()), 1)
-    y_high = 2 * math.ceil(nice_ceiling(1.05 * tallest) / 2)  # people are counted whole, at half height too
+    y_high = 2 * math.ceil(nice_ceiling(1.05 * tallest) / 2)  # even, so that the label at half height is an integer
     bar_width = (_WIDTH - _LEFT - _RIGHT) / bins
     bars, below = [], np.zeros(bins)
     for name, count in counts.items():
@@ -40,7 +40,7 @@ def histogram_svg(
         below += count
     median = float(np.median(everything))
     x = _x(min(median, high), 0, high)
-    anchor, side = ("start", 4) if x < 0.6 * _WIDTH else ("end", -4)  # the words stay inside the plot
+    anchor, side = ("start", 4) if x < 0.6 * _WIDTH else ("end", -4)  # keeps the text inside the plot
     marker = (
         f"<line x1='{x:.1f}' x2='{x:.1f}' y1='{_TOP - 4}' y2='{_HEIGHT - _BOTTOM}' stroke='{INK}' "
         f"stroke-dasharray='3 3'/><text x='{x + side:.1f}' y='{_TOP - 2}' text-anchor='{anchor}'>"
@@ -50,7 +50,7 @@ def histogram_svg(
 
 
 def bars_svg(counts: Mapping[str, int], *, colours: Mapping[str, str], title: str) -> Markup:
-    """One horizontal bar a name, with its count and share."""
+    """One horizontal bar per name, with its count and share."""
     total = max(sum(counts.values()), 1)
     step = (_HEIGHT - _TOP - 10) / max(len(counts), 1)
     thickness = min(26.0, 0.6 * step)
@@ -88,7 +88,7 @@ def lines_svg(
         places = list(zip(_x(x, *x_range), _y(y - y_range[0], y_range[1] - y_range[0]), strict=True))
         points = " ".join(f"{px:.1f},{py:.1f}" for px, py in places)
         parts.append(f"<polyline points='{points}' fill='none' stroke='{colour}' stroke-width='1.8'/>")
-        if len(places) == 1:  # a line of one point would not be seen
+        if len(places) == 1:  # a line of one point is invisible
             parts.append(f"<circle cx='{places[0][0]:.1f}' cy='{places[0][1]:.1f}' r='3' fill='{colour}'/>")
         parts.append(f"<text x='{_WIDTH - _RIGHT - 4}' y='{_TOP + 8 + 14 * i}' text-anchor='end' fill='{colour}'>")
         parts.append(f"{escape(name)}</text>")

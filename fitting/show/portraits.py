@@ -1,4 +1,4 @@
-"""Pictures of what a run found: overlays in several styles, bodies from all sides, turntables."""
+"""Pictures of the results of a run: overlays in several styles, views of a body, turntables."""
 
 import logging
 from collections.abc import Iterable, Iterator
@@ -36,22 +36,22 @@ class OverlayStyle:
     opacity: float = 1.0
     """Opacity of the bodies, 0 to 1."""
     shadow: bool = False
-    """Whether people cast a soft shadow on a floor under their lowest point."""
+    """Whether people cast a soft shadow on the floor under their lowest point."""
     skeleton: bool = False
-    """Whether the fitted skeleton shows."""
+    """Whether the fitted skeleton is drawn."""
     keypoints: bool = False
-    """Whether the detected keypoints show, each joined to the fitted body's own by a line."""
+    """Whether the detected keypoints are drawn, each with a line to the fitted one."""
     runner_up: bool = False
-    """Whether those who have an alternative hypothesis show it in place of the best."""
+    """Whether the alternative hypothesis is drawn in place of the best one, for those who have one."""
 
 
 def overlay_picture(
     people: Iterable[PersonEntry], style: OverlayStyle | None = None, *, backend: str = "auto"
 ) -> tuple[UInt8[np.ndarray, "H W 3"], UInt8[np.ndarray, "H W 3"]]:
-    """The people of one photo over it. Returns the picture and the photo itself.
+    """An overlay of the people of one photo. Returns the overlay and the photo.
 
     Raises:
-        BodyfitError: If nobody of the photo has a result and a mesh, or an alternative where that is asked for.
+        BodyfitError: If nobody in the photo has a result and a mesh, or an alternative hypothesis if that is requested.
     """
     style, people = style or OverlayStyle(), list(people)
     others = {id(p): p.runner_up_mesh() for p in people} if style.runner_up else {}
@@ -90,7 +90,7 @@ def views_picture(
     runner_up: bool = False,
     backend: str = "auto",
 ) -> UInt8[np.ndarray, "H W 3"]:
-    """One person from the camera's side, from the left, from behind and from above, at one scale."""
+    """One person from the front, the left, the back and the top, at the same scale."""
     mesh, landmarks = _in_world(person, skeleton, runner_up)
     size = (height_px, round(0.75 * height_px))
     views = ("front", "side", "back", "top")
@@ -112,11 +112,11 @@ def views_picture(
     )
 
 
-def readings_picture(
+def hypotheses_picture(
     person: PersonEntry, result: FitResult, *, cell_px: int = 150, backend: str = "auto"
 ) -> UInt8[np.ndarray, "H W 3"] | None:
-    """The best hypothesis (in the person's colour) and the alternative (grey) in a row each: as photographed, and from
-    the side. None where there is no alternative, or one of the two cannot be drawn."""
+    """The best hypothesis (in the colour of the person) and the alternative one (grey), one row each: as photographed,
+    and from the side. None where there is no alternative, or one of the two cannot be drawn."""
     meshes = [person.mesh(), person.runner_up_mesh(result)]
     if any(mesh is None or not np.isfinite(mesh[0]).all() for mesh in meshes):
         return None
@@ -140,7 +140,7 @@ def turntable(
     runner_up: bool = False,
     backend: str = "auto",
 ) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
-    """One person while an eye goes once around, beginning where the camera stood."""
+    """One full turn around a person, starting at the camera."""
     mesh, landmarks = _in_world(person, skeleton, runner_up)
     yaws = np.arange(frames) * 360.0 / frames
     distance = max(Eye.at(mesh[0], (yaw, elevation_deg)).backed_up(mesh[0], size_px).distance for yaw in yaws)
@@ -194,5 +194,5 @@ def photo_of(person: PersonEntry, result: FitResult) -> UInt8[np.ndarray, "H W 3
         else:
             if photo.shape[:2] == (height, width):
                 return photo
-            logger.warning("pictures: %s is not %d x %d any more; left out", person.photo_path, width, height)
+            logger.warning("pictures: %s is not %d x %d pixels any more; left out", person.photo_path, width, height)
     return np.full((height, width, 3), 200, dtype=np.uint8)

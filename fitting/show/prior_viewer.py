@@ -1,7 +1,6 @@
-"""The pose prior in the browser: a body that moves as one drags the numbers of its latent space.
+"""The pose prior in the browser: a body that follows sliders for the latent numbers.
 
-Sample, keep two poses and go from one to the other, project a pose of a file onto what the prior believes in, and read
-how likely it finds what is on show.
+It samples poses, interpolates between two, projects a pose from a file with the prior, and shows the log density.
 """
 
 import io
@@ -20,7 +19,7 @@ from bodyfit.fitting.draw.colours import SKY_BLUE, rgb8
 from bodyfit.fitting.show.page_server import add_lights, start_server, stop_server
 from bodyfit.prior.model.vposer import VPoser
 
-_REACH = 4.0  # the sliders' ends
+_REACH = 4.0  # the range of the sliders
 _SHAPES = 3  # betas with a slider
 
 
@@ -30,7 +29,7 @@ class PriorViewer:
     def __init__(self, prior: VPoser, body: BodyModel, *, host: str = "127.0.0.1", port: int = 8080, seed: int = 0):
         self.prior, self.body = prior, body
         self._generator = torch.Generator().manual_seed(seed)
-        # What the prior thinks of its own samples: a scale to read a score on.
+        # The scores of samples of the prior, as a scale for the score of the current pose.
         self._scores = np.sort(prior.latent_log_prob(prior.sample(2000, self._generator)).numpy())
         means = {"left_hand_pose": body.hand_mean_left, "right_hand_pose": body.hand_mean_right}
         self._hands = {k: torch.as_tensor(v, dtype=torch.float32)[None] for k, v in means.items() if v is not None}
@@ -41,7 +40,7 @@ class PriorViewer:
         self._dress_scene()
         self._add_controls()
         self._update()
-        # Events come faster than a body can be posed while one drags: one thread draws the latest and drops the rest.
+        # Dragging causes events faster than a body can be posed: one thread draws the latest and drops the rest.
         self._drawer = threading.Thread(target=self._draw_changes, daemon=True)
         self._drawer.start()
 
@@ -51,11 +50,11 @@ class PriorViewer:
 
     @property
     def latent(self) -> Float[torch.Tensor, " Z"]:
-        """What the sliders say."""
+        """The values of the sliders."""
         return torch.tensor([slider.value for slider in self._sliders], dtype=torch.float32)
 
     def wait(self) -> None:
-        """Serves until it is interrupted."""
+        """Serves until interrupted."""
         self._server.sleep_forever()
 
     def close(self) -> None:
@@ -177,7 +176,7 @@ def read_body_poses(name: str, content: bytes) -> Float[np.ndarray, "N 63"]:
     """Body poses, axis-angle, of a file's bytes: `body_pose` or `pose_body` (63 a pose), or AMASS's `poses`.
 
     Raises:
-        BodyfitError: If it is no .npz, or holds none of these; nothing in it is executed.
+        BodyfitError: If it is not an .npz, or has none of these; nothing in it is executed.
     """
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as file:

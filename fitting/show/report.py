@@ -1,7 +1,7 @@
-"""One HTML file that shows a whole run: figures, distributions, a contact sheet, each body to turn with the mouse.
+"""The report of a run as one HTML file: figures, distributions, a contact sheet, and bodies in 3D.
 
-The file holds everything that it shows (pictures, meshes, scripts) and asks no network for anything, which its own
-Content-Security-Policy enforces. Its style, scripts and frame lie in `data/assets/pages/`.
+The file contains everything it shows (pictures, meshes, scripts) and makes no network requests, which its
+Content-Security-Policy enforces. Template, style and scripts are in `data/assets/pages/`.
 """
 
 import base64
@@ -23,12 +23,13 @@ from bodyfit.fitting.draw.colours import STATUS, person_hex
 from bodyfit.fitting.show.mesh_code import Topology, encode_vertices
 from bodyfit.fitting.show.pages import fill_page, page_asset, script_safe_json
 from bodyfit.fitting.show.plots import bars_svg, histogram_svg
-from bodyfit.fitting.show.portraits import readings_picture
+from bodyfit.fitting.show.portraits import hypotheses_picture
 from bodyfit.fitting.show.results_folder import PersonEntry, ResultsFolder
 
 logger = logging.getLogger(__name__)
 
-_PICTURE_SIDES = ((40, 1280), (100, 960), (200, 600))  # up to so many photos, so many pixels along the longer side
+# (number of photos, up to it this many pixels along the longer side)
+_PICTURE_SIDES = ((40, 1280), (100, 960), (200, 600))
 _SMALLEST_SIDE = 400
 
 
@@ -46,8 +47,8 @@ def write_report(
         results: The results (`open_results_folder`).
         path: The HTML file to write.
         title: Its heading.
-        max_people: How many people get a card, worst first; figures and plots count all of them.
-        meshes: Whether bodies can be turned in the page (about 50 kB each).
+        max_people: How many people get a card, worst first; figures and plots include everybody.
+        meshes: Whether the page contains the bodies in 3D (about 50 kB each).
 
     Raises:
         BodyfitError: If the run has no people to show, or the file cannot be written.
@@ -103,7 +104,7 @@ def _page_data(results: ResultsFolder, people: tuple[PersonEntry, ...], meshes: 
 
 
 def _mesh(person: PersonEntry, topologies: dict[bytes, tuple[int, Topology]]) -> dict | None:
-    """A body's vertices as text, and the number of its topology, which is added to the table where it is new."""
+    """The encoded vertices of a body, and the index of its topology, which is added to the table if it is new."""
     try:
         mesh = person.mesh()
     except BodyfitError as error:
@@ -118,7 +119,7 @@ def _mesh(person: PersonEntry, topologies: dict[bytes, tuple[int, Topology]]) ->
 
 
 def _pictures(people: tuple[PersonEntry, ...]) -> tuple[list[dict], dict[Path, int]]:
-    """Each photo's overlay (or the photo itself) once, as a JPEG small enough for all of them together."""
+    """The overlay of each photo (or the photo itself) once, as JPEG; smaller the more there are."""
     paths = (person.overlay_path or person.photo_path for person in people)
     counts = Counter(path for path in paths if path is not None)
     side = next((side for most, side in _PICTURE_SIDES if len(counts) <= most), _SMALLEST_SIDE)
@@ -136,11 +137,11 @@ def _pictures(people: tuple[PersonEntry, ...]) -> tuple[list[dict], dict[Path, i
 
 
 def _hypotheses(person: PersonEntry, result: FitResult | None) -> str | None:
-    """A small picture of both hypotheses, where the run could hardly choose between them."""
+    """A small picture of both hypotheses of an ambiguous person."""
     if result is None or not result.ambiguous:
         return None
     try:
-        picture = readings_picture(person, result)
+        picture = hypotheses_picture(person, result)
     except BodyfitError as error:
         logger.warning("report: %s", error)
         return None
@@ -148,14 +149,14 @@ def _hypotheses(person: PersonEntry, result: FitResult | None) -> str | None:
 
 
 def _jpeg(image: Image.Image) -> str:
-    """A picture as the address of itself."""
+    """A picture as a data URL."""
     file = io.BytesIO()
     image.save(file, "JPEG", quality=80, optimize=True)
     return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
 
 
 def _box(result: FitResult | None) -> list[float] | None:
-    """The person's place in the photo as shares of its size: x, y, width, height."""
+    """The box around the person as shares of the photo's size: x, y, width, height."""
     if result is None:
         return None
     seen = result.keypoint_confidence > 0
@@ -182,7 +183,7 @@ def _tiles(results: ResultsFolder) -> dict[str, str]:
     for label, values, form in (
         ("median error, of person size", [p.error_share and 100 * p.error_share for p in people], "{:.2f} %"),
         ("median error", [p.error_px for p in people], "{:.1f} px"),
-        ("median time a person", [p.seconds for p in people], "{:.2g} s"),
+        ("median time per person", [p.seconds for p in people], "{:.2g} s"),
     ):
         known = [value for value in values if value is not None]
         if known:
@@ -210,7 +211,7 @@ def _plots(results: ResultsFolder) -> tuple[Markup, ...]:
 
 
 def _notes(results: ResultsFolder, cards: int) -> list[str]:
-    """What the run could not use, and what this page leaves out."""
+    """Problems and warnings of the run, and what this page leaves out."""
     notes = [str(note) for key in ("problems", "warnings") for note in results.run.get(key) or []]
     if cards < len(results.people):
         notes.insert(0, f"Cards for the {cards} worst of {len(results.people)} people; figures and plots count all.")

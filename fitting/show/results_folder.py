@@ -1,6 +1,6 @@
-"""A results folder as `bodyfit fit` writes it, opened without reading what nobody looks at yet.
+"""A results folder as `bodyfit fit` writes it; files are read when they are needed.
 
-OUT/summary.json                    a row a person: image, person, status, reason, cost, errors, seconds, file paths
+OUT/summary.json                    one row per person: image, person, status, reason, cost, errors, seconds, file paths
 OUT/results/<image>/<nnn>.npz       parameters, camera, landmarks
 OUT/meshes/<image>/<nnn>.obj        the body in the camera frame
 OUT/images/<image>.png              the photo with its people drawn over it
@@ -61,7 +61,7 @@ class PersonEntry:
 
     @property
     def number(self) -> int:
-        """The person's number in the photo, which chooses the colour."""
+        """The number of the person in the photo, which determines the colour."""
         return int(self.person) if re.fullmatch(r"[0-9]{1,9}", self.person) else 0
 
     @property
@@ -78,7 +78,7 @@ class PersonEntry:
 
     @property
     def photo_path(self) -> Path | None:
-        """The photo, wherever it lies; `read_photo` opens nothing but photos."""
+        """The photo, which may be anywhere; `read_photo` opens only photo formats."""
         written = self.row.get("photo")
         try:
             # A path is absolute, or starts in the results folder, or where `bodyfit fit` was called.
@@ -129,7 +129,7 @@ class PersonEntry:
         return body if body is not None and body.name == result.body_model else None
 
     def figures(self, result: FitResult | None, body: "body_model.BodyModel | None" = None) -> dict[str, str]:
-        """What a page says of this person, as label and words; `body` (`body_of`) adds the stature."""
+        """Figures of this person for a page, label and text; `body` (`body_of`) adds the stature."""
         error = [] if self.error_px is None else [f"{self.error_px:.2f} px"]
         error += [] if self.error_share is None else [f"{100 * self.error_share:.2f} % of size"]
         cost = [] if self.cost is None else [f"{self.cost:.4g}"]
@@ -143,7 +143,7 @@ class PersonEntry:
     def _inside(self, key: str, usual: str, suffixes: tuple[str, ...]) -> Path | None:
         """A file of the results folder, by the row's own path or its usual one; None where there is none.
 
-        A summary may come from anybody: no path that it names, and no link, leads out of the folder.
+        A summary may come from anybody: neither its paths nor symbolic links may lead out of the folder.
         """
         written = self.row.get(key) or usual
         try:
@@ -156,7 +156,7 @@ class PersonEntry:
 
 @dataclass(frozen=True)
 class ResultsFolder:
-    """All people of a results folder, in the order of summary.json, and what the run says of itself."""
+    """All people of a results folder, in the order of summary.json, and the rest of the summary."""
 
     folder: Path
     people: tuple[PersonEntry, ...]
@@ -188,10 +188,10 @@ class ResultsFolder:
         return {image: tuple(people) for image, people in groups.items()}
 
     def find(self, image: str | None = None, person: str | None = None) -> tuple[PersonEntry, ...]:
-        """People of a photo and of a number; what is None may be anything.
+        """People by photo and number; None matches all.
 
         Raises:
-            BodyfitError: If there is nobody like that; the message names some that there are.
+            BodyfitError: If nobody matches; the message names some people that there are.
         """
         found = tuple(p for p in self.people if image in (None, p.image) and person in (None, p.person))
         if not found:
@@ -249,7 +249,7 @@ def _person(folder: Path, row: dict, body: Path | None) -> PersonEntry:
 
 
 def _mesh_frame(folder: Path) -> str:
-    """The axes that the run wrote its meshes in, from OUT/config.json; the camera frame where it says nothing."""
+    """The axes of the meshes of the run, from OUT/config.json; the camera frame by default."""
     try:
         frame = read_json(folder / "config.json")["output"]["frame"]
     except (BodyfitError, KeyError, TypeError):
@@ -278,16 +278,16 @@ def _posed(body: "body_model.BodyModel | None", parameters: dict[str, np.ndarray
 
 
 def _read_plain_obj(path: Path) -> Mesh | None:
-    """An .obj of nothing but vertices and triangles, as `bodyfit fit` writes it, six times as fast as by trimesh."""
+    """An .obj with only vertices and triangles, as `bodyfit fit` writes it; six times as fast as trimesh."""
     if path.suffix.lower() != ".obj":
         return None
-    # All vertices, then all triangles; anything else in between is no number, or too many numbers for a row.
+    # All vertices, then all triangles; anything else fails to parse.
     _, _, text = path.read_text(encoding="utf-8", errors="replace").partition("\nv ")
     first, _, second = text.partition("\nf ")
     try:
         vertices = np.array(first.replace("v", "").split(), dtype=np.float64).reshape(first.count("v") + 1, 3)
         faces = np.array(second.replace("f", "").split(), dtype=np.int64).reshape(second.count("f") + 1, 3) - 1
-    except ValueError:  # colours, normals, polygons: not as we write it
+    except ValueError:  # colours, normals or polygons: left to trimesh
         return None
     plain = len(faces) > 0 and faces.min() >= 0 and faces.max() < len(vertices)
     return (vertices, faces) if plain else None
@@ -321,7 +321,7 @@ def _result_figures(result: FitResult, body: "body_model.BodyModel | None") -> d
 
 
 def _height(result: FitResult, body: "body_model.BodyModel") -> float:
-    """Stature in metres, of the unposed body of these betas."""
+    """Stature in metres of the unposed body with these betas."""
     betas = result.betas[: body.num_betas]
     stature = body.v_template[:, 1] + body.shapedirs[:, 1, : len(betas)] @ betas
     return float(np.ptp(stature))

@@ -1,4 +1,4 @@
-"""One HTML file about the training of a prior: its curves, its latest sheets of bodies, its model card."""
+"""The report of a training run as one HTML file: curves, the latest sheets of bodies, the model card."""
 
 import io
 import logging
@@ -20,7 +20,7 @@ _UNITS = ("mm", "deg", "nats")
 
 
 def write_training_report(run: Path | str, path: Path | str, *, title: str) -> Path:
-    """Writes the page of the folder that `bodyfit prior train DATA -o RUN` fills, also while it still trains.
+    """Writes the report of the folder of `bodyfit prior train DATA -o RUN`, also during training.
 
     Raises:
         BodyfitError: If the folder has no curves, or the file cannot be written.
@@ -52,7 +52,7 @@ def _title(curve: str) -> str:
 
 
 def _as_jpeg(path: Path) -> str | None:
-    """A sheet as the address of itself; None (and a line in the log) where it cannot be read."""
+    """A sheet as a data URL; None (and a line in the log) where it cannot be read."""
     try:
         with Image.open(path, formats=["PNG"]) as opened:
             image = opened.convert("RGB")

@@ -1,7 +1,6 @@
-"""The results of a run in the browser: the photo with its people in three dimensions, one photo after another.
+"""The results of a run in the browser: one photo at a time with its people in 3D.
 
-viser serves the page and carries what changes; nothing of a folder is read before it is shown, so a folder of 10 000
-people opens as fast as one of ten.
+viser serves the page. Files are read when they are shown, so a folder of 10 000 people opens as fast as one of ten.
 """
 
 import logging
@@ -22,7 +21,7 @@ logger = logging.getLogger(__name__)
 _VIEWS = ("camera", "three-quarter", "side", "top")
 _STEPS = {"Previous": -1, "Next": 1}
 _ALL = "all"
-_ALTERNATIVE_HINT = "The next best start that led elsewhere, where the run kept one: pale, over the best one"
+_ALTERNATIVE_HINT = "The second-best hypothesis, where the run kept one: pale, over the best one"
 
 
 class ResultsViewer:
@@ -33,7 +32,7 @@ class ResultsViewer:
         self._people = results.people
         self._index = self._wanted = 0
         self._photos = results.by_photo()
-        self._lock = threading.RLock()  # the browser's events come on threads of their own
+        self._lock = threading.RLock()  # events of the browser arrive on other threads
         self._bodies_at_hand, self._open = threading.Event(), True
         self._server = start_server(host, port)
         self._server.scene.set_up_direction("-y")
@@ -42,7 +41,7 @@ class ResultsViewer:
         self._add_controls()
         self._server.on_client_connect(self._welcome)
         self.show(0)
-        # Body models need torch, which takes seconds to import; the first page need not wait for it.
+        # Body models need torch, which takes seconds to import: it is imported while the first page is shown.
         self._fetching = threading.Thread(target=self._fetch_bodies, daemon=True)
         self._fetching.start()
 
@@ -51,7 +50,7 @@ class ResultsViewer:
         return f"http://{self._server.get_host()}:{self._server.get_port()}"
 
     def wait(self) -> None:
-        """Serves until it is interrupted."""
+        """Serves until interrupted."""
         self._server.sleep_forever()
 
     def close(self) -> None:
@@ -60,12 +59,12 @@ class ResultsViewer:
         stop_server(self._server)
 
     def show(self, index: int) -> None:
-        """Shows the `index`-th of the people that the filter lets through."""
+        """Shows the `index`-th of the filtered people."""
         with self._lock, self._server.atomic():
             if not self._people:
                 self._scene.clear()
                 self._count.value = "nobody"
-                self._figures.content = "<p>Nobody is like that.</p>"
+                self._figures.content = "<p>Nobody matches.</p>"
                 return
             self._index = self._wanted = index % len(self._people)
             person = self._people[self._index]
@@ -75,11 +74,11 @@ class ResultsViewer:
                 people = [self._load(other) for other in self._photos[person.image]]
             selected = next(shown for shown in people if shown.person is person)
             self._scene.show(people, selected, at_camera=self._view == "camera")
-            self._tell()
+            self._show_figures()
             self._look_from(self._view)
 
     def step(self, by: int) -> None:
-        """Goes on by so many people. Of clicks that come faster than people can be shown, only the last counts."""
+        """Moves by so many people. Of clicks that are faster than people can be shown, only the last counts."""
         self._wanted += by
         with self._lock:
             if self._wanted != self._index:
@@ -92,11 +91,11 @@ class ResultsViewer:
             with self._lock:
                 self._bodies_at_hand.set()
                 if self._open:
-                    self._tell()
+                    self._show_figures()
                     self._restyle()
 
-    def _tell(self) -> None:
-        """The selected person's figures and alternative; what needs a body model comes when that is at hand."""
+    def _show_figures(self) -> None:
+        """Shows the figures and the alternative hypothesis of the selected person, once the body model is loaded."""
         selected = self._scene.selected
         if selected is None:
             return
@@ -104,7 +103,7 @@ class ResultsViewer:
         at_hand = result is not None and self._bodies_at_hand.is_set()
         rows = person.figures(result, person.body_of(result) if at_hand else None) | self._words_on_cameras()
         self._figures.content = _table(person, rows)
-        self._scene.show_other_reading(person.runner_up_mesh(result) if at_hand else None)
+        self._scene.show_alternative(person.runner_up_mesh(result) if at_hand else None)
         self._switches["runner_up"].disabled = "runner_up" not in self._scene.nodes
 
     # ---- controls ---------------------------------------------------------------------------------------------------
@@ -167,7 +166,7 @@ class ResultsViewer:
             self._scene.restyle(switches, self._opacity.value, self._view)
 
     def _words_on_cameras(self) -> dict[str, str]:
-        """Says so where others of the photo are drawn through a camera that is not their own."""
+        """A note where other people of the photo are drawn with a camera that is not their own."""
         focals = [shown.result.focal_px for shown in self._scene.people if shown.result is not None]
         if not focals or max(focals) / min(focals) < 1.001:
             return {}
@@ -184,10 +183,11 @@ class ResultsViewer:
             mesh = None
         return ShownPerson(person, mesh, person.result())
 
-    # ---- the eye ----------------------------------------------------------------------------------------------------
+    # ---- view direction
+    # ----------------------------------------------------------------------------------------------------
 
     def _welcome(self, client) -> None:
-        """Aims a new browser's eye, and again whenever its window changes shape."""
+        """Sets the camera of a new browser, and again whenever its window changes shape."""
         self._aim(client)
         aspect = client.camera.aspect
 
@@ -200,7 +200,7 @@ class ResultsViewer:
                     self._aim(client)
 
     def _aim(self, client) -> None:
-        """Puts a browser's eye where the chosen view is from."""
+        """Sets the camera of a browser to the chosen view."""
         with self._lock:
             if self._scene.selected is None:
                 return
@@ -220,7 +220,7 @@ class ResultsViewer:
 
 
 def field_of_view(image_size: tuple[int, int], focal_px: float, aspect: float) -> float:
-    """Vertical field of view, radians, at which a window (width / height = `aspect`) holds all of a photo."""
+    """Vertical field of view, radians, at which a window (width / height = `aspect`) shows the whole photo."""
     width, height = image_size
     return 2 * np.arctan(max(height, width / max(aspect, 1e-3)) / 2 / focal_px)
 
@@ -231,5 +231,6 @@ def _table(person: PersonEntry, rows: dict[str, str]) -> str:
 
 
 def _direction(yaw: float, elevation: float) -> Float[np.ndarray, "3"]:
-    """Unit vector from a body to an eye, in the camera's frame: yaw 0 is where the camera is, 90 degrees its right."""
+    """Unit vector from the body to the viewer, in the camera frame: yaw 0 is towards the camera, 90 degrees to its
+    right."""
     return np.array([np.sin(yaw) * np.cos(elevation), -np.sin(elevation), -np.cos(yaw) * np.cos(elevation)])

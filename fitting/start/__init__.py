@@ -1,1 +1,1 @@
-"""Where a fit begins: the start network, its training, synthetic people."""
+"""Initialisation of a fit: the start network, its training, synthetic people."""

@@ -1,12 +1,13 @@
-"""The learned start: a small network that sees a person's 2D landmarks and proposes how the body stands.
+"""The start network: a small network that proposes orientation, pose and shape from a person's 2D landmarks.
 
-Its input is the same wherever a person stands in the image and however long the lens: landmarks become rays, the rays
-are turned so that the person's middle lies on the optical axis, and are measured in units of the person's angular size.
-That size stays an input, since perspective tells front from back only for the near. The proposals are orientations
-relative to the ray towards the person, turned back into the camera's frame, and rotations of the 21 body joints. It
-proposes rotations, not latents, so one network serves any pose prior; depth and place are a linear solve afterwards.
+Its input does not depend on the person's place in the image or on the focal length: landmarks become rays, the rays are
+rotated so that the person's centre lies on the optical axis, and are measured in units of the person's angular size.
+That size stays an input, since perspective separates front from back only at short distances. The proposals are
+orientations relative to the ray towards the person, rotated back into the camera frame, and rotations of the 21 body
+joints. It proposes rotations, not latents, so one network serves any pose prior; depth and place are a linear solve
+afterwards.
 
-A flat picture of a body often has more than one explanation, so there are several proposals (heads), with a score each.
+The pose given 2D landmarks often has several modes, so there are several hypotheses (heads), each with a score.
 """
 
 from __future__ import annotations
@@ -34,13 +35,13 @@ INPUT_NAMES: tuple[str, ...] = (
     *(f"{side}_{part}" for part in ("hip", "knee", "ankle") for side in ("left", "right")),
     *(f"{side}_{part}" for part in ("heel", "big_toe", "small_toe") for side in ("left", "right")),
 )  # fmt: skip
-"""Landmarks the network looks at: those every body detector writes, the feet, knuckles and corners of the mouth."""
+"""Landmarks that the network takes: those of every body detector, the feet, knuckles and corners of the mouth."""
 
 FILE_NAME = START_NETWORK
-FULL_WEIGHT = 0.05  # from here on a landmark counts as seen for certain: what detectors call confident differs widely
+FULL_WEIGHT = 0.05  # weight from which a landmark counts fully: the confidences of detectors differ widely
 NUM_ROTATIONS = 22
 NUM_BETAS = 10
-PREDICTED = 6 * (NUM_ROTATIONS - 1)  # outputs that are the predicted pose, after those of all heads
+PREDICTED = 6 * (NUM_ROTATIONS - 1)  # outputs for the predicted pose, after those of all heads
 
 
 class StartNetworkError(BodyfitError):
@@ -49,24 +50,24 @@ class StartNetworkError(BodyfitError):
 
 @dataclass(frozen=True)
 class StartProposals:
-    """How each of B people may stand, H hypotheses each, the likeliest first."""
+    """H hypotheses for each of B people, the most probable first."""
 
     global_orient: Float[Tensor, "B H 3 3"]
-    """In the camera's frame."""
+    """In the camera frame."""
     body_pose: Float[Tensor, "B H 21 3 3"]
     betas: Float[Tensor, "B H 10"]
     """Shape numbers of the body that the network was trained on."""
     score: Float[Tensor, "B H"]
     """Estimated probability that this hypothesis is the nearest to the truth; sums to one over H."""
     predicted_pose: Float[Tensor, "B 21 3 3"]
-    """The middle of all poses that look so."""
+    """The predicted pose: the mean of the poses that agree with the landmarks."""
     body: str
-    """Name of the body that the shape numbers are of."""
+    """Name of the body model that the shape numbers belong to."""
 
 
 @dataclass(frozen=True)
 class NetworkOutput:
-    """What the network puts out, heads in their own order and orientations relative to the ray."""
+    """Raw output: heads in fixed order, orientations relative to the ray."""
 
     rotations: Float[Tensor, "B H 22 3 3"]
     """Root, then the 21 body joints."""
@@ -77,11 +78,11 @@ class NetworkOutput:
 
 @dataclass(frozen=True)
 class NormalisedLandmarks:
-    """Landmarks as the network sees them."""
+    """Normalised landmarks, the input of the network."""
 
     features: Float[Tensor, "B F"]
     camera_from_ray: Float[Tensor, "B 3 3"]
-    """Turns the optical axis to the ray towards the person, without roll."""
+    """Rotates the optical axis to the ray towards the person, without roll."""
     size: Float[Tensor, " B"]
     """Tangent of the angle that the person's mean spread subtends."""
 
@@ -119,16 +120,16 @@ def normalise(
 
 @dataclass(frozen=True)
 class StartNetworkConfig:
-    """What must be known to build the network before its weights are read."""
+    """Architecture of the network, needed before its weights can be read."""
 
     width: int = 1024
-    """Units a layer."""
+    """Units per layer."""
     blocks: int = 3
     """Residual blocks of two layers."""
     heads: int = 4
     """NetworkOutput proposed."""
     body: str = "untrained"
-    """Name of the body model whose proportions and shape numbers it learned."""
+    """Name of the body model whose proportions and shape numbers it was trained on."""
 
 
 class _Block(nn.Module):
@@ -144,8 +145,8 @@ class _Block(nn.Module):
 class StartNetwork(nn.Module):
     """Proposes starts for people seen as 2D landmarks. Get the trained one from `load_start_network`.
 
-    `examples` (2, N, 63) are axis-angle poses of people that it was shown: the truth, and the pose it expected. They
-    tell how far to trust it (`predicted_pose.PosePredictor`).
+    `examples` (2, N, 63) are true and predicted poses of training people, axis-angle. They give the accuracy of the
+    prediction (`predicted_pose.PosePredictor`).
     """
 
     def __init__(self, config: StartNetworkConfig | None = None):
@@ -160,7 +161,7 @@ class StartNetwork(nn.Module):
         self.register_buffer("examples", torch.zeros(2, 0, 63))
 
     def predict(self, features: Float[Tensor, "B F"]) -> NetworkOutput:
-        """What it makes of normalised landmarks."""
+        """Raw output for normalised landmarks."""
         out = self.last(self.blocks(self.first(features))).to(features.dtype)
         heads, expected = out.split([self.config.heads * self.outputs, PREDICTED], dim=1)
         heads = heads.unflatten(1, (self.config.heads, self.outputs))
@@ -181,9 +182,9 @@ class StartNetwork(nn.Module):
 
         Args:
             targets_px: landmarks in the order of `names`; any value where unseen.
-            weights: trust in each, 0 where unseen; from 0.05 on a landmark counts in full.
+            weights: confidence of each, 0 where unseen; from 0.05 a landmark counts fully.
             focal_px, center_px: the camera.
-            names: landmark names; those the network does not know are passed over, those that lack count as unseen.
+            names: landmark names; those unknown to the network are ignored, missing ones count as unseen.
         """
         to = {"dtype": self.first.weight.dtype, "device": self.first.weight.device}
         place = {name: k for k, name in enumerate(names)}
@@ -202,17 +203,17 @@ class StartNetwork(nn.Module):
 
 
 def save_start_network(network: StartNetwork, path: Path | str) -> Path:
-    """Write the weights (half precision: a start need not be exact) with the configuration in the file's header."""
+    """Write the weights (half precision is enough for a start) with the configuration in the file's header."""
     tensors = {name: value.detach().half().contiguous().cpu() for name, value in network.state_dict().items()}
     header = {"bodyfit_start_network": json.dumps(asdict(network.config))}
     return write_atomically(path, lambda temporary: save_file(tensors, temporary, metadata=header))
 
 
 def load_start_network(path: Path | str | None = None) -> StartNetwork | None:
-    """The network of a file or of a prior's folder; None where the folder has none.
+    """The network in a file or in the folder of a prior; None where the folder has none.
 
     Args:
-        path: a .safetensors file, or a folder that may hold `start.safetensors`. None: the one that ships.
+        path: a .safetensors file, or a folder that may hold `start.safetensors`. None: the shipped one.
 
     Raises:
         StartNetworkError: for a file that is not a start network.

@@ -1,10 +1,11 @@
-"""Which pose to expect of a person, given the keypoints: a Gaussian in the pose prior's latent space.
+"""The pose predicted from a person's keypoints, as a Gaussian in the latent space of the pose prior.
 
-A pose prior knows how people stand at large. Keypoints say more, also of what they leave open, above all of depth: the
-start network tells the middle of the poses that look alike. So the energy's pose term is the distance from what the
-network expects, in units of how far that usually is from the truth. Both come from the network's examples, poses
-that it expected and what they truly were: the linear regression of the true poses' latents on those expected, and the
-covariance of what remains. Any prior can encode the examples, so a network serves priors made after it.
+A pose prior describes poses in general. Keypoints say more, also about what they do not determine, above all depth: the
+start network predicts the mean of the poses that agree with them. The pose term of the energy is therefore the distance
+from the predicted pose, in units of the usual prediction error. Mean and covariance come from the network's examples,
+pairs
+of predicted and true poses: the linear regression of the true latents on the predicted ones, and the covariance of the
+residuals. Any prior can encode the examples, so the network also works with priors trained later.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from bodyfit.fitting.start.network import StartNetwork, StartNetworkError, Start
 from bodyfit.prior.model.rotations import axis_angle_from_matrices
 from bodyfit.prior.model.vposer import VPoser
 
-EXAMPLES_A_DIMENSION = 10  # fewer would make a covariance that fits the examples and nobody else
+EXAMPLES_A_DIMENSION = 10  # fewer would give a covariance that overfits the examples
 
 
 class PosePredictor:
-    """Turns what the network puts out into expectations.
+    """Turns the output of the network into a Gaussian per person.
 
     Args:
         prior: whose latent space it is.
@@ -56,7 +57,7 @@ class PosePredictor:
 
     @torch.no_grad()
     def __call__(self, proposals: StartProposals) -> PredictedPose:
-        """What to expect of each person."""
+        """Mean and covariance for each person."""
         pose = axis_angle_from_matrices(proposals.predicted_pose.to(self._like))
         latent = self.prior.encode(pose).mean
         return PredictedPose(self.offset + latent @ self.slope, self.whitener)

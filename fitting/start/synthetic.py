@@ -1,7 +1,7 @@
-"""Synthetic people with known truth: bodies in random shapes before random cameras, and what a keypoint detector says.
+"""Synthetic people with known truth: random bodies, random cameras, and simulated detections.
 
-Used to measure the fitting (`bodyfit benchmark`) and to train the network that proposes its start. Everything is drawn
-from one seed, and thousands of people a second come out, since only landmarks are posed.
+Used by the benchmark and to train the start network. Everything is drawn from one seed, at thousands of people per
+second, since only landmarks are posed.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from bodyfit.fitting.energy.landmark_model import FLIP_Y_Z, LandmarkModel
 from bodyfit.fitting.energy.projection import project
 from bodyfit.prior.model.vposer import VPoser
 
-# Joints of SMPL-X that no detector of BODY_25, hands and face writes.
+# Joints of SMPL-X that are not among the keypoints of BODY_25, hands and face.
 _UNDETECTED = ("spine1", "spine2", "spine3", "left_foot", "right_foot", "left_collar", "right_collar", "head", "jaw")
 _UNDETECTED += ("left_eye_smplhf", "right_eye_smplhf")
 DETECTED: tuple[int, ...] = tuple(i for i, name in enumerate(LANDMARK_NAMES) if name not in _UNDETECTED)
-"""Places in LANDMARK_NAMES of the points that OpenPose's BODY_25 with hands and face knows."""
+"""Indices in LANDMARK_NAMES of the points that OpenPose's BODY_25 with hands and face knows."""
 
 _ASPECTS = (9 / 16, 2 / 3, 3 / 4, 1.0, 4 / 3, 3 / 2, 16 / 9)  # image width / height
 _CROP_LINES = {"hips": ("left_hip", "right_hip"), "knees": ("left_knee", "right_knee")}
@@ -39,8 +39,9 @@ _LEG_POINTS = tuple(
     for side in ("left", "right")
     for part in ("hip", "knee", "ankle", "big_toe", "small_toe", "heel")
 )
-# Which way each point of the head looks (in the head's axes: x to its left, z forward), and the least cosine between
-# that and the direction to the camera at which a detector still finds it. All other face points go with the face.
+# The outward direction of each point of the head (in the axes of the head: x left, z forward), and the smallest cosine
+# between it and the direction to the camera at which a detector still finds the point. Other face points follow the
+# face.
 _FACE_VIEW = ((0.0, 0.0, 1.0), 0.0)
 _HEAD_VIEWS = {
     "nose": ((0.0, 0.0, 1.0), -0.1),
@@ -60,15 +61,15 @@ class SyntheticOptions:
     focal_px: tuple[float, float] = (600.0, 5000.0)
     """Shortest and longest focal length; log-uniform between."""
     pitch_deg: float = 12.0
-    """Standard deviation of how far the camera looks up or down."""
+    """Standard deviation of the pitch of the camera."""
     roll_deg: float = 4.0
     """Standard deviation of the camera's roll."""
     beta_spread: float = 1.0
-    """Standard deviation of the shape numbers, cut off at 2.5 of them."""
+    """Standard deviation of the shape numbers, truncated at 2.5 standard deviations."""
     expression_spread: float = 0.7
     """Standard deviation of the expression numbers."""
     jaw_open_rad: float = 0.12
-    """Standard deviation of how far the jaw opens (half a normal distribution)."""
+    """Standard deviation of the opening of the jaw (half-normal distribution)."""
     hand_spread_rad: float = 0.5
     """Spread of the first hand component, in radians over the 45 angles; the others fall off as 1 / sqrt(number)."""
     hand_components: int = 12
@@ -80,26 +81,26 @@ class SyntheticOptions:
     face_noise: float = 1.0
     """Factor on the noise of face points."""
     outliers: float = 0.0
-    """Share of points that are ten times as noisy, with a confidence that does not tell."""
+    """Share of outliers: ten times as noisy, with a confidence that does not show it."""
     dropped: float = 0.05
     """Share of points that the detector misses."""
     lost_hands: float = 0.0
-    """Share of hands that are missed whole."""
+    """Share of hands that are missed completely."""
     lost_faces: float = 0.0
     """Share of faces of which only nose, eyes and ears are found."""
     swapped_legs: float = 0.0
-    """Share of people whose legs the detector takes for each other."""
+    """Share of people whose left and right legs the detector exchanges."""
     hide_turned_faces: bool = True
-    """Whether nose, eyes, ears and face points turned away from the camera go unseen."""
+    """Whether nose, eyes, ears and face points that face away from the camera are unseen."""
     cropped: float = 0.10
-    """Share of people who stand across the edge of the image."""
+    """Share of people who are cropped by the edge of the image."""
     crop: str = "edge"
-    """Where those are cut: "edge" (10 to 40 % beyond any edge), "hips" or "knees" (the lower edge runs there)."""
+    """Where they are cropped: "edge" (10 to 40 % outside of any edge), "hips" or "knees" (by the lower edge)."""
 
 
 @dataclass(frozen=True)
 class SyntheticPeople:
-    """N people: the truth, and what a detector sees of them. Camera frame, metres, radians, pixels."""
+    """N people: ground truth and detections. Camera frame, metres, radians, pixels."""
 
     global_orient: Float[Tensor, "N 3"]
     transl: Float[Tensor, "N 3"]
@@ -108,14 +109,14 @@ class SyntheticPeople:
     expression: Float[Tensor, "N Ne"]
     jaw_pose: Float[Tensor, "N 3"]
     left_hand_pose: Float[Tensor, "N 45"]
-    """The hands' mean is added already."""
+    """With the mean of the hands added."""
     right_hand_pose: Float[Tensor, "N 45"]
     focal_px: Float[Tensor, " N"]
     center_px: Float[Tensor, "N 2"]
     image_size: Float[Tensor, "N 2"]
     """Width and height, whole pixels."""
     size_px: Float[Tensor, " N"]
-    """Largest side of the box around the whole body, also where it is cropped."""
+    """Longer side of the box around the whole body, including what is cropped."""
     landmarks: Float[Tensor, "N 144 3"]
     """True landmarks in LANDMARK_NAMES order; zeros where the body model lacks them."""
     keypoints_px: Float[Tensor, "N 144 2"]
@@ -127,7 +128,7 @@ class SyntheticPeople:
         return len(self.focal_px)
 
     def select(self, rows: Tensor | slice) -> SyntheticPeople:
-        """Some of the people."""
+        """A subset of the people."""
         return SyntheticPeople(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
 
     def pose(self, body: BodyModel) -> PosedBody:
@@ -141,14 +142,15 @@ class SyntheticPeople:
 
 
 class PeopleMaker:
-    """Makes people of one body model; keep it, since building the landmark model takes longer than a thousand people.
+    """Makes people of one body model. Reuse it: building the landmark model takes longer than making a thousand people.
 
     Args:
-        body: any body model; what it lacks stays unseen.
+        body: any body model; points that it lacks stay unseen.
         options: how to draw.
-        names: landmarks that are posed at all; the others stay unseen. Without the 17 contour points, which need a
-            row of a table for each head, people come three times as fast. Hips, knees and head must be among them.
-        dtype, device: of what comes out. Random numbers are drawn on the CPU, so devices agree but for rounding.
+        names: landmarks that are posed; the others stay unseen. Without the 17 contour points, which depend on the
+        head yaw,
+            this is three times as fast. Hips, knees and head must be among them.
+        dtype, device: of the result. Random numbers are drawn on the CPU, so devices agree up to rounding.
     """
 
     def __init__(
@@ -196,7 +198,7 @@ class PeopleMaker:
         return self._detect(draw, people, head)
 
     def _truth(self, draw: _Draw, body_pose: Tensor, root_orient: Tensor | None) -> dict[str, Tensor]:
-        """Parameters but for the translation, and all joints' rotations."""
+        """Parameters without the translation, and the rotations of all joints."""
         opt, body, count = self.options, self.body, len(body_pose)
         orient = self._orientation(draw, root_orient)
         hands = {side: self._hand(draw, side) for side in ("left", "right")}
@@ -223,7 +225,7 @@ class PeopleMaker:
         }
 
     def _orientation(self, draw: _Draw, root_orient: Tensor | None) -> Float[Tensor, "N 3 3"]:
-        """Of the root in the camera: turned about the vertical at random, then seen by a tilted camera."""
+        """Root orientation in the camera frame: a random yaw, then the tilt of the camera."""
         opt, count = self.options, draw.count
         yaw, pitch, roll = (draw.constant(axis) for axis in ((0.0, 1, 0), (1.0, 0, 0), (0.0, 0, 1)))
         to_camera = torch.diag(draw.constant(FLIP_Y_Z)) @ _turn(yaw, draw.uniform(-math.pi, math.pi, count))
@@ -250,7 +252,7 @@ class PeopleMaker:
         }
 
     def _place(self, draw: _Draw, points: Float[Tensor, "N K 3"], camera: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Put each body before its camera, choose the image around it, and shift it to its place in the image."""
+        """Place each body in front of its camera, choose the image around it, and move it to its place in the image."""
         focal, distance, zero = camera["focal_px"], camera["distance"], points.new_zeros(len(points), 2)
         middle = (points.amin(1) + points.amax(1)) / 2
         on_axis = torch.cat([-middle[:, :2], (distance - middle[:, 2])[:, None]], dim=1)
@@ -267,7 +269,7 @@ class PeopleMaker:
         return {"transl": transl, "image_size": image, "center_px": (image - 1) / 2, "size_px": size}
 
     def _shift(self, draw: _Draw, pixels: Tensor, low: Tensor, high: Tensor, half: Tensor) -> Float[Tensor, "N 2"]:
-        """How far to move each body in the image: anywhere inside, or across an edge."""
+        """Random displacement of each body in the image: inside, or across an edge."""
         lowest, highest = -half - low, half - high
         shift = lowest + (highest - lowest) * draw.uniform(0.02, 0.98, draw.count, 2)
         chosen = draw.chance(self.options.cropped)
@@ -282,7 +284,7 @@ class PeopleMaker:
         return torch.where(chosen[:, None], across, shift)
 
     def _detect(self, draw: _Draw, people: SyntheticPeople, head: Float[Tensor, "N 3 3"]) -> SyntheticPeople:
-        """What a detector says: noise, missed points, nothing outside the image, no faces from behind."""
+        """Simulated detections: noise, missed points, nothing outside the image, no faces from behind."""
         opt, count, shape = self.options, len(people), people.confidence.shape
         pixels = project(people.landmarks, people.focal_px, people.center_px)
         spread = opt.noise_share * people.size_px[:, None] * self.noise
@@ -306,7 +308,7 @@ class PeopleMaker:
         return replace(people, keypoints_px=pixels * (confidence > 0)[..., None], confidence=confidence)
 
     def _confidence(self, draw: _Draw, count: int) -> Float[Tensor, "N 144"]:
-        """Bodies and faces are found with more confidence than fingers; each person has a level of their own."""
+        """Bodies and faces are found with more confidence than fingers; the level varies from person to person."""
         base = torch.full((len(LANDMARK_NAMES),), 0.85, dtype=self.dtype, device=self.device)
         base[list(LEFT_HAND + RIGHT_HAND)] = 0.65
         level = draw.normal(count, 1) * 0.05
@@ -340,7 +342,7 @@ def _turn(axis: Float[Tensor, " 3"], angle: Float[Tensor, " N"]) -> Float[Tensor
 
 
 def _faces_camera(landmarks: Float[Tensor, "N 144 3"], head: Float[Tensor, "N 3 3"]) -> Bool[Tensor, "N 144"]:
-    """False for the points of the head that look away from the camera."""
+    """False for points of the head that face away from the camera."""
     views = [_HEAD_VIEWS.get(name, _FACE_VIEW) for name in LANDMARK_NAMES]
     direction, least = (torch.tensor(v, dtype=head.dtype, device=head.device) for v in zip(*views, strict=True))
     to_camera = torch.nn.functional.normalize(-landmarks[:, LANDMARK_INDEX["head"]], dim=-1)
@@ -374,7 +376,7 @@ def mocap_poses(
         split: "train", "validation", "test", ...; all clips where None.
 
     Raises:
-        BodyfitError: when there is nothing to draw from.
+        BodyfitError: if there are no clips.
     """
     folder, draw = Path(folder), np.random.default_rng(seed)
     clips = sorted(folder.rglob("*.npz")) if split is None else _split(folder, split)
@@ -392,7 +394,7 @@ def mocap_poses(
 
 
 def _y_up(root_orient: Float[np.ndarray, " 3"]) -> Float[np.ndarray, " 3"]:
-    """From AMASS's world, z up."""
+    """From the world frame of AMASS, z up."""
     quarter = torch.tensor([-math.pi / 2, 0.0, 0.0], dtype=torch.float64)
     return roma.rotvec_composition([quarter, torch.from_numpy(root_orient)]).numpy()
 

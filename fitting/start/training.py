@@ -1,8 +1,8 @@
-"""Training the start network, with a loss that lets its heads specialise.
+"""Training of the start network, with a loss under which its heads specialise.
 
-Every step sees people nobody saw before (`training_data`). Each head of the network proposes a hypothesis; the nearest
-to the truth is pulled nearer ("winner takes all", Guzman-Rivera et al. 2012) and a score learns to name it. So
-hypotheses spread over the modes instead of averaging them. One more output does average: the predicted pose.
+Every step uses new synthetic people (`training_data`). Each head of the network proposes a hypothesis; only the
+nearest to the truth is trained (winner-takes-all, Guzman-Rivera et al. 2012), and a score learns which one it is. So
+the hypotheses cover the modes instead of averaging them. One more output does average: the predicted pose.
 """
 
 from __future__ import annotations
@@ -35,25 +35,25 @@ class StartTrainingConfig:
     steps: int = 5000
     """Optimiser steps."""
     batch: int = 256
-    """People a step."""
+    """People per step."""
     learning_rate: float = 1e-3
-    """Of AdamW, at its highest; warmed up over the first 2 % and let down to zero along a cosine."""
+    """Peak learning rate of AdamW; warm-up over the first 2 %, then cosine decay to zero."""
     weight_decay: float = 1e-4
     """Of AdamW."""
     average: float = 0.998
-    """Memory of the running average of the weights, which is what is kept."""
+    """Decay of the moving average of the weights, which is what is saved."""
     poses: int = 200_000
-    """Frames drawn from the motion files, every clip as often as any other."""
+    """Frames drawn from the motion files, equally many from every clip."""
     exchange: float = 0.1
     """Probability that legs, an arm or the head come from another pose."""
     other_heads: float = 0.02
-    """Weight of all heads' rotation errors beside the winner's whole loss, so that none starves."""
+    """Weight of the rotation errors of all heads, so that every head receives gradients."""
     predicted: float = 1.0
-    """Weight of the predicted pose's loss beside the winner's."""
+    """Weight of the loss of the predicted pose."""
     bfloat16: bool = False
-    """Compute the layers in bfloat16: half their time, three quarters of a step's, on processors that have it."""
+    """Compute the layers in bfloat16: three quarters of the time per step on processors that support it."""
     examples: int = 3000
-    """People whose poses are stored with the weights, as they were and as the network reads them."""
+    """Number of pairs of true and predicted poses that are stored with the weights."""
     seed: int = 0
     """The same seed gives the same weights on the same machine."""
 
@@ -64,7 +64,7 @@ class HypothesisErrors:
 
     loss: Float[Tensor, "B H"]
     joints_m: Float[Tensor, "B H"]
-    """Mean distance of the joints and landmarks, relative to the pelvis, not turned."""
+    """Mean distance of joints and landmarks, relative to the pelvis, without rotational alignment."""
     root_rad: Float[Tensor, "B H"]
 
 
@@ -95,12 +95,12 @@ def hypothesis_errors(
 
 
 def _misfit(minibatch: TrainingBatch, points: Float[Tensor, "B H K 3"]) -> Float[Tensor, "B H"]:
-    """Mean 2D distance of the landmarks seen, in units of the person's size, from the best place before the camera."""
+    """Mean 2D distance of the seen landmarks at the best translation, in units of the person's size."""
     batch, heads = points.shape[:2]
     flat, weights = points.flatten(0, 1), minibatch.weights.repeat_interleave(heads, 0)
     rays, one = minibatch.rays.repeat_interleave(heads, 0), points.new_ones(batch * heads)
     center = points.new_zeros(batch * heads, 2)
-    with torch.no_grad():  # at the best translation the misfit does not change with it
+    with torch.no_grad():  # at the optimum the residual does not depend on it to first order
         transl = solve_translation(flat, rays, weights, one, center)
     placed = flat + transl[:, None]
     placed = torch.cat([placed[..., :2], placed[..., 2:].clamp_min(0.3)], dim=-1)
@@ -112,8 +112,9 @@ def _misfit(minibatch: TrainingBatch, points: Float[Tensor, "B H K 3"]) -> Float
 def predicted_pose_error(
     minibatch: TrainingBatch, pose: Float[Tensor, "B 21 3 3"], batches: TrainingBatches
 ) -> tuple[Float[Tensor, " B"], Float[Tensor, " B"]]:
-    """The loss of a predicted pose, and its joints' and landmarks' mean distance, m, in a body that stands and is
-    shaped as the true one: what else the picture leaves open is not this output's business."""
+    """The loss of the predicted pose, and the mean distance of its joints and landmarks, m, for the true orientation
+    and
+    shape: this output predicts the pose only."""
     batch = len(pose)
     turns = torch.cat([minibatch.rotations[:, :1], pose, torch.eye(3).expand(batch, 2, 3, 3)], dim=1)
     points = batches.model(turns, minibatch.betas, pose.new_zeros(1, 3), derivatives=False).points
@@ -125,8 +126,8 @@ def predicted_pose_error(
 def training_loss(
     minibatch: TrainingBatch, student: StartNetwork, batches: TrainingBatches, config: StartTrainingConfig
 ) -> tuple[Float[Tensor, ""], dict[str, float]]:
-    """The loss of a step: of the nearest head (only this one is posed with gradients), of all heads a little, of
-    naming the nearest, and of the predicted pose; and some figures."""
+    """The loss of a step: of the nearest head (only this one is posed with gradients), with a small weight of all
+    heads, of the score, and of the predicted pose; and some figures."""
     with torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
         read = student.predict(minibatch.features)
     with torch.no_grad():
@@ -143,7 +144,7 @@ def training_loss(
 
 
 def initial_network(config: StartNetworkConfig, poses: Float[Tensor, "N 63"], seed: int) -> StartNetwork:
-    """A network that starts from the mean pose, its heads facing different ways."""
+    """An untrained network whose heads give the mean pose in different orientations."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         network = StartNetwork(config)
@@ -174,9 +175,9 @@ def train_start(
     """Train a start network.
 
     Args:
-        body: SMPL-X or the open body; its proportions and shape numbers are what the network learns.
+        body: SMPL-X or the open body; the network learns its proportions and shape numbers.
         poses, roots: axis-angle body poses and root orientations in a world with y up.
-        weights: a network to go on from, instead of a new one of the given size.
+        weights: a network to continue from, instead of a new one of the given size.
         progress: called every 100 steps with the step and the running figures.
     """
     config = config or StartTrainingConfig()
@@ -221,10 +222,10 @@ def read_examples(
     count: int,
     seed: int,
 ) -> Float[Tensor, "2 C 63"]:
-    """Body poses of `count` people, axis-angle: the truth, and what the network expects.
+    """Body poses of `count` people, axis-angle: the truth and the prediction.
 
-    The people are as a fit meets them, without what makes batches hard: three fifths whole or cut at an edge of the
-    image, one fifth cut at the hips, one fifth at the knees.
+    The people are like those of real photos, easier than in training: three fifths whole or cropped at an edge of the
+    image, one fifth cropped at the hips, one fifth at the knees.
     """
     rows = torch.randint(len(poses), (count,), generator=torch.Generator().manual_seed(seed))
     small, pairs = points_body(body), []
@@ -257,7 +258,8 @@ def _remember(running: dict[str, float], now: dict[str, float]) -> None:
 def evaluate_start(
     network: StartNetwork, body: BodyModel, poses: Float[Tensor, "N 63"], roots: Float[Tensor, "N 3"], *, seed: int
 ) -> dict[str, float]:
-    """The figures of training on poses it was not trained on: all heads by score ("first") and by truth ("best")."""
+    """The same figures on held-out poses: for the head with the best score ("first") and the one nearest to the truth
+    ("best")."""
     batches, rounds, sums = TrainingBatches(body, poses, roots, batch=512, seed=seed), 8, {}
     for number in range(rounds):
         minibatch = batches(number)

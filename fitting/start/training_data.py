@@ -1,7 +1,7 @@
-"""What the start network learns from: synthetic people as a careless detector reports them, and the truth behind them.
+"""Training data of the start network: synthetic people, as a noisy detector reports them, with ground truth.
 
-Poses come from motion capture, shapes and cameras are drawn at random, whole parts of people go unseen. Nothing is
-stored: the number of a minibatch decides what is in it.
+Poses come from motion capture, shapes and cameras are drawn at random, whole parts of people are
+unseen. Nothing is stored: a minibatch is determined by its number.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ ODD_SHARE = 0.2
 
 
 def points_body(body: BodyModel) -> BodyModel:
-    """A body made of nothing but the network's landmarks and the 22 joints: posing it costs next to nothing.
+    """A body of only the network's landmarks and the 22 joints, which is fast to pose.
 
-    Points keep their blend weights, with fingers, jaw and eyes counted to wrists and head; knuckles become points of
-    the hand, a face point becomes one vertex with its triangle's mean weights, pose correctives are left out. It is an
-    "smpl" (24 joints, the last two at the wrists).
+    Points keep their blend weights, with fingers merged into wrists, jaw and eyes into the head; a face point becomes
+    one vertex with the mean weights of its triangle; pose correctives are left out. Its kind is "smpl" (24 joints, the
+    last two at the wrists).
     """
     joint_rows = np.array([*range(22), 20, 21])
     carrier = np.array([_kept_joint(j, body.parents) for j in range(len(JOINT_NAMES))])
@@ -92,7 +92,7 @@ def _point_source(body: BodyModel, name: str) -> tuple[np.ndarray, np.ndarray]:
     return row, row @ body.weights
 
 
-# ---- what the detector does not see --------------------------------------------------------------------------------
+# ---- occlusion and detector noise ----------------------------------------------------------------------------------
 
 
 def _columns(*parts: str) -> list[int]:
@@ -116,17 +116,17 @@ HIDDEN_PARTS: tuple[tuple[float, list[int]], ...] = (
     (0.03, _ARMS["left"]), (0.03, _ARMS["right"]), (0.03, _ONE_LEG["left"]), (0.03, _ONE_LEG["right"]),
     (0.015, _HALF["left"]), (0.015, _HALF["right"]),
 )  # fmt: skip
-"""Probability with which each part goes unseen: by framing, by occlusion, or as the detector has no such points."""
+"""Probability that each part is unseen: by framing, by occlusion, or because the detector has no such points."""
 WHOLE_SHARE = 0.35
-"""People of whom nothing is hidden."""
+"""Share of people who are seen completely."""
 LEAST_SEEN = 5
 
 
 def hide_parts(
     pixels: Float[Tensor, "B K 2"], weights: Float[Tensor, "B K"], generator: torch.Generator
 ) -> Float[Tensor, "B K"]:
-    """Weights with whole parts missing, or all below a random line (portraits), of most people; everybody keeps at
-    least five points."""
+    """Weights after removing whole parts, or all below a random line (portraits), for most people; at least five points
+    remain for everybody."""
     batch, count = weights.shape
     hidden = torch.zeros(batch, count, dtype=torch.bool)
     for probability, part in HIDDEN_PARTS:
@@ -153,7 +153,7 @@ def doubt(
     size_px: Float[Tensor, " B"],
     generator: torch.Generator,
 ) -> tuple[Float[Tensor, "B K 2"], Float[Tensor, "B K"]]:
-    """Some points are defined otherwise by detectors than by the body; a few come with little weight and far off."""
+    """Systematic offsets between detectors and body model, and a few outliers with low weight."""
     doubtful = torch.rand(weights.shape, generator=generator) < DOUBTFUL_SHARE
     spread = torch.where(doubtful, DOUBTFUL_NOISE, _BLUR) * size_px[:, None]
     little = FULL_WEIGHT * torch.rand(weights.shape, generator=generator).clamp_min(0.05)
@@ -163,7 +163,7 @@ def doubt(
 
 @dataclass(frozen=True)
 class TrainingBatch:
-    """What the network sees, and the truth in the frame of the ray."""
+    """Input of the network, and the truth in the frame of the ray."""
 
     features: Float[Tensor, "B F"]
     rotations: Float[Tensor, "B 22 3 3"]
@@ -177,14 +177,14 @@ class TrainingBatch:
 
 
 class TrainingBatches:
-    """An endless supply of batches.
+    """Infinitely many batches.
 
     Args:
         body: SMPL-X or the open body.
         poses, roots: axis-angle body poses, and root orientations in a world with y up.
-        batch: people a minibatch.
+        batch: people per minibatch.
         exchange: probability that legs, an arm or the head come from another pose.
-        seed: with the minibatch's number, decides what is in it.
+        seed: with the number of a minibatch, determines its content.
     """
 
     def __init__(

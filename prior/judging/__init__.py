@@ -1,1 +1,1 @@
-"""How good a prior is: protocols, baselines, figures."""
+"""Evaluation of a prior: protocols, baselines, figures."""

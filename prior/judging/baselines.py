@@ -1,4 +1,4 @@
-"""What is judged: trained VAEs and, beside them, a Gaussian mixture over poses, all behind the same few methods."""
+"""What is evaluated: trained VAEs and, as a baseline, a Gaussian mixture over poses, with the same few methods."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from bodyfit.prior.model.skeleton import pose_skeleton
 from bodyfit.prior.model.vposer import VPoser
 
 Rotations = Float[Tensor, "B 21 3 3"]
-_DRAWS = 100  # as many as count among a VAE's samples: all models' hypotheses are spread over alike
+_DRAWS = 100  # as many effective samples as for a VAE, so that all models spread their hypotheses over equally many
 
 
 class PoseModel(Protocol):
@@ -36,7 +36,7 @@ class PoseModel(Protocol):
 
 @dataclass(frozen=True)
 class VaeModel:
-    """A VPoser behind the protocols' methods."""
+    """A VPoser with the methods that the protocols call."""
 
     prior: VPoser
     name: str
@@ -48,7 +48,7 @@ class VaeModel:
 
     @torch.no_grad()
     def score(self, poses: Float[Tensor, "B 63"]) -> Float[Tensor, " B"]:
-        """Higher is more possible."""
+        """Plausibility of poses; higher is more plausible."""
         return self.prior.score(poses)
 
     def complete(self, rotations: Rotations, unknown: Sequence[int], count: int, generator: torch.Generator) -> Tensor:
@@ -62,7 +62,7 @@ class VaeModel:
 
 @dataclass(frozen=True)
 class MixtureModel:
-    """SMPLify's kind of prior: a few Gaussians over axis-angle poses (Bogo et al., ECCV 2016)."""
+    """A prior as in SMPLify: a few Gaussians over axis-angle poses (Bogo et al., ECCV 2016)."""
 
     mixture: GaussianMixture
     name: str = "Gaussian mixture"
@@ -82,7 +82,7 @@ class MixtureModel:
         return self.mixture.log_prob(poses)
 
     def complete(self, rotations: Rotations, unknown: Sequence[int], count: int, generator: torch.Generator) -> Tensor:
-        """Draws from the mixture conditioned on the known joints, exactly; many, and `count` that cover them."""
+        """Exact samples of the mixture conditioned on the known joints: `count` of many, chosen to cover them."""
         poses = rot.axis_angle_from_matrices(rotations)
         hidden = torch.zeros(21, dtype=torch.bool)
         hidden[list(unknown)] = True
@@ -95,7 +95,7 @@ class MixtureModel:
         return latent_fit.spread_hypotheses(answers, weights, unknown, count, generator)
 
     def denoise(self, positions: Float[Tensor, "B 22 3"], sigma: float, generator: torch.Generator) -> Rotations:
-        """Descent on the pose itself, from the mixture's sample that fits best."""
+        """Gradient descent on the pose itself, from the best-fitting sample of the mixture."""
         bank = self.mixture.sample(4000, generator)
         bank_positions = pose_skeleton(rot.matrices_from_axis_angle(bank))[0]
         nearest = torch.cdist(positions.flatten(1), bank_positions.flatten(1)).argmin(1)

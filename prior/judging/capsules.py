@@ -1,4 +1,4 @@
-"""A body of capsules around the bones, and whether it runs into itself: a quick stand-in for mesh collision."""
+"""Self-intersection of a body made of capsules around the bones: a fast substitute for mesh collision."""
 
 import torch
 from jaxtyping import Bool, Float
@@ -7,7 +7,7 @@ from torch import Tensor
 from bodyfit.data.landmarks import JOINT_NAMES
 from bodyfit.prior.model.skeleton import pose_skeleton
 
-# (name, from joint, to joint, radius in metres). Radii are those of a slim adult: what touches is not yet inside.
+# (name, from joint, to joint, radius in metres). Radii of a slim adult: contact is not intersection.
 _CAPSULES: tuple[tuple[str, str, str, float], ...] = (
     ("belly", "pelvis", "spine3", 0.10),
     ("chest", "spine3", "neck", 0.10),
@@ -28,7 +28,7 @@ _DEPTH = 0.03
 
 
 def _pairs() -> list[tuple[int, int]]:
-    """Pairs that can meet; neighbours on a limb, and thighs, which touch in every sitting pose, are left out."""
+    """Pairs that are tested; neighbours on a limb are left out, and thighs, which touch in every sitting pose."""
     names = [capsule[0] for capsule in _CAPSULES]
     joints = [{capsule[1], capsule[2]} for capsule in _CAPSULES]
     skipped = [{"left_upper_arm", "chest"}, {"right_upper_arm", "chest"}, {"left_thigh", "right_thigh"}]
@@ -46,7 +46,7 @@ _PAIRS = _pairs()
 
 
 def self_intersecting(rotations: Float[Tensor, "B 21 3 3"]) -> Bool[Tensor, " B"]:
-    """Whether two parts of the body lie more than 3 cm inside each other."""
+    """Whether two parts of the body intersect by more than 3 cm."""
     joints = pose_skeleton(rotations)[0]
     index = {name: i for i, name in enumerate(JOINT_NAMES[:22])}
     start = joints[:, [index[capsule[1]] for capsule in _CAPSULES]]

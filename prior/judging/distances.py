@@ -13,7 +13,7 @@ def frechet_distance(a: Float[Tensor, "N D"], b: Float[Tensor, "M D"]) -> float:
     """Frechet distance between Gaussians fitted to two sets of features (Heusel et al., 2017), in features squared."""
     a, b = a.double().numpy(), b.double().numpy()
     covariance_a, covariance_b = np.cov(a, rowvar=False), np.cov(b, rowvar=False)
-    # trace sqrt(A B) by the symmetric root: real and stable where sqrtm of the product is neither.
+    # trace sqrt(A B) by the symmetric root: real and numerically stable, unlike sqrtm of the product.
     root = _symmetric_root(covariance_a)
     cross = np.sqrt(np.clip(scipy.linalg.eigvalsh(root @ covariance_b @ root), 0, None)).sum()
     shift = np.square(a.mean(0) - b.mean(0)).sum()
@@ -28,7 +28,7 @@ def _symmetric_root(matrix: np.ndarray) -> np.ndarray:
 def nearest_distances(
     queries: Float[Tensor, "N D"], references: Float[Tensor, "M D"], k: int = 1
 ) -> Float[Tensor, "N k"]:
-    """Euclidean distances to the k nearest references, ascending, a slice of the queries at a time."""
+    """Euclidean distances to the k nearest references, ascending, computed for a slice of the queries at a time."""
     return torch.cat(
         [torch.cdist(rows, references).topk(k, largest=False).values for rows in queries.split(_ROWS_AT_ONCE)]
     )

@@ -1,4 +1,4 @@
-"""Judging weights on prepared poses, baselines in the same table: figures, a table, the worst reconstructions."""
+"""Evaluation of weights on prepared poses beside baselines: figures, a table, the worst reconstructions."""
 
 import logging
 from collections.abc import Callable
@@ -37,11 +37,11 @@ class EvaluateConfig:
     training: int = 20_000
     """Training poses for the mixture baseline, nearest neighbours and active dimensions."""
     completed: int = 200
-    """Poses to complete, ten times each part."""
+    """Poses to complete, with ten hypotheses for each part."""
     denoised: int = 200
     """Poses to denoise, at each level of noise."""
     balance: float = 0.5
-    """How real poses are drawn: 0 all poses alike, 1 all clips alike."""
+    """How real poses are drawn: 0 weighs all poses equally, 1 all clips equally."""
     seed: int = 0
     """Chooses poses, samples and noise."""
 
@@ -56,13 +56,13 @@ def evaluate(
 ) -> dict:
     """All protocols for each prior and for a Gaussian mixture fitted to the training split; a JSON-like document.
 
-    priors: name in the table -> prior; the first is the one judged, the others are baselines. body: adds vertex
-    errors. Sets are the data's splits other than train.
+    priors: name in the table -> prior; the first is the one under evaluation, the others are baselines. body: adds
+    vertex errors. Sets are the data's splits other than train.
     """
     config = config or EvaluateConfig()
     held_out = [name for name in load_manifest(data)["splits"] if name != "train"]
     if not held_out:
-        raise BodyfitError(f"{data}: has no split besides train to judge on")
+        raise BodyfitError(f"{data}: has no split besides train to evaluate on")
     training = load_poses(data, "train")
     sets = {name: _drawn(load_poses(data, name), config.poses, config) for name in held_out}
     drawn = _drawn(training, config.training, config)
@@ -70,7 +70,7 @@ def evaluate(
     models.append(MixtureModel.fit(drawn))
     real = {name: rot.matrices_from_axis_angle(poses) for name, poses in sets.items()}
     real["train"] = rot.matrices_from_axis_angle(_drawn(training, config.poses, config, seed=1))
-    # People are as often left-handed as their mirror images, and a prior may know it: judge it against that, too.
+    # A prior may be symmetric under mirroring, so it is compared with the mirrored poses too.
     real["train_mirrored"] = mirror_half(real["train"], torch.Generator().manual_seed(config.seed))
     document: dict = {
         "config": vars(config),
@@ -130,7 +130,7 @@ def _spaced(poses: Tensor, count: int) -> Tensor:
 def worst_reconstructions(
     prior: VPoser, data: str | Path, split: str, count: int = 10
 ) -> tuple[Float[Tensor, "N 63"], Float[Tensor, "N 63"], list[str]]:
-    """The worst poses of a split, one a clip: as recorded, as reconstructed, and their clip with the error in mm."""
+    """The worst poses of a split, one per clip: as recorded, as reconstructed, and labels with clip and error in mm."""
     poses = load_poses(data, split)
     everything = torch.from_numpy(np.array(poses.poses))
     errors = torch.cat(
@@ -155,7 +155,7 @@ def worst_reconstructions(
 
 
 def as_markdown(document: dict) -> str:
-    """The document as a table, a row a figure and a column a model."""
+    """The document as a table with one row per figure and one column per model."""
     models = document["models"]
     lines = ["| figure | " + " | ".join(models) + " | real poses |", "|---" * (len(models) + 2) + "|"]
     rows: dict[str, dict[str, float]] = {}

@@ -1,4 +1,4 @@
-"""Poses nobody can take, made from ones somebody took: what a prior's score has to tell from the real ones."""
+"""Impossible poses made from real ones: a prior's score has to separate the two."""
 
 import math
 
@@ -18,7 +18,7 @@ _HYPEREXTENSION_AXIS = torch.tensor([[-1.0, 0, 0], [-1.0, 0, 0], [0, 1.0, 0], [0
 
 
 def hyperextend(rotations: Rotations, generator: torch.Generator | None = None) -> Rotations:
-    """One knee or elbow, drawn at random, is bent 40..90 degrees the wrong way instead of as it was."""
+    """A random knee or elbow is bent 40 to 90 degrees the wrong way."""
     count = len(rotations)
     choice = torch.randint(4, (count,), generator=generator)
     angle = torch.empty(count).uniform_(math.radians(40), math.radians(90), generator=generator)
@@ -29,7 +29,7 @@ def hyperextend(rotations: Rotations, generator: torch.Generator | None = None) 
 
 
 def turn_joints(rotations: Rotations, generator: torch.Generator | None = None) -> Rotations:
-    """Three joints, drawn at random, are turned further by 60..120 degrees about random axes."""
+    """Three random joints are rotated by a further 60 to 120 degrees about random axes."""
     count = len(rotations)
     result = rotations.clone()
     joints = torch.rand(count, rotations.shape[1], generator=generator).argsort(1)[:, :3]
@@ -41,10 +41,10 @@ def turn_joints(rotations: Rotations, generator: torch.Generator | None = None) 
 
 
 def swap_limbs(rotations: Rotations, generator: torch.Generator | None = None) -> Rotations:
-    """Arms take the legs' rotations and legs the arms'; poses that this changes by less than 60 degrees are left out.
+    """Exchanges the rotations of arms and legs; poses that this changes by less than 60 degrees are left out.
 
-    Left and right are not swapped without mirroring: of hanging arms that makes raised ones, which people have. A
-    pose with arms straight out and legs straight down is its own exchange, hence the 60 degrees.
+    Left and right are not swapped without mirroring: that turns hanging arms into raised ones, which are possible.
+    A pose with arms straight out and legs straight down stays the same, hence the 60 degrees.
     """
     arms, legs = parts.LEFT_ARM[1:] + parts.RIGHT_ARM[1:], parts.LEFT_LEG[:3] + parts.RIGHT_LEG[:3]
     result = rotations.clone()

@@ -1,4 +1,4 @@
-"""The protocols that judge a pose prior, as in Pose-NDF and DPoser-X (arXiv 2508.00599); each returns plain numbers."""
+"""The protocols that evaluate a pose prior, as in Pose-NDF and DPoser-X (arXiv 2508.00599). Each returns numbers."""
 
 import torch
 from jaxtyping import Float
@@ -21,7 +21,7 @@ _HYPOTHESES = 10
 
 
 def features(rotations: Float[Tensor, "N 21 3 3"]) -> Float[Tensor, "N 126"]:
-    """What distances between sets of poses are taken in: two columns of each joint's matrix."""
+    """The features for distances between sets of poses: two columns of each joint's rotation matrix."""
     return rotations[..., :2].flatten(-3)
 
 
@@ -46,7 +46,7 @@ def reconstruction(prior: VPoser, poses: Poses, body: BodyModel | None, seed: in
 
 
 def joint_errors_mm(a: Tensor, b: Tensor) -> Float[Tensor, "*batch 21"]:
-    """Distances of the 21 joints after the pelvis, which is fixed, in mm."""
+    """Distances of the 21 joints other than the pelvis, which is fixed, in mm."""
     return 1000 * (pose_skeleton(a)[0] - pose_skeleton(b)[0]).norm(dim=-1)[..., 1:]
 
 
@@ -106,7 +106,7 @@ def denoising(model: PoseModel, poses: Poses, seed: int = 0) -> dict[str, float]
 
 
 def separation(model: PoseModel, poses: Poses, seed: int = 0) -> dict[str, float]:
-    """ROC AUC of the score between held-out poses and impossible ones made of them, for each kind."""
+    """ROC AUC of the score between held-out poses and impossible ones made from them, for each kind."""
     rotations = rot.matrices_from_axis_angle(poses)
     valid = model.score(poses)
     figures = {}

@@ -1,1 +1,1 @@
-"""The variational autoencoder and everything needed to load and use it."""
+"""The variational autoencoder, and what is needed to load and use it."""

@@ -1,8 +1,8 @@
-"""A VPoser decoder's rotations together with their exact derivative in the latent: three matrix products and a tangent.
+"""The rotations that a VPoser decoder gives, with their exact derivative in the latent (forward-mode).
 
 The decoder is a chain of linear layers with LeakyReLU between them. Its Jacobian is carried forward from the latent:
-each layer multiplies it by its weights, each activation by the slopes that the forward pass chose. The final 6D outputs
-become rotations by Gram-Schmidt, whose derivative is taken as a small rotation omega, dR = [omega]_x R.
+each layer multiplies it by its weights, each activation by its slope at the value of the forward pass. The final 6D
+outputs become rotations by Gram-Schmidt, whose derivative is taken as a small rotation omega, dR = [omega]_x R.
 """
 
 from __future__ import annotations
@@ -64,12 +64,12 @@ def decode_with_tangent(
 ) -> tuple[Float[Tensor, "B 21 3 3"], Float[Tensor, "B 21 3 Z"]]:
     """Rotations of the 21 body joints and omega per unit of each latent number, in the parent joint's frame.
 
-    The exact decoder is linear in pieces, and its kinks hold a second-order solver up: with `softness` (see
-    `activation`) it is a smooth stand-in, for the way to the minimum.
+    The exact decoder is piecewise linear, and its kinks slow a second-order solver down. With `softness` (see
+    `activation`) it is a smooth approximation for the early stages of a fit.
     """
     batch, latent_dim = latent.shape
     hidden = latent
-    carried = None  # d hidden / d latent, (B, Z, features): the products below are one large matrix product a layer
+    carried = None  # d hidden / d latent, (B, Z, features): the products below are one large matrix product per layer
     for weight, bias, slope in layers:
         hidden = torch.addmm(bias, hidden, weight.T)
         if carried is None:

@@ -1,4 +1,4 @@
-"""Gradient descent on an energy of each row of a batch, for small problems in the latent space."""
+"""Gradient descent on one energy per row of a batch, for small problems in the latent space."""
 
 from collections.abc import Callable
 
@@ -14,7 +14,7 @@ def descend(
     steps: int = 80,
     rate: float = 0.1,
 ) -> Float[Tensor, "*batch D"]:
-    """Minimise an energy of each row on its own (Adam, the rate falling to zero); rows do not influence each other."""
+    """Minimise one energy per row (Adam, learning rate falling to zero); rows do not influence each other."""
     x = start.detach().clone().requires_grad_(True)
     optimizer = torch.optim.Adam([x], rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)

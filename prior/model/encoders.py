@@ -44,7 +44,7 @@ class _Heads(nn.Module):
 
 
 class VPoserV2Encoder(nn.Module):
-    """`V02_05` of human_body_prior: LeakyReLU 0.01 after the first layer only; the next two follow each other bare."""
+    """`V02_05` of human_body_prior: LeakyReLU 0.01 after the first layer only, none between the next two."""
 
     def __init__(self, latent_dim: int, hidden: int):
         super().__init__()
@@ -76,10 +76,10 @@ class _ResidualBlock(nn.Module):
 
 
 class ResidualEncoder(nn.Module):
-    """Ours: sees rotations by two columns of their matrices (no jump at a half turn), two residual layers, no dropout.
+    """Ours: rotations enter as two columns of their matrices (continuous everywhere); two residual layers, no dropout.
 
-    The encoder is not part of the fitting's inner loop, so it may be what learns best. LayerNorm treats each pose
-    alone: an encoding does not depend on the batch, in training either.
+    The encoder is not in the inner loop of a fit, so its cost matters little. LayerNorm normalises each pose by itself:
+    an encoding does not depend on the batch, not even in training.
     """
 
     def __init__(self, latent_dim: int, hidden: int):
@@ -88,7 +88,7 @@ class ResidualEncoder(nn.Module):
         self.blocks = nn.Sequential(_ResidualBlock(hidden), _ResidualBlock(hidden))
         self.norm = nn.LayerNorm(hidden)
         self.heads = _Heads(latent_dim, hidden)
-        # exp of a bounded number would do as well; softplus keeps the three encoders alike. Start near 0.3, not 0.7.
+        # softplus as in the other two encoders; the offset starts the spread near 0.3 instead of 0.7.
         nn.init.constant_(self.heads.logvar.bias, -1.0)
 
     def forward(self, body_pose: Float[Tensor, "batch 63"]) -> Moments:
@@ -107,6 +107,6 @@ ENCODERS: dict[str, type[nn.Module]] = {
 
 @torch.no_grad()
 def shift_and_scale_latent(encoder: nn.Module, mean: Float[Tensor, " Z"], scale: Float[Tensor, " Z"]) -> None:
-    """Fold (latent - mean) / scale into the mean head of ours. The spread is the caller's to divide."""
+    """Fold (latent - mean) / scale into the mean head of our encoder. The caller has to divide the spread."""
     encoder.heads.mu.weight.div_(scale[:, None])
     encoder.heads.mu.bias.sub_(mean).div_(scale)

@@ -1,4 +1,4 @@
-"""Poses that fit partial or noisy evidence: completing by importance sampling, denoising by descent.
+"""Poses that fit partial or noisy evidence: completion by importance sampling, denoising by gradient descent.
 
 The descent minimises one small energy in the latent space, in nats: -log p(evidence | z) - log p(z). It starts from the
 prior's own samples that fit the evidence best.
@@ -17,8 +17,8 @@ from bodyfit.prior.model.skeleton import pose_skeleton
 from bodyfit.prior.model.vposer import VPoser
 
 _BANK = 4000
-# Completion: samples to choose from, how many of them are looked at and how many count, and how far hypotheses move
-# towards their middle; chosen on validation poses.
+# Completion: how many samples are drawn, how many of them are compared, the effective sample size, and how far
+# hypotheses move towards their mean; chosen on validation poses.
 _COMPLETION_BANK, _NEAREST, _EFFECTIVE, _TOWARDS_MEAN = 20_000, 500, 100.0, 0.25
 
 
@@ -30,12 +30,12 @@ def complete(
     hypotheses: int = 10,
     generator: torch.Generator | None = None,
 ) -> Float[Tensor, "B hypotheses 21 3 3"]:
-    """Poses that agree with the known joints and differ in the unknown ones as people do, the likeliest first.
+    """Plausible poses that agree with the known joints and differ in the unknown ones, the most probable first.
 
     unknown: indices of body joints whose rotations are not used. Known joints are returned as given.
 
-    Importance sampling: of many samples of the prior and their mirror images, those whose known joints lie nearest
-    stand for what the unknown ones may be. The hypotheses are spread over these, and none is given twice.
+    Importance sampling: many samples of the prior and their mirror images are weighted by how near their known joints
+    are. The hypotheses are spread over the samples with large weights, and none occurs twice.
     """
     known = torch.ones(rotations.shape[1], dtype=torch.bool, device=rotations.device)
     known[list(unknown)] = False
@@ -54,25 +54,27 @@ def spread_hypotheses(
     count: int,
     generator: torch.Generator | None = None,
 ) -> Float[Tensor, "B count 21 3 3"]:
-    """Of many weighted answers, a few that cover where they put the unknown joints; the likeliest first."""
+    """Of many weighted hypotheses, a few that cover the positions of the unknown joints; the most probable first."""
     hidden = [joint + 1 for joint in unknown]  # in positions, the pelvis comes first
     chosen = _spread_out(pose_skeleton(answers)[0][:, :, hidden].flatten(2), weights, count, generator)
     return answers[torch.arange(len(answers), device=chosen.device)[:, None], chosen]
 
 
 def _evidence(rotations: Float[Tensor, "N 21 3 3"], known: Tensor) -> Float[Tensor, "N F"]:
-    """Where the known joints lie, in decimetres with the unknown ones at rest, and how they are turned (radians).
+    """Positions of the known joints, in decimetres with the unknown ones at rest, and their rotations (radians).
 
-    Positions matter more: laboratories share a bend differently among the joints of a spine, and agree where it ends.
+    Positions matter more: motion-capture laboratories distribute a bend differently over the joints of the spine, but
+    agree on where it ends.
     """
     identity = torch.eye(3, dtype=rotations.dtype, device=rotations.device)
     positions = pose_skeleton(torch.where(known[:, None, None], rotations, identity))[0][:, 1:]
-    turned = rotations[:, known].flatten(1) / math.sqrt(2)  # the chord between two is about their angle
+    turned = rotations[:, known].flatten(1) / math.sqrt(2)  # the chordal distance of two approximates their angle
     return torch.cat([positions[:, known].flatten(1) / 0.1, turned], dim=1)
 
 
 def _softened(energy: Float[Tensor, "B N"], effective: float) -> Float[Tensor, "B N"]:
-    """Weights exp(-t energy), summing to one, with t such that about `effective` of them count: 1 / sum(w^2)."""
+    """Weights exp(-t energy), summing to one, with t such that the effective sample size 1 / sum(w^2) is about
+    `effective`."""
     low, high = torch.full_like(energy[:, :1], 1e-5), torch.full_like(energy[:, :1], 100.0)
     for _ in range(30):
         middle = (low * high).sqrt()
@@ -86,7 +88,7 @@ def _spread_out(
 ) -> Int[Tensor, "B count"]:
     """Indices of `count` points that cover the weighted ones: near the centres of weighted k-means, the heaviest first.
 
-    The centres move a quarter of the way to the weighted mean, for far clusters of few samples are often wrong.
+    The centres move a quarter of the way to the weighted mean, since distant clusters of few samples are often wrong.
     """
     rows = torch.arange(len(points), device=points.device)[:, None]
     centres = points[rows, torch.multinomial(weights, count, generator=generator)]
@@ -113,8 +115,8 @@ def denoise(
 ) -> Float[Tensor, "B 21 3 3"]:
     """The most probable pose of noisy joint positions (metres from the pelvis, the pelvis not turned).
 
-    sigma: standard deviation of the noise in metres, an axis. Probable is what the aggregate posterior's one Gaussian
-    says, as in fits: on people the prior never saw it serves better than the mixture, which knows those it saw.
+    sigma: standard deviation of the noise in metres, per axis. Probability is that of a single Gaussian, the aggregate
+    posterior, as in fits: it generalises to unseen people better than the mixture.
     """
     whitener = torch.linalg.inv(torch.linalg.cholesky(prior.latent_covariance))
     bank = prior.sample(_BANK, generator)

@@ -1,7 +1,7 @@
 """A Gaussian mixture with full covariances: fitted by EM, evaluated, sampled and conditioned, in torch.
 
-It serves twice: as the density of the latent space a trained VAE really uses (Ghosh et al., "From variational to
-deterministic autoencoders", ICLR 2020), and on poses themselves as the baseline every pose prior is compared with.
+It has two uses: as the density of the latent space that a trained VAE really occupies (Ghosh et al., "From variational
+to deterministic autoencoders", ICLR 2020), and on poses themselves as the baseline of the evaluation.
 """
 
 import math
@@ -25,10 +25,10 @@ class GaussianMixture:
 
     @cached_property
     def _whitening(self) -> tuple[Tensor, Tensor, Tensor]:
-        """What evaluating needs of the covariances, once: whiteners, whitened means, log weights over normalisers."""
+        """What evaluation needs of the covariances, computed once: whiteners, whitened means, log weights."""
         factors = self._factors
         with torch.inference_mode(mode=False):
-            # Whitened offsets by one matrix product: far cheaper than a triangular solve for every x and component.
+            # One matrix product gives all whitened offsets: far cheaper than triangular solves.
             whiteners = torch.linalg.inv(factors)
             means = torch.einsum("kd,ked->ke", self.means, whiteners)
             log_det = factors.diagonal(dim1=-2, dim2=-1).log().sum(-1)
@@ -44,7 +44,7 @@ class GaussianMixture:
         """log weight_k + log N(x; mean_k, covariance_k)."""
         whiteners, means, log_factor = self._whitening
         rows = x.reshape(-1, x.shape[-1])
-        # A whitened offset for every row and component takes room: some rows at a time.
+        # Whitened offsets for every row and component take much memory: process some rows at a time.
         parts = [
             (torch.einsum("nd,ked->nke", some, whiteners) - means).square().sum(-1)
             for some in rows.split(max(1, _NUMBERS_AT_ONCE // means.numel()))
@@ -72,7 +72,7 @@ class GaussianMixture:
 
 
 def _k_means(x: Float[Tensor, "N D"], count: int, generator: torch.Generator) -> Float[Tensor, "N K"]:
-    """A first guess of who belongs where, as zeros and ones: starts far apart (Arthur and Vassilvitskii, 2007)."""
+    """Initial responsibilities, zeros and ones, from centres far apart (k-means++, Arthur and Vassilvitskii, 2007)."""
     chosen = [int(torch.randint(len(x), (1,), generator=generator))]
     distance = (x - x[chosen[0]]).square().sum(-1)
     for _ in range(count - 1):
@@ -95,7 +95,7 @@ def fit_mixture(
     iterations: int = 40,
     seed: int = 0,
 ) -> GaussianMixture:
-    """Expectation-maximisation on N points, in their own precision.
+    """Expectation-maximisation on N points, in the dtype of the points.
 
     within: variances of a small diagonal Gaussian around each point (the posterior of a VAE), added to the covariance
     of the component the point belongs to. regularisation: added to every diagonal, in units of x squared.
@@ -117,7 +117,7 @@ def _maximise(
     within: Float[Tensor, "N D"] | None,
     regularisation: float,
 ) -> GaussianMixture:
-    """The mixture that suits who belongs where."""
+    """The M step: the mixture for given responsibilities."""
     components, dim = len(responsibility), x.shape[1]
     total = responsibility.sum(1) + 1e-6
     means = (responsibility @ x) / total[:, None]
@@ -128,7 +128,7 @@ def _maximise(
         covariances[k] = (centred * shares[:, None]).T @ centred / total[k]
         if within is not None:
             covariances[k] += torch.diag((shares @ within[rows]) / total[k])
-    # A component of a few points has no shape of its own: it leans on the shape that all have on average.
+    # The covariance of a component with few points is shrunk towards the mean covariance of all components.
     weights = total / total.sum()
     average = torch.einsum("k,kde->de", weights, covariances)
     shape = average / average.diagonal().mean().clamp(min=1e-12)

@@ -6,7 +6,7 @@ BODY_JOINT_NAMES: tuple[str, ...] = JOINT_NAMES[1:22]
 NUM_BODY_JOINTS = len(BODY_JOINT_NAMES)
 BODY_JOINT_INDEX: dict[str, int] = {name: index for index, name in enumerate(BODY_JOINT_NAMES)}
 
-# MIRROR[j] is the body joint on the other side of the body.
+# MIRROR[j] is the corresponding joint on the other side of the body.
 MIRROR: tuple[int, ...] = tuple(BODY_JOINT_INDEX[mirrored_name(name)] for name in BODY_JOINT_NAMES)
 
 
@@ -21,7 +21,7 @@ LEFT_ARM = joint_indices("left_collar", "left_shoulder", "left_elbow", "left_wri
 RIGHT_ARM = joint_indices("right_collar", "right_shoulder", "right_elbow", "right_wrist")
 TORSO = joint_indices("spine1", "spine2", "spine3", "neck", "head")
 
-# What completion is asked to fill in, as in DPoser-X (arXiv 2508.00599).
+# The parts that completion fills in, as in DPoser-X (arXiv 2508.00599).
 COMPLETION_PARTS: dict[str, tuple[int, ...]] = {
     "left_leg": LEFT_LEG,
     "legs": LEFT_LEG + RIGHT_LEG,

@@ -11,7 +11,7 @@ AXIS_ANGLE_WIDTHS = {21: 63, 23: 69}
 
 
 def body_joints_of(body_pose: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch 63"]:
-    """The 21 joints the prior knows. SMPL's body pose has 23: the last two turn its mitten hands and are left out."""
+    """The 21 joints of the prior. SMPL's body pose has 23: the last two are hand joints and are left out."""
     if body_pose.shape[-1] not in AXIS_ANGLE_WIDTHS.values():
         raise ValueError(
             f"body_pose must have 63 numbers (21 joints: SMPL-X, SMPL-H) or 69 (23 joints: SMPL) in its last "
@@ -31,14 +31,15 @@ def axis_angle_from_matrices(rotations: Float[Tensor, "*batch 21 3 3"]) -> Float
 
 
 def matrices_from_6d(columns: Float[Tensor, "*batch 21 3 2"]) -> Float[Tensor, "*batch 21 3 3"]:
-    """Gram-Schmidt of two columns (Zhou et al., CVPR 2019): b1 = a1/|a1|, b2 = what a2 adds to it, b3 = b1 x b2."""
+    """Gram-Schmidt of two columns (Zhou et al., CVPR 2019): b1 = a1/|a1|, b2 = the part of a2 orthogonal to b1,
+    normalised, b3 = b1 x b2."""
     return roma.special_gramschmidt(columns)
 
 
 def rotation_angles(
     a: Float[Tensor, "*batch joints 3 3"], b: Float[Tensor, "*batch joints 3 3"]
 ) -> Float[Tensor, "*batch joints"]:
-    """Angle in radians between rotations, with a finite gradient where they agree.
+    """Angle in radians between rotations, with a finite gradient where they are equal.
 
     The chord |a - b|_F = 2 sqrt(2) sin(angle / 2) is inverted, which is accurate for small angles where the usual
     arccos of the trace is not.
@@ -48,7 +49,7 @@ def rotation_angles(
 
 
 def mirror(rotations: Float[Tensor, "*batch 21 3 3"]) -> Float[Tensor, "*batch 21 3 3"]:
-    """The same pose seen in a mirror: left and right exchanged, each rotation reflected in the body's x = 0 plane."""
+    """The mirrored pose: left and right exchanged, each rotation reflected in the body's x = 0 plane."""
     flip = torch.tensor([-1.0, 1.0, 1.0], dtype=rotations.dtype, device=rotations.device)
     return rotations[..., MIRROR, :, :] * flip[:, None] * flip
 
@@ -56,6 +57,6 @@ def mirror(rotations: Float[Tensor, "*batch 21 3 3"]) -> Float[Tensor, "*batch 2
 def mirror_half(
     rotations: Float[Tensor, "B 21 3 3"], generator: torch.Generator | None = None
 ) -> Float[Tensor, "B 21 3 3"]:
-    """Mirror a random half of the batch: people are as often left-handed as their mirror images."""
+    """Mirror a random half of the batch (augmentation)."""
     chosen = torch.rand(len(rotations), device=rotations.device, generator=generator) < 0.5
     return torch.where(chosen[:, None, None, None], mirror(rotations), rotations)

@@ -1,9 +1,9 @@
-"""VPoser: a variational autoencoder over body poses (Pavlakos et al., CVPR 2019, section 3.3), ready to be used.
+"""VPoser: a variational autoencoder over body poses (Pavlakos et al., CVPR 2019, section 3.3).
 
     prior = load_prior()
     latent = prior.encode(body_pose).mean            # (..., 63) axis-angle -> (..., 32)
     rotations = prior.decode(latent)                 # (..., 32) -> (..., 21, 3, 3)
-    poses = prior.decode_axis_angle(prior.sample(8)) # eight new people
+    poses = prior.decode_axis_angle(prior.sample(8)) # eight new poses
 
 Everything works on any batch shape, in float32 and float64, on any device, and is differentiable.
 """
@@ -23,14 +23,14 @@ from bodyfit.prior.model.encoders import ENCODERS
 from bodyfit.prior.model.mixture import GaussianMixture
 from bodyfit.prior.model.parts import NUM_BODY_JOINTS
 
-# In `score`: what the joints besides the strangest count for, and what the decoder's misses do, up to how many
-# squared standard deviations a joint.
+# Weights in `score`: of the joints besides the least plausible one, and of the reconstruction error, which is capped
+# at this many squared standard deviations per joint.
 _OTHERS_WEIGHT, _MISSED_WEIGHT, _MISSED_MOST = 0.1, 0.05, 60.0
 
 
 @dataclass(frozen=True)
 class VPoserConfig:
-    """What must be known to build the network before its weights are read."""
+    """Architecture of the network, needed before its weights can be read."""
 
     encoder: str = "residual"
     """Which encoder: `residual` (ours), `vposer-v2` or `vposer-v1`."""
@@ -39,7 +39,7 @@ class VPoserConfig:
     encoder_hidden: int = 512
     """Width of the encoder's hidden layers."""
     decoder_hidden: int = 512
-    """Width of the decoder's two hidden layers. The fitting's cost grows with its square."""
+    """Width of the decoder's two hidden layers. The cost of a fit grows with its square."""
     negative_slope: float = 0.01
     """LeakyReLU slope of the decoder: 0.01 in VPoser v2 and ours, 0.2 in v1."""
     decoder_dropout: float = 0.0
@@ -47,21 +47,21 @@ class VPoserConfig:
     mixture_components: int = 1
     """Gaussians that describe where in the latent space real poses lie."""
     range_components: int = 0
-    """Gaussians that describe how far each joint turns; 0 where that was not measured (official weights)."""
+    """Gaussians that describe the range of rotation per joint; 0 where it was not measured (official weights)."""
     decoder_softness: float = 0.0
-    """Width over which the decoder's LeakyReLU bends, in units of what enters it: 0 is the plain kink, VPoser's. With a
-    width the decoder is smooth, and a second-order solver needs no detours around kinks."""
+    """Width over which the kink of the decoder's LeakyReLU is rounded, in units of its input; 0: not rounded, as in
+    VPoser. With a width the decoder is smooth, which suits a second-order solver."""
 
 
 class SoftLeakyReLU(nn.LeakyReLU):
-    """LeakyReLU whose bend is rounded over a width: see `decoder_tangent.activation`, which the fitting shares."""
+    """LeakyReLU whose kink is rounded over a width: see `decoder_tangent.activation`, which fits use too."""
 
     def __init__(self, negative_slope: float, softness: float):
         super().__init__(negative_slope)
         self.softness = softness
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """The activation, element by element."""
+        """The activation, elementwise."""
         return activation(hidden, self.negative_slope, self.softness)[0] if self.softness else super().forward(hidden)
 
 
@@ -75,7 +75,7 @@ class VPoser(nn.Module):
             raise ValueError(f"encoder must be one of {', '.join(ENCODERS)}, got {config.encoder!r}")
         self.config, self.name, self.latent_dim = config, name, config.latent_dim
         self.path: Path | None = None  # the file of the weights, where `load_prior` read them from one
-        self._mixture: tuple[list, GaussianMixture] | None = None  # made of buffers with these ids and versions
+        self._mixture: tuple[list, GaussianMixture] | None = None  # made from buffers with these ids and versions
         self.encoder = ENCODERS[config.encoder](config.latent_dim, config.encoder_hidden)
         self.decoder = nn.Sequential(
             nn.Linear(config.latent_dim, config.decoder_hidden),
@@ -87,16 +87,16 @@ class VPoser(nn.Module):
         )
         _start_at_rest(self.decoder[-1])
         z, k = config.latent_dim, config.mixture_components
-        # The aggregate posterior: where the encoder puts real poses. A unit Gaussian until measured.
+        # The aggregate posterior: the distribution of encoded real poses. A unit Gaussian until measured.
         self.register_buffer("latent_mean", torch.zeros(z))
         self.register_buffer("latent_covariance", torch.eye(z))
         self.register_buffer("mixture_weights", torch.full((k,), 1 / k))
         self.register_buffer("mixture_means", torch.zeros(k, z))
         self.register_buffer("mixture_covariances", torch.eye(z).repeat(k, 1, 1))
-        # Spread (radians, per axis) of what the decoder misses, per joint: the likelihood's scale.
+        # Standard deviation (radians, per axis) of the reconstruction error per joint: the scale of the likelihood.
         self.register_buffer("residual_scale", torch.full((NUM_BODY_JOINTS,), 0.1))
         if r := config.range_components:
-            # How far each joint turns: a mixture over two columns of its matrix, and how surprising people are by it.
+            # Range of rotation per joint: a mixture over two columns of its matrix, and its usual negative log density.
             self.register_buffer("range_weights", torch.full((NUM_BODY_JOINTS, r), 1 / r))
             self.register_buffer("range_means", torch.zeros(NUM_BODY_JOINTS, r, 6))
             self.register_buffer("range_covariances", torch.eye(6).repeat(NUM_BODY_JOINTS, r, 1, 1))
@@ -105,8 +105,8 @@ class VPoser(nn.Module):
     def decoder_layers(self) -> list[tuple[Tensor, Tensor, float | None]]:
         """The decoder as a chain of (weight (out, in), bias (out,), slope of the LeakyReLU that follows or None).
 
-        Its output of 126 numbers is laid out (21, 3, 2): two columns a joint, to be orthonormalised by Gram-Schmidt.
-        Each LeakyReLU is rounded over `config.decoder_softness`; `decoder_tangent` takes it beside the layers.
+        Its output of 126 numbers is laid out (21, 3, 2): two columns per joint, to be orthonormalised by Gram-Schmidt.
+        Each LeakyReLU is rounded over `config.decoder_softness`, which `decoder_tangent` takes besides the layers.
         """
         modules = [m for m in self.decoder if not isinstance(m, nn.Dropout)]
         following = [*modules[1:], None]
@@ -118,11 +118,12 @@ class VPoser(nn.Module):
 
     @property
     def mixture(self) -> GaussianMixture:
-        """The density of the latent space that `sample` and `log_prob` use; made anew only when its buffers change."""
+        """The density of the latent space that `sample` and `log_prob` use; rebuilt only when its buffers change."""
         buffers = (self.mixture_weights, self.mixture_means, self.mixture_covariances)
         stamp = [(id(b), None if b.is_inference() else b._version) for b in buffers]
         if self._mixture is None or self._mixture[0] != stamp:
-            self._mixture = stamp, GaussianMixture(*buffers)  # holds the buffers, so that no other can take their ids
+            # The mixture keeps the buffers alive, so that their ids are not reused.
+            self._mixture = stamp, GaussianMixture(*buffers)
         return self._mixture[1]
 
     def encode(self, body_pose: Float[Tensor, "*batch width"]) -> torch.distributions.Normal:
@@ -133,7 +134,7 @@ class VPoser(nn.Module):
         return torch.distributions.Normal(mean.reshape(shape), spread.reshape(shape), validate_args=False)
 
     def decode_6d(self, latent: Float[Tensor, "*batch Z"]) -> Float[Tensor, "*batch 21 3 2"]:
-        """The decoder's own output, two columns a joint, not yet orthonormal."""
+        """The decoder's raw output, two columns per joint, not yet orthonormal."""
         return self.decoder(latent).unflatten(-1, (NUM_BODY_JOINTS, 3, 2))
 
     def decode(self, latent: Float[Tensor, "*batch Z"]) -> Float[Tensor, "*batch 21 3 3"]:
@@ -158,10 +159,10 @@ class VPoser(nn.Module):
         return self.mixture.log_prob(latent)
 
     def log_prob(self, body_pose: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch"]:
-        """Score of poses in nats, higher is more human: log p(z) + log p(pose | z) at the posterior's mean z.
+        """Score of poses in nats, higher is more plausible: log p(z) + log p(pose | z) at the posterior's mean z.
 
-        The second part is a Gaussian in each joint's angle between the pose and its reconstruction, with the spread
-        seen on held-out poses. It is a bound's largest term, not a normalised density: compare scores, not models.
+        The second part is a Gaussian in the angle between pose and reconstruction, per joint, with the spread seen on
+        held-out poses. The sum is not a normalised density: it compares poses, not models.
         """
         pose = rot.body_joints_of(body_pose)
         latent = self.encode(pose).mean
@@ -171,19 +172,19 @@ class VPoser(nn.Module):
         return self.latent_log_prob(latent) + likelihood
 
     def range_surprise(self, rotations: Float[Tensor, "*batch 21 3 3"]) -> Float[Tensor, "*batch 21"]:
-        """Negative log density of each joint's own rotation among those people showed, nats."""
+        """Negative log density of each joint's rotation under its measured distribution, nats."""
         columns = rotations[..., :2].flatten(-2)
         mixtures = zip(self.range_weights, self.range_means, self.range_covariances, strict=True)
         surprises = [-GaussianMixture(*m).log_prob(columns[..., j, :]) for j, m in enumerate(mixtures)]
         return torch.stack(surprises, dim=-1)
 
     def score(self, body_pose: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch"]:
-        """How possible a pose is, in nats against the usual pose; higher is more possible.
+        """Plausibility of a pose, in nats relative to a usual pose; higher is more plausible.
 
-        A joint is strange when it turns as people's do not, or when the decoder cannot follow it given the rest of
-        the pose. The strangest joint counts most: `log_prob` adds all joints up and lets twenty usual ones outweigh a
-        broken knee. The weights were chosen on validation poses. Official weights come without measured ranges: for
-        them it is the decoder's word alone.
+        A joint is implausible when its rotation is outside the measured range, or when the decoder cannot reconstruct
+        it given the rest of the pose. The least plausible joint counts most; `log_prob` sums over all joints, so that
+        twenty usual ones can outweigh a broken knee. The weights were chosen on validation poses. Official weights
+        come without measured ranges: for them only the reconstruction counts.
         """
         pose = rot.body_joints_of(body_pose)
         rotations = rot.matrices_from_axis_angle(pose)
@@ -195,9 +196,9 @@ class VPoser(nn.Module):
         return score
 
     def project(self, body_pose: Float[Tensor, "*batch width"], *, steps: int = 80) -> Float[Tensor, "*batch 63"]:
-        """The most probable pose near a given one, axis-angle: a valid pose stays, an impossible one is mended.
+        """The most probable pose near a given one, axis-angle: a valid pose stays, an impossible one is corrected.
 
-        steps: descent in the latent space after encoding; with 0 it is the plain reconstruction, and differentiable.
+        steps: of gradient descent in the latent space after encoding; 0 gives the reconstruction (differentiable).
         """
         pose = rot.body_joints_of(body_pose)
         latent = self.encode(pose).mean
@@ -222,9 +223,9 @@ class VPoser(nn.Module):
 
 @torch.no_grad()
 def _start_at_rest(last: nn.Linear) -> None:
-    """Let an untrained decoder give the rest pose, nearly.
+    """Initialise the decoder so that it gives nearly the rest pose.
 
-    From random rotations some joints start half a turn off, where the angle's gradient vanishes, and stay there.
+    With random initial rotations some joints start half a turn off, where the gradient of the angle vanishes, and stay.
     """
     last.weight.mul_(0.1)
     last.bias.copy_(torch.eye(3)[:, :2].flatten().repeat(NUM_BODY_JOINTS))

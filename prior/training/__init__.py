@@ -1,1 +1,1 @@
-"""From motion capture to weights."""
+"""Training of a prior: from motion capture to weights."""

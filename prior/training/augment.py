@@ -1,4 +1,4 @@
-"""Poses made from poses while training: mirrored, with limbs exchanged between people, with collars given life.
+"""Augmentation: mirrored poses, limbs exchanged between poses, random rotations for joints that were not captured.
 
 Each works on rotation matrices (B, 21, 3, 3) and draws from the generator it is given.
 """
@@ -23,9 +23,9 @@ _WRISTS = parts.joint_indices("left_wrist", "right_wrist")
 def exchange_limbs(
     rotations: Float[Tensor, "B 21 3 3"], probability: float, generator: torch.Generator | None = None
 ) -> Float[Tensor, "B 21 3 3"]:
-    """With this probability each, give a pose the legs, an arm or the head of another pose of the batch.
+    """With this probability each, replace the legs, an arm or the head by those of another pose of the batch.
 
-    A limb's possible rotations do not depend on the other limbs', and a small collection shows few of the combinations.
+    The range of one limb hardly depends on the others, and a small collection contains few of the combinations.
     """
     result = rotations.clone()
     for part in _EXCHANGED_PARTS:
@@ -39,10 +39,10 @@ def exchange_limbs(
 def fill_still_joints(
     rotations: Float[Tensor, "B 21 3 3"], spread: float, generator: torch.Generator | None = None
 ) -> Float[Tensor, "B 21 3 3"]:
-    """Turn collars and wrists that are exactly at rest by a random angle (radians, per axis).
+    """Rotate collars and wrists that are exactly at rest by a random angle (radians, per axis).
 
-    Zero means that the capture's skeleton had no such joint, not that people hold it still; without this a prior learns
-    that collars do not move.
+    Zero means that the captured skeleton had no such joint, not that it does not move, which the prior would learn
+    otherwise.
     """
     joints = torch.tensor(_COLLARS + _WRISTS, device=rotations.device)
     selected = rotations[:, joints]

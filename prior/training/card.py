@@ -7,7 +7,7 @@ from pathlib import Path
 from bodyfit.data.files import write_atomically
 from bodyfit.prior.training.recipes import TrainConfig
 
-# What a source asks for when its data was used, found by a word of the licence it states.
+# Acknowledgements that a source asks for, found by a word in the licence that it states.
 ACKNOWLEDGEMENTS = {
     "CMU": "The data used in this project was obtained from mocap.cs.cmu.edu. "
     "The database was created with funding from NSF EIA-0196217.",
@@ -24,8 +24,8 @@ def write_card(run: Path, config: TrainConfig, metrics: dict, data: dict | None 
         f"# Pose prior {config.name}",
         "",
         "A variational autoencoder over the 21 body joints of SMPL, SMPL-H and SMPL-X (VPoser, Pavlakos et al.,",
-        "CVPR 2019): 63 axis-angle numbers to 32 latent ones and back. It says which body poses people take; it knows",
-        "nothing of hands, faces, shapes, balance or contact.",
+        "CVPR 2019): 63 axis-angle numbers to 32 latent ones and back. It models body poses only, and",
+        "nothing about hands, faces, shapes, balance or contact.",
         "",
         "## Data",
         "",
@@ -66,7 +66,7 @@ def _data_lines(manifest: dict) -> list[str]:
     for split in used.values():
         for licence, poses in split["poses_by_licence"].items():
             licences[licence] = licences.get(licence, 0) + poses
-    lines += ["", "Trained on `train`; `validation` only chose the epoch and set the scales of the score.", ""]
+    lines += ["", "Trained on `train`; `validation` chose the epoch and set the scales of the score.", ""]
     lines += ["| licence as stated by the source | poses |", "|---|---|"]
     lines += [f"| {licence} | {poses} |" for licence, poses in sorted(licences.items(), key=lambda item: -item[1])]
     asked = [text for word, text in ACKNOWLEDGEMENTS.items() if any(word in licence for licence in licences)]

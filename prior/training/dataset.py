@@ -1,4 +1,4 @@
-"""Prepared poses, mapped into memory rather than read, and sampling that is fair to short clips."""
+"""Prepared poses as a memory map, and sampling that balances long and short clips."""
 
 import json
 from dataclasses import dataclass
@@ -31,8 +31,8 @@ class PoseSet:
     def weights(self, balance: float) -> Float[Tensor, " N"]:
         """Sampling weight of each pose: 1 / (poses of its clip) ** balance.
 
-        0 treats poses alike, 1 treats clips alike; between them a long dance counts for more than a step, not for
-        all of its frames.
+        0 weighs all poses equally, 1 all clips; in between, a long clip counts for more than a short one, but not in
+        proportion to its length.
         """
         sizes = np.bincount(self.clip, minlength=len(self.sources))
         weights = (1.0 / np.maximum(sizes, 1) ** balance)[self.clip]
@@ -48,7 +48,7 @@ class PoseSet:
 
 
 def load_poses(folder: str | Path, split: str) -> PoseSet:
-    """One split of a folder made by `bodyfit prior prepare`. Raises BodyfitError naming what is there."""
+    """One split of a folder made by `bodyfit prior prepare`. Raises BodyfitError that names the splits there are."""
     folder = Path(folder)
     manifest = load_manifest(folder)
     if split not in manifest["splits"]:

@@ -22,12 +22,12 @@ class LossTerms:
 
 
 def divergence_from_unit(mean: Float[Tensor, "B Z"], spread: Float[Tensor, "B Z"]) -> Float[Tensor, " Z"]:
-    """Kullback-Leibler divergence of N(mean, spread) from N(0, 1) in nats, a latent dimension, mean over the batch."""
+    """Kullback-Leibler divergence of N(mean, spread) from N(0, 1) in nats per latent dimension, mean over the batch."""
     return (0.5 * (mean.square() + spread.square() - 1) - spread.log()).mean(0)
 
 
 def joint_distance(target: Float[Tensor, "B J 3"], result: Float[Tensor, "B J 3"]) -> Float[Tensor, ""]:
-    """Mean Euclidean distance, with a finite gradient where the two agree. The pelvis never moves and is left out."""
+    """Mean Euclidean distance, with a finite gradient at zero. The pelvis never moves and is left out."""
     return ((target - result)[:, 1:].square().sum(-1) + 1e-8).sqrt().mean()
 
 

@@ -1,6 +1,6 @@
-"""What is measured once a VAE is trained, and stored with its weights.
+"""Statistics of a trained VAE that are stored with its weights.
 
-Where in the latent space real poses lie, how far reconstructions are off, and how far each joint turns.
+The distribution of real poses in the latent space, the reconstruction error, and the range of rotation per joint.
 """
 
 import math
@@ -18,8 +18,8 @@ from bodyfit.prior.training import augment
 
 _ITERATIONS = 10
 _RANGE_COMPONENTS, _RANGE_POSES = 16, 20_000
-# How softly each joint's range ends (radians). Knees and elbows have a hard stop. The others' ranges differ between
-# laboratories with how a skeleton shares a turn among neighbouring joints, and are to admit all.
+# How soft the limit of each joint's range is (radians). Knees and elbows have a hard limit. The ranges of the others
+# differ between laboratories, whose skeletons distribute a rotation differently over neighbouring joints.
 _SOFT, _HARD = 0.10, 0.03
 _HINGES = joint_indices("left_knee", "right_knee", "left_elbow", "right_elbow")
 
@@ -37,11 +37,11 @@ def measure(
 ) -> VPoser:
     """A copy of the prior with its statistics filled in, in evaluation mode on the CPU.
 
-    training: poses drawn as for training (balanced), at best as many as there are. validation: poses the weights were
+    training: poses drawn as for training (balanced), ideally as many as there are. validation: poses the weights were
     not fitted to. mixture_spread: factor on the mixture's covariances.
 
-    The mixture describes poses as they were recorded; the one mean and covariance for fits, and the joints' ranges,
-    hold for left and right alike.
+    The mixture describes poses as they were recorded; the single mean and covariance for fits, and the ranges of the
+    joints, are symmetric.
     """
     generator = torch.Generator().manual_seed(seed)
     rotations = augment.fill_still_joints(rot.matrices_from_axis_angle(training), still_spread, generator)
@@ -82,7 +82,7 @@ def _mixture_state(mixture: GaussianMixture) -> dict[str, Tensor]:
 def _measure_residual(prior: VPoser, poses: Float[Tensor, "M 63"]) -> None:
     decoded = prior.decode(prior.encode(poses).mean)
     angles = rot.rotation_angles(decoded, rot.matrices_from_axis_angle(poses))
-    # A floor of half a degree: a joint that the captures never turned must not veto everything.
+    # At least half a degree: a joint that never moved in the data must not reject every pose.
     prior.residual_scale.copy_((angles.square().mean(0) / 3).sqrt() + math.radians(0.5))
 
 

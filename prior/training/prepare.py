@@ -1,8 +1,8 @@
-"""From motion files to prepared poses: read each source once, trim, resample, thin out, split, append, write down.
+"""From motion files to prepared poses: read each source once, trim, resample, thin out, split, append, record.
 
-The prepared folder holds for each split one flat file of float32 (63 numbers a pose) and `clips.jsonl`, a line a clip
-with where its poses lie. Poses are appended clip by clip, so memory does not grow with the collection, and an
-interrupted run goes on behind the last clip that was written down.
+The prepared folder holds for each split one flat file of float32 (63 numbers per pose) and `clips.jsonl`, one line per
+clip with the place of its poses. Poses are appended clip by clip, so memory does not grow with the collection, and an
+interrupted run resumes after the last clip that was recorded.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 JOURNAL, MANIFEST = "clips.jsonl", "manifest.json"
 POSE_BYTES = 63 * 4
-# Recordings begin and end in a calibration pose; bodyfit's own layout and BVH clips are cut already.
+# Recordings begin and end in a calibration pose; bodyfit's own layout and BVH clips are trimmed already.
 _UNTRIMMED = ("root and body", "BVH")
 
 
@@ -40,7 +40,7 @@ class PrepareConfig:
     trim: float = 0.1
     """Share cut from each end of AMASS's sequences, which begin and end in a calibration pose."""
     duplicate_degrees: float = 2.0
-    """A pose is dropped when no joint turned by more than this since the last one kept of its clip. 0 keeps all."""
+    """A pose is dropped when no joint rotated by more than this since the last pose kept of its clip. 0 keeps all."""
     split: str = "auto"
     """`auto` (the input's splits.json, else AMASS's published split, else by subject), `amass`, `subject` or `clip`."""
     validation_share: float = 0.1
@@ -53,7 +53,7 @@ class PrepareConfig:
 
 @dataclass(frozen=True)
 class ClipRecord:
-    """One line of the journal: a source that was read, and where its poses lie or why it has none."""
+    """One line of the journal: a source that was read, and where its poses are or why it has none."""
 
     source: str
     sha256: str
@@ -123,7 +123,7 @@ def _take(
     recordings: set[str],
     ends: dict[str, int],
 ) -> ClipRecord:
-    """Read one file, append its poses to its split, and say so."""
+    """Read one file, append its poses to its split, and return the record."""
     digest = _sha256(path)
     if digest in hashes:
         return ClipRecord(str(path), digest, left_out="the same file as another")
@@ -141,7 +141,7 @@ def _take(
         return ClipRecord(str(path), digest, left_out="not listed in the input's splits.json")
     recording = _recording(collection, str(path))
     if recording in recordings:
-        return ClipRecord(str(path), digest, left_out="another flavour of a recording already taken")
+        return ClipRecord(str(path), digest, left_out="another version of a recording that was used already")
     poses = thin_out(
         resample(_trimmed(clip, config.trim), clip.frame_rate, config.frame_rate), config.duplicate_degrees
     )
@@ -168,7 +168,7 @@ def _take(
 
 
 def _recording(collection: str, source: str) -> str:
-    """One word for a recording, whichever flavour of AMASS its file is: collection, subject and take."""
+    """A key for a recording, the same for all versions of its file in AMASS: collection, subject and take."""
     path = Path(source)
     take = path.stem
     for ending in ("_poses", "_stageii", "_stagei"):
@@ -184,7 +184,7 @@ def _trimmed(clip: MotionClip, share: float) -> Float[np.ndarray, "T 63"]:
 
 
 def resample(poses: Float[np.ndarray, "T 63"], rate: float, target: float) -> Float[np.ndarray, "U 63"]:
-    """Poses at the target rate (per second), interpolated on the rotations; slower clips are returned as they are."""
+    """Poses at the target rate (per second) by interpolating rotations; slower clips are returned unchanged."""
     if rate <= target * 1.01 or len(poses) < 2:
         return poses
     times = np.arange(len(poses)) / rate
@@ -231,7 +231,7 @@ def read_journal(out: Path) -> list[ClipRecord]:
         try:
             records.append(ClipRecord(**json.loads(line)))
         except (json.JSONDecodeError, TypeError):
-            log.warning("%s: a line was cut off and its clip is read again", out / JOURNAL)
+            log.warning("%s: the last line is incomplete; its clip is read again", out / JOURNAL)
     return records
 
 
@@ -244,7 +244,7 @@ def _ends(records: Sequence[ClipRecord]) -> dict[str, int]:
 
 
 def _resume(out: Path, config: PrepareConfig) -> dict[str, ClipRecord]:
-    """What an earlier run did; poses that it wrote but did not write down are cut off."""
+    """The records of an earlier run; poses that it wrote but did not record are removed."""
     out.mkdir(parents=True, exist_ok=True)
     settings = out / "config.json"
     if settings.is_file() and json.loads(settings.read_text()) != asdict(config):

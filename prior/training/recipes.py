@@ -14,19 +14,19 @@ class TrainConfig:
     decoder_dropout: float = 0.0
     """Dropout in the decoder while training."""
     decoder_hidden: int = 256
-    """Width of the decoder's two hidden layers (VPoser: 512). A fit's cost grows with its square."""
+    """Width of the decoder's two hidden layers (VPoser: 512). The cost of a fit grows with its square."""
     decoder_softness: float = 0.5
-    """Width over which the decoder's LeakyReLU bends: 0 is the plain kink (VPoser)."""
+    """Width over which the kink of the decoder's LeakyReLU is rounded; 0: not rounded (VPoser)."""
     batch: int = 256
-    """Poses a step."""
+    """Poses per step."""
     steps_per_epoch: int = 250
-    """Steps between validations, checkpoints and lines of the curves."""
+    """Steps between validations, checkpoints and points of the curves."""
     epochs: int = 32
-    """Epochs at most."""
+    """Maximum number of epochs."""
     learning_rate: float = 1e-3
-    """Largest learning rate of Adam(W)."""
+    """Peak learning rate of AdamW."""
     schedule: str = "cosine"
-    """`cosine` (warm-up of 200 steps, then down to nothing) or `plateau` (a tenth when validation stalls)."""
+    """`cosine` (warm-up of 200 steps, then decay to zero) or `plateau` (divided by ten when validation stalls)."""
     weight_decay: float = 1e-4
     """Weight decay."""
     patience: int = 32
@@ -36,47 +36,47 @@ class TrainConfig:
     rotation_weight: float = 20.0
     """Loss per radian of mean joint angle."""
     surface_weight: float = 0.0
-    """Loss per metre of mean absolute difference of skin points' coordinates (VPoser v2: 4)."""
+    """Loss per metre of mean absolute difference of the coordinates of skin points (VPoser v2: 4)."""
     early_weight: float = 0.0
-    """Weight of angle and of joints' absolute difference in the first `early_epochs` (VPoser v2: 2)."""
+    """Weight of joint angles and absolute joint differences in the first `early_epochs` (VPoser v2: 2)."""
     early_epochs: int = 15
-    """Epochs that have the early terms."""
+    """Number of epochs with the early terms."""
     kl_weight: float = 0.03
-    """Loss per nat of divergence of the posterior from the unit Gaussian."""
+    """Loss per nat of KL divergence of the posterior from the unit Gaussian."""
     kl_warm_up: float = 0.2
     """Share of training over which that weight rises from zero."""
     free_bits: float = 0.0
-    """Nats a latent dimension may cost for nothing."""
+    """Nats per latent dimension that are not penalised."""
     balance: float = 0.5
-    """Clip balance in sampling: 0 all poses alike, 1 all clips alike."""
+    """Balance of sampling: 0 weighs all poses equally, 1 all clips equally."""
     mirror: bool = True
     """Mirror half of the poses."""
     exchange: float = 0.3
-    """Share of poses that may get limbs of other poses."""
+    """Share of poses whose limbs may be exchanged with those of other poses."""
     still_spread: float = 0.05
-    """Radians of random turn for collars and wrists that the capture left at exactly zero."""
+    """Random rotation, in radians, of collars and wrists that are exactly zero in the data."""
     mixture_components: int = 512
-    """Gaussians to describe where in the latent space poses lie, once trained."""
+    """Gaussians of the mixture that describes the latent space after training."""
     mixture_spread: float = 1.2
-    """Factor on their covariances. More reaches more of the real poses, and makes samples less like them."""
+    """Factor on their covariances. A larger one covers more real poses but makes samples less realistic."""
     measured_poses: int = 60_000
-    """Poses to measure the trained latent space and the joints' ranges with."""
+    """Poses from which the trained latent space and the joint ranges are measured."""
     sheet_every: int = 4
     """Epochs between sheets of reconstructions and samples."""
     seed: int = 0
-    """Same seed, same machine, same weights."""
+    """The same seed gives the same weights on the same machine."""
     accelerator: str = "auto"
     """`auto`, `cpu`, `gpu` or another of Lightning's."""
     devices: str = "auto"
     """How many devices: `auto` or a number. With several, `batch` is the batch of each."""
     precision: str = "32-true"
-    """Lightning's word for the numbers' precision: `32-true`, `16-mixed` or `bf16-mixed`."""
+    """Precision, as Lightning names it: `32-true`, `16-mixed` or `bf16-mixed`."""
 
 
 OURS = TrainConfig()
 # human_body_prior's V02_05: Adam 1e-3, batch 128, weight decay 1e-5, vertex L1 x 4, KL x 0.005, geodesic and joint
-# terms x 2 for 15 epochs, plateau schedule, early stopping. Poses are drawn evenly, neither mirrored nor
-# changed; an epoch is one pass over the open collection, and the released weights are those of epoch 13.
+# terms x 2 for 15 epochs, plateau schedule, early stopping. Poses are drawn uniformly, without
+# augmentation; an epoch is one pass over the open collection, and the released weights are those of epoch 13.
 VPOSER_V2 = TrainConfig(
     name="vposer-v2",
     encoder="vposer-v2",

@@ -1,4 +1,4 @@
-"""Which clips train, which choose and which judge. Whole clips or whole subjects, never frames of one clip."""
+"""Training, validation and test splits. Whole clips or whole subjects, never frames of one clip."""
 
 import hashlib
 import json
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bodyfit.data.motion.mocap import MocapError
 
-# AMASS's published split by collection, with the names its later releases use. Everything else trains.
+# AMASS's published split by collection, with the names of its later releases. Everything else is for training.
 AMASS_SPLIT: dict[str, tuple[str, ...]] = {
     "validation": ("HumanEva", "MPI_HDM05", "HDM05", "SFU", "MPI_mosh", "MoSh"),
     "test": ("Transitions_mocap", "Transitions", "SSM_synced", "SSM"),
@@ -21,7 +21,7 @@ AMASS_TRAIN = (
 
 @dataclass(frozen=True)
 class Splitter:
-    """Says where a clip belongs.
+    """Assigns clips to splits.
 
     how: `auto` (a splits.json in the input if there is one, else AMASS's split for its collections, else by subject),
     `amass`, `subject` or `clip`.
@@ -36,7 +36,7 @@ class Splitter:
 
     @classmethod
     def for_input(cls, folder: Path, how: str, validation_share: float, test_share: float, seed: int) -> "Splitter":
-        """A splitter that knows the input's own splits.json, if it has one and `how` is `auto`."""
+        """A splitter that uses the input's own splits.json, if there is one and `how` is `auto`."""
         file = folder / "splits.json"
         listed: dict[str, str] = {}
         if how == "auto" and file.is_file():
@@ -56,7 +56,7 @@ class Splitter:
                 if any(part in names for part in relative.parts):
                     return split
         unit = relative.as_posix() if self.how == "clip" else f"{relative.parent.as_posix()}/{subject}"
-        # A hash, not a shuffle: a clip stays where it is when others are added.
+        # A hash instead of a shuffle: a clip stays in its split when others are added.
         share = int(hashlib.sha256(f"{self.seed}/{unit}".encode()).hexdigest()[:8], 16) / 0xFFFFFFFF
         if share < self.test_share:
             return "test"

@@ -1,8 +1,8 @@
 """Training: a Lightning module around VPoser, and `train_prior`, from prepared poses to a finished folder.
 
 RUN/ holds the whole configuration, checkpoints of the last and best epoch, curves as CSV, sheets, and at the end the
-weights, their configuration, metrics and model card. The same command goes on where a run was cut off; batches and
-noise depend only on the seed and the step, so it goes on as if it had never stopped.
+weights, their configuration, metrics and model card. The same command resumes an interrupted run; batches and
+noise depend only on the seed and the step, so the result is that of a run without interruption.
 """
 
 import json
@@ -35,12 +35,12 @@ log = logging.getLogger(__name__)
 
 _VALIDATION_POSES = 4096
 Rotations = Float[Tensor, "B 21 3 3"]
-# on_sheet(path, bodies): draw rows of body poses (axis-angle, 63) to a picture; given by whoever can render.
+# on_sheet(path, bodies): draws rows of body poses (axis-angle, 63) to a picture; passed in by a caller that can render.
 OnSheet = Callable[[Path, dict[str, Float[Tensor, "N 63"]]], None]
 
 
 class Batches(torch.utils.data.IterableDataset):
-    """One epoch of augmented batches of rotations, the same whenever seed, epoch and rank are."""
+    """One epoch of augmented batches of rotations, determined by seed, epoch and rank."""
 
     def __init__(self, poses: PoseSet, config: TrainConfig, epoch: int, rank: int = 0):
         self.poses, self.config, self.epoch, self.rank = poses, config, epoch, rank
@@ -60,7 +60,7 @@ class Batches(torch.utils.data.IterableDataset):
 
 
 def augmented(rotations: Rotations, config: TrainConfig, generator: torch.Generator) -> Rotations:
-    """What a recipe does to a batch before it is learnt."""
+    """The augmentation of a recipe, applied to a batch."""
     if config.still_spread:
         rotations = augment.fill_still_joints(rotations, config.still_spread, generator)
     if config.mirror:
@@ -92,7 +92,7 @@ def _make_module(prior: VPoser, config: TrainConfig) -> Any:
             self.prior = prior
 
         def training_step(self, batch: Rotations, index: int) -> Tensor:
-            # The latent's noise comes from the global generator: tie it to the step, so that a resumed run is the same.
+            # The noise of the latent comes from the global generator; seeded by the step, a resumed run is the same.
             torch.manual_seed(config.seed * 1_000_003 + self.global_step)
             posterior = prior.encode(rot.axis_angle_from_matrices(batch))
             progress = self.global_step / (config.epochs * config.steps_per_epoch)
@@ -104,7 +104,7 @@ def _make_module(prior: VPoser, config: TrainConfig) -> Any:
                 progress=progress,
                 early=self.current_epoch < config.early_epochs,
             )
-            # `train_loss` and not `loss`: curves of training and validation lie side by side under plain names.
+            # `train_loss` and not `loss`: the report pairs the curves of training and validation by their names.
             self.log("train_loss", terms.total.detach(), on_step=False, on_epoch=True)
             self.log("train_joints_mm", 1000 * terms.positions, on_step=False, on_epoch=True)
             self.log("train_angle_deg", torch.rad2deg(terms.angles), on_step=False, on_epoch=True)
@@ -161,7 +161,7 @@ def train_prior(
     on_sheet: OnSheet | None = None,
     progress_bar: bool = False,
 ) -> VPoser:
-    """Train on a folder of prepared poses, or go on with a run; returns the finished prior, also written to run/.
+    """Train on a folder of prepared poses, or resume a run; returns the finished prior, also written to run/.
 
     Raises BodyfitError when the data has no training or validation split, or run/ belongs to another configuration.
     """
@@ -182,12 +182,12 @@ def train_prior(
     last = run / "checkpoints" / "last.ckpt"
     trainer.fit(module, _make_data(training, chosen, config), ckpt_path=last if last.is_file() else None)
     if trainer.interrupted:
-        raise BodyfitError(f"{run}: interrupted. The same command goes on from the last whole epoch")
+        raise BodyfitError(f"{run}: interrupted. The same command resumes after the last complete epoch")
     return _finish(run, config, trainer, module, training, chosen, load_manifest(data), record)
 
 
 class _Record:
-    """What checkpoints carry over an interruption besides the weights: seconds of training and the last figures."""
+    """What a checkpoint stores besides the weights: seconds of training and the latest figures."""
 
     def __init__(self) -> None:
         self.before, self.figures, self._begin = 0.0, {}, time.monotonic()
@@ -260,7 +260,7 @@ def _rows(prior: VPoser, poses: Float[Tensor, "N 63"]) -> dict[str, Float[Tensor
 
 
 def _claim(run: Path, config: TrainConfig, manifest: dict) -> None:
-    """Write the whole configuration, or make sure that the run found there is the same one."""
+    """Write the whole configuration, or check that the run in this folder has the same one."""
     splits = {name: split["sha256"] for name, split in manifest["splits"].items()}
     document = json.loads(json.dumps({"train": asdict(config), "data": splits}))
     file = run / "config.json"
@@ -281,7 +281,7 @@ def _finish(
     manifest: dict,
     record: _Record,
 ) -> VPoser:
-    """Best weights, measured on data, written with card and metrics."""
+    """Write the best weights with their statistics, card and metrics."""
     state = torch.load(run / "checkpoints" / "best.ckpt", map_location="cpu", weights_only=True)["state_dict"]
     module.load_state_dict(state)
     drawn = training.draw(config.measured_poses, balance=config.balance, seed=config.seed)

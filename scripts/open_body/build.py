@@ -4,7 +4,7 @@
     python -m bodyfit.scripts.open_body.build
 
 writes `smplx_open_neutral.npz`, `smplx_open_female.npz` and `smplx_open_male.npz`, the same every time, prints their
-figures, and with `--pictures FILE` draws a sheet of the bodies. docs/open_body.md tells how they are made.
+figures, and with `--pictures FILE` draws a sheet of the bodies. docs/open_body.md explains how they are made.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
-"""Pose correctives: what `posedirs` adds to the skin so that blended joints keep their volume.
+"""Pose correctives (`posedirs`), which preserve the volume of blended joints.
 
-Linear blend skinning pinches where a limb twists and folds where it bends. A better deformer shows where the skin
-should be: twist spread evenly over the blend instead of averaged, then delta mush (Mancewicz et al. 2014), which
-smooths the posed skin and puts its detail back in the skin's own frame. Sampled poses of one joint at a time give, in
-the rest pose, the offset that blend skinning lacks; a ridge regression on the nine entries of R - I, which is what
-SMPL's `posedirs` multiply, describes it.
+Linear blend skinning loses volume where a limb twists or bends. A better deformer gives the target: twist spread
+evenly over the blend instead of averaged, then delta mush (Mancewicz et al. 2014), which smooths the posed skin and
+restores its detail in local frames. Sampled poses of one joint at a time give, in the rest pose, the offset that blend
+skinning lacks; a ridge regression on the nine entries of R - I, which is what SMPL's `posedirs` multiply, describes it.
 """
 
 from __future__ import annotations
@@ -28,7 +27,8 @@ class Motion:
     twist_axis: tuple[float, float, float]
     twist: tuple[float, float]
     smoothing: int  # passes of delta mush; a pass reaches about a centimetre further
-    sculpted_below: float | None = None  # limb directions with a lower y look as MakeHuman sculpted them: no mush there
+    # limb directions with a lower y look as MakeHuman sculpted them: no smoothing there
+    sculpted_below: float | None = None
 
 
 MOTIONS = {
@@ -130,7 +130,7 @@ def _sample_rotation(rng: np.random.Generator, motion: Motion) -> tuple[Rotation
 
 
 def _mush_strength(motion: Motion, swing: Rotation) -> float:
-    """How much delta mush to apply: none where blend skinning gives back a sculpted shape, as with the arms down."""
+    """How much delta mush to apply: none where blend skinning reproduces a sculpted shape, as with the arms down."""
     if motion.sculpted_below is None:
         return 1.0
     height = swing.apply(np.array(motion.twist_axis, dtype=float))[1]
@@ -154,7 +154,7 @@ def _missing_offset(
     better = blended + strength * (mush((1 - ROUNDNESS) * blended + ROUNDNESS * turned) - blended)
     swung = np.zeros_like(template)
     swung[near] = _unblend(share[near], swing, better[near]) - centred[near]
-    # Twist comes first, in the rest pose, so that smoothing doesn't wring the limb out.
+    # Twist is applied first, in the rest pose, so that smoothing does not thin the limb.
     twisted = Rotation.from_rotvec(share[:, None] * twist.as_rotvec()).apply(centred + swung)
     offset = np.zeros_like(template)
     offset[near] = _unblend(share[near], swing * twist, _blend(share[near], swing, twisted[near])) - centred[near]

@@ -13,7 +13,7 @@ from bodyfit.scripts.open_body.rig import JOINT_INDEX, Surface
 from bodyfit.scripts.open_body.shape import vertex_areas
 
 ACTION_FOLDER = "faceunits01/targets/faceunits"
-# Eye looks, tongue and jaw are joints' business; mouthClose undoes jawOpen and alone turns the lips inside out.
+# Gaze, tongue and jaw are posed by joints; mouthClose compensates jawOpen and is invalid alone.
 SIDED_ACTIONS = (
     "browDown", "browOuterUp", "cheekSquint", "eyeBlink", "eyeSquint", "eyeWide", "mouthDimple", "mouthFrown",
     "mouthLowerDown", "mouthPress", "mouthSmile", "mouthStretch", "mouthUpperUp", "noseSneer",

@@ -73,7 +73,7 @@ def _thumb_axes(joints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _sample_pose(
     rng: np.random.Generator, thumb_flex: np.ndarray, thumb_spread: np.ndarray
 ) -> Float[np.ndarray, " 45"]:
-    """A common grip, each finger's own part of it, outer joints led by the middle ones, spread lost in a fist."""
+    """A common grip with variation per finger; outer joints follow the middle ones; no spread in a fist."""
     grip = rng.normal(0.0, 0.55)
     flexion, spread = {}, {}
     fan = rng.normal(0, 7)

@@ -81,7 +81,7 @@ class Population:
     male: Bool[np.ndarray, " S"]
 
     def of(self, gender: str) -> Population:
-        """The men, the women, or ("neutral") all."""
+        """The men, the women, or all ("neutral")."""
         kept = {"neutral": self.male | True, "male": self.male, "female": ~self.male}[gender]
         return Population(TPosed(self.bodies.vertices[kept], self.bodies.joints[kept]), self.male[kept])
 
@@ -145,7 +145,7 @@ def smooth_nipples(source: MakeHuman) -> scipy.sparse.csr_matrix:
 
 
 def _sample_traits(male: Bool[np.ndarray, " S"], rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """MakeHuman's traits. Fat people have high weight and low muscle tone there; both follow one `fat` number."""
+    """MakeHuman's traits. There, body fat raises weight and lowers muscle tone; both follow one `fat` number."""
     count = len(male)
     fat = np.clip(rng.normal(0.25, 0.6, count), -0.85, 1.4)
     traits = {

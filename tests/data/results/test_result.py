@@ -59,7 +59,7 @@ def test_nothing_is_lost_in_a_file(result, tmp_path, suffix):
     assert np.isnan(loaded.runner_up_cost) and np.isnan(loaded.landmarks[100]).all()
 
 
-OTHER_READING = {
+ALTERNATIVE = {
     "runner_up_global_orient": np.array([0.1, 3.0, 0.0]),
     "runner_up_body_pose": np.full(63, 0.2),
     "runner_up_transl": np.array([0.0, 0.5, 4.0]),
@@ -68,19 +68,19 @@ OTHER_READING = {
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".json"])
-def test_the_other_reading_is_kept_in_files(result, tmp_path, suffix):
-    with_other = dataclasses.replace(result, **OTHER_READING)
+def test_the_alternative_hypothesis_is_kept_in_files(result, tmp_path, suffix):
+    with_other = dataclasses.replace(result, **ALTERNATIVE)
     loaded = FitResult.load(with_other.save(tmp_path / f"x{suffix}"))
     parameters = loaded.runner_up_parameters()
-    for name, value in OTHER_READING.items():
+    for name, value in ALTERNATIVE.items():
         np.testing.assert_array_equal(parameters[name.removeprefix("runner_up_")], value[None], err_msg=name)
     np.testing.assert_array_equal(parameters["left_hand_pose"], result.left_hand_pose[None])
 
 
-def test_files_from_before_other_readings_were_kept_still_load(result, tmp_path):
+def test_files_without_an_alternative_hypothesis_still_load(result, tmp_path):
     path = result.save(tmp_path / "new.npz")
     with np.load(path) as content:
-        older = {name: content[name] for name in content.files if name not in OTHER_READING}
+        older = {name: content[name] for name in content.files if name not in ALTERNATIVE}
     np.savez(tmp_path / "old.npz", **older)
     loaded = FitResult.load(tmp_path / "old.npz")
     assert not loaded.has_runner_up
@@ -88,7 +88,7 @@ def test_files_from_before_other_readings_were_kept_still_load(result, tmp_path)
         loaded.runner_up_parameters()
 
 
-def test_half_of_another_reading_is_refused(result):
+def test_half_of_an_alternative_hypothesis_is_refused(result):
     with pytest.raises(ResultError, match="needs all of runner_up_global_orient"):
         dataclasses.replace(result, runner_up_transl=np.zeros(3))
 

@@ -224,7 +224,7 @@ def test_wrong_arguments_say_what_they_got():
         render_view(sphere((0, 0, 0.0)), view="below")
 
 
-def test_sheet_has_a_body_in_each_cell_and_paper_elsewhere():
+def test_sheet_has_a_body_in_each_cell_and_background_elsewhere():
     mesh = sphere((5.0, 1.0, -3.0))
     sheet = render_mesh_sheet([mesh] * 5, columns=3, cell_px=64, shadow=False, backend="software")
     assert sheet.shape == (128, 192, 3)

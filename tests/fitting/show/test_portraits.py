@@ -48,7 +48,7 @@ def test_styles_add_what_they_name(beach):
         assert (picture != plain).any()
 
 
-def test_photo_that_is_gone_is_replaced_by_paper(results_folder, tmp_path):
+def test_photo_that_is_gone_is_replaced_by_a_grey_background(results_folder, tmp_path):
     folder = shutil.copytree(results_folder, tmp_path / "out")
     text = (folder / "summary.json").read_text().replace("beach.png", "gone.png").replace("images/gone", "images/beach")
     (folder / "summary.json").write_text(text)
@@ -133,7 +133,7 @@ def test_alternative_is_drawn_in_place_of_the_best(beach, street):
         views_picture(street, runner_up=True, backend="software")
 
 
-def test_command_does_not_mix_up_readings(results_folder, tmp_path):
+def test_command_does_not_mix_up_hypotheses(results_folder, tmp_path):
     with pytest.raises(BodyfitError, match="--skeleton and --keypoints belong to the best hypothesis"):
         RenderCommand(results_folder, tmp_path, runner_up=True, skeleton=True).run()
 

@@ -196,7 +196,7 @@ def test_missing_viser_is_named_with_what_to_install(results_folder, monkeypatch
 
 @pytest.mark.parametrize("command", [ViewCommand(), ViewCommand(out="out", prior=True)])
 def test_command_wants_one_thing_to_look_at(command):
-    with pytest.raises(BodyfitError, match="a results folder, or --prior"):
+    with pytest.raises(BodyfitError, match="a results folder or --prior"):
         command.run()
 
 

@@ -123,7 +123,7 @@ def test_nobody_is_no_error(fitter, frames):
     assert fitter.fit([replace(frames[0], detections=nobody)]) == []
 
 
-def test_another_reading_comes_with_its_body(frames, results):
+def test_an_alternative_hypothesis_comes_with_its_body(frames, results):
     """Who has a runner-up's cost has its pose, too, and it is another one."""
     starts = StartConfig(learned=False, followed=4, finished=4, finished_within=float("inf"))
     stages = StageConfig(keep_within=float("inf"))

@@ -35,14 +35,14 @@ def test_misses_of_the_examples_are_one_standard_deviation_large_and_go_no_way_i
     torch.testing.assert_close(covariance, torch.eye(32), rtol=0, atol=0.05)
 
 
-def test_readings_that_know_nothing_move_nothing(random_prior):
+def test_predictions_without_information_change_nothing(random_prior):
     true, read = poses(8000), poses(8000, seed=1)
     expected = PosePredictor(random_prior, network(true, read))(one_reading(poses(200, seed=2)))
     latents = random_prior.encode(true).mean
     assert ((expected.mean - latents.mean(0)) / latents.std(0)).square().mean() < 0.02
 
 
-def test_good_readings_are_followed(random_prior):
+def test_good_predictions_are_followed(random_prior):
     true = poses()
     expect = PosePredictor(random_prior, network(true, true + 1e-3 * poses(seed=1)))
     new = poses(50, seed=2)
