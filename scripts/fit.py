@@ -7,19 +7,16 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from bodyfit.data.body.body_model import load_body_model
 from bodyfit.data.errors import BodyfitError
-from bodyfit.data.keypoints.inputs import FitInput, find_inputs
-from bodyfit.data.photo.camera import parse_focal, read_camera
-from bodyfit.fitting.run.config_files import OutputOptions, RunConfig, read_config
-from bodyfit.fitting.run.folder_run import FolderRun, gather_inputs
-from bodyfit.fitting.solve.fitter import FitConfig, Fitter, pick_device
-from bodyfit.fitting.solve.frames import CameraOptions
-from bodyfit.prior.model.checkpoint import load_prior
+
+if TYPE_CHECKING:  # the imports are in the functions, so that `--help` need not wait for PyTorch
+    from bodyfit.data.keypoints.inputs import FitInput
+    from bodyfit.fitting.run.config_files import RunConfig
+    from bodyfit.fitting.solve.frames import CameraOptions
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +80,8 @@ class FitCommand:
         words = [word for argument in arguments for word in argument.split("=", 1)]
         if "--config" not in words[:-1]:
             return cls(**required)
+        from bodyfit.fitting.run.config_files import read_config
+
         path = Path(words[words.index("--config") + 1])
         run = read_config(path)
         camera = run.camera
@@ -96,6 +95,10 @@ class FitCommand:
 
     def run_config(self) -> RunConfig:
         """All settings in one, as OUT/config.json holds them; what has no option comes from `--config`."""
+        from bodyfit.fitting.run.config_files import OutputOptions, RunConfig, read_config
+        from bodyfit.fitting.solve.fitter import FitConfig
+        from bodyfit.fitting.solve.frames import CameraOptions
+
         fit = read_config(self.config).fit if self.config else FitConfig()
         return RunConfig(
             fit=replace(fit, refine_focal=self.refine_focal),
@@ -109,6 +112,11 @@ class FitCommand:
         """Fit; 0 when every person with enough keypoints was fitted, 1 when some were not, 2 when nothing could be."""
         if not self.inputs:
             raise BodyfitError("name at least one photo, keypoint file or folder: bodyfit fit PHOTOS -o OUT")
+        from bodyfit.data.body.body_model import load_body_model
+        from bodyfit.fitting.run.folder_run import FolderRun
+        from bodyfit.fitting.solve.fitter import Fitter, pick_device
+        from bodyfit.prior.model.checkpoint import load_prior
+
         config = self.run_config()
         _check_camera(config.camera)
         inputs = self._inputs()
@@ -134,6 +142,9 @@ class FitCommand:
 
     def _inputs(self) -> list[FitInput]:
         """Everything that there are keypoints for. Raises BodyfitError where there is nothing like that."""
+        from bodyfit.data.keypoints.inputs import find_inputs
+        from bodyfit.fitting.run.folder_run import gather_inputs
+
         found = gather_inputs(self.inputs, lambda path: find_inputs(path, exclude=[self.out]))
         inputs = [item for item in found if item.keypoints is not None]
         if not inputs:
@@ -155,6 +166,8 @@ def _say_once(names: list[str], what: str) -> None:
 
 def _check_camera(camera: CameraOptions) -> None:
     """A mistake in what is said about the camera would fail every photo: say it once, before the work."""
+    from bodyfit.data.photo.camera import parse_focal, read_camera
+
     if camera.focal is not None and camera.camera is not None:
         raise BodyfitError(f"{camera.camera}: a camera file and a focal length were given. Give one of them.")
     if camera.focal is not None:

@@ -67,3 +67,21 @@ def test_pages_and_overlays_need_no_opencv_and_keypoints_say_what_is_missing(fit
     assert run(*render, missing=["cv2"])[0] == 0
     code, _, errors = run(*render, "--keypoints", missing=["cv2"])
     assert code == 2 and "libgl1" in errors and "opencv-python-headless" in errors and "Traceback" not in errors
+
+
+HELP = """
+import contextlib, io, json, sys
+from bodyfit.scripts.cli import main
+for arguments in {commands!r}:
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
+        main([*arguments, "--help"])
+print(json.dumps(sorted(sys.modules)))
+"""
+
+
+def test_help_does_not_wait_for_pytorch():
+    commands = [["fit"], ["view"], ["report"], ["render"], ["convert"], ["info"], ["prior", "train"]]
+    script = HELP.format(commands=commands)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    assert {"torch", "trimesh", "scipy", "lightning"} & set(json.loads(done.stdout)) == set()
