@@ -2,8 +2,7 @@
 
 A pose prior describes poses in general. Keypoints say more, also about what they do not determine, above all depth: the
 start network predicts the mean of the poses that agree with them. The pose term of the energy is therefore the distance
-from the predicted pose, in units of the usual prediction error. Mean and covariance come from the network's examples,
-pairs
+from the predicted pose, in units of the usual prediction error. Mean and covariance come from the network's examples
 of predicted and true poses: the linear regression of the true latents on the predicted ones, and the covariance of the
 residuals. Any prior can encode the examples, so the network also works with priors trained later.
 """

@@ -147,9 +147,8 @@ class PeopleMaker:
     Args:
         body: any body model; points that it lacks stay unseen.
         options: how to draw.
-        names: landmarks that are posed; the others stay unseen. Without the 17 contour points, which depend on the
-        head yaw,
-            this is three times as fast. Hips, knees and head must be among them.
+        names: landmarks that are posed; the others stay unseen. Without the 17 contour points, which depend on
+            the head yaw, this is three times as fast. Hips, knees and head must be among them.
         dtype, device: of the result. Random numbers are drawn on the CPU, so devices agree up to rounding.
     """
 

@@ -112,9 +112,8 @@ def _misfit(minibatch: TrainingBatch, points: Float[Tensor, "B H K 3"]) -> Float
 def predicted_pose_error(
     minibatch: TrainingBatch, pose: Float[Tensor, "B 21 3 3"], batches: TrainingBatches
 ) -> tuple[Float[Tensor, " B"], Float[Tensor, " B"]]:
-    """The loss of the predicted pose, and the mean distance of its joints and landmarks, m, for the true orientation
-    and
-    shape: this output predicts the pose only."""
+    """The loss of the predicted pose, and the mean distance of its joints and landmarks, m; orientation and shape are
+    the true ones, since this output predicts the pose only."""
     batch = len(pose)
     turns = torch.cat([minibatch.rotations[:, :1], pose, torch.eye(3).expand(batch, 2, 3, 3)], dim=1)
     points = batches.model(turns, minibatch.betas, pose.new_zeros(1, 3), derivatives=False).points

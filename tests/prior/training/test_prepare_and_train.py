@@ -53,7 +53,7 @@ def test_amass_goes_to_its_published_split_and_the_rest_is_named(amass, tmp_path
     }
     reasons = {item["source"].rsplit("/", 1)[1]: item["reason"] for item in manifest["left_out"]}
     assert set(reasons) == {"01_01_stageii.npz", "copy_poses.npz", "shape.npz", "broken_poses.npz"}
-    assert "same file" in reasons["copy_poses.npz"] and "flavour" in reasons["01_01_stageii.npz"]
+    assert "same file" in reasons["copy_poses.npz"] and "version" in reasons["01_01_stageii.npz"]
     assert "shape" in reasons["shape.npz"] and "broken_poses.npz" in reasons["broken_poses.npz"]
 
 
@@ -294,7 +294,7 @@ def test_help_shows_the_values_of_the_recipe_that_is_named(capsys, name):
     with pytest.raises(SystemExit):
         main(["prior", "train", "--recipe", name, "--help"])
     text = " ".join(capsys.readouterr().out.replace("│", " ").split())
-    assert "Loss per nat of divergence" in text
+    assert "Loss per nat of KL divergence" in text
     for field in ("kl-weight", "decoder-hidden", "mirror"):
         value = getattr(RECIPES[name], field.replace("-", "_"))
         assert re.search(rf"--{field} .{{0,120}}\(default: {value}\)", text), field
