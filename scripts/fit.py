@@ -12,11 +12,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from bodyfit.data.errors import BodyfitError
+from bodyfit.data.lazy import LazyModule
 
-if TYPE_CHECKING:  # the imports are in the functions, so that `--help` need not wait for PyTorch
-    from bodyfit.data.keypoints.inputs import FitInput
-    from bodyfit.fitting.run.config_files import RunConfig
-    from bodyfit.fitting.solve.frames import CameraOptions
+if TYPE_CHECKING:
+    from bodyfit.data.keypoints import inputs as keypoint_inputs
+    from bodyfit.fitting.run import config_files
+    from bodyfit.fitting.solve import frames
+else:  # they import torch: `--help` need not wait for it
+    config_files = LazyModule("bodyfit.fitting.run.config_files")
+    frames = LazyModule("bodyfit.fitting.solve.frames")
+    keypoint_inputs = LazyModule("bodyfit.data.keypoints.inputs")
 
 log = logging.getLogger(__name__)
 
@@ -80,10 +85,8 @@ class FitCommand:
         words = [word for argument in arguments for word in argument.split("=", 1)]
         if "--config" not in words[:-1]:
             return cls(**required)
-        from bodyfit.fitting.run.config_files import read_config
-
         path = Path(words[words.index("--config") + 1])
-        run = read_config(path)
+        run = config_files.read_config(path)
         camera = run.camera
         if "--focal" in words or "--camera" in words:  # they exclude each other, and the command line comes first
             camera = replace(camera, focal=None, camera=None)
@@ -93,17 +96,15 @@ class FitCommand:
         own = {"config": path, "refine_focal": run.fit.refine_focal, "window": run.batch}
         return cls(**required, **output, **cameras, **others, **own)
 
-    def run_config(self) -> RunConfig:
+    def run_config(self) -> config_files.RunConfig:
         """All settings in one, as OUT/config.json holds them; what has no option comes from `--config`."""
-        from bodyfit.fitting.run.config_files import OutputOptions, RunConfig, read_config
         from bodyfit.fitting.solve.fitter import FitConfig
-        from bodyfit.fitting.solve.frames import CameraOptions
 
-        fit = read_config(self.config).fit if self.config else FitConfig()
-        return RunConfig(
+        fit = config_files.read_config(self.config).fit if self.config else FitConfig()
+        return config_files.RunConfig(
             fit=replace(fit, refine_focal=self.refine_focal),
-            camera=CameraOptions(self.focal, self.camera, self.image_size, self.format),
-            output=OutputOptions(self.meshes, self.mesh_format, self.frame, self.overlays, self.people),
+            camera=frames.CameraOptions(self.focal, self.camera, self.image_size, self.format),
+            output=config_files.OutputOptions(self.meshes, self.mesh_format, self.frame, self.overlays, self.people),
             **{f: getattr(self, f) for f in ("body", "gender", "prior", "init", "device")},
             batch=self.window,
         ).with_absolute_paths()
@@ -140,12 +141,11 @@ class FitCommand:
         )
         return 0 if counts["failed"] == 0 else 1
 
-    def _inputs(self) -> list[FitInput]:
+    def _inputs(self) -> list[keypoint_inputs.FitInput]:
         """Everything that there are keypoints for. Raises BodyfitError where there is nothing like that."""
-        from bodyfit.data.keypoints.inputs import find_inputs
         from bodyfit.fitting.run.folder_run import gather_inputs
 
-        found = gather_inputs(self.inputs, lambda path: find_inputs(path, exclude=[self.out]))
+        found = gather_inputs(self.inputs, lambda path: keypoint_inputs.find_inputs(path, exclude=[self.out]))
         inputs = [item for item in found if item.keypoints is not None]
         if not inputs:
             raise BodyfitError(
@@ -164,7 +164,7 @@ def _say_once(names: list[str], what: str) -> None:
         log.warning("%s%s: %s", names[0], f" and {len(names) - 1} more" if len(names) > 1 else "", what)
 
 
-def _check_camera(camera: CameraOptions) -> None:
+def _check_camera(camera: frames.CameraOptions) -> None:
     """A mistake in what is said about the camera would fail every photo: say it once, before the work."""
     from bodyfit.data.photo.camera import parse_focal, read_camera
 

@@ -12,10 +12,13 @@ from PIL import Image
 
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.files import write_atomically
+from bodyfit.data.lazy import LazyModule
 from bodyfit.fitting.draw.opencv import import_cv2
 
 if TYPE_CHECKING:
     import cv2
+else:
+    cv2 = LazyModule("cv2")
 
 
 def save_animation(frames: Iterable[UInt8[np.ndarray, "H W 3"]], path: Path | str, fps: float) -> Path:
@@ -48,7 +51,7 @@ def _write_video(frames: Iterable[np.ndarray], path: Path, fps: float) -> None:
 
 
 def _video_writer(path: Path, fps: float, size: tuple[int, int]) -> "cv2.VideoWriter":
-    cv2 = import_cv2()
+    import_cv2()  # raises the error that says what is missing
     # VP9 is supported by both OpenCV's wheels and browsers; H.264 is not in the wheels, MPEG-4 part 2 not in browsers.
     with _quiet_stderr():
         writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"vp09"), fps, size)
