@@ -292,10 +292,6 @@ class ArrayFile:
         taken.
         """
         shape, dtype = self._header(key)
-        if dtype.hasobject:
-            raise self._error(
-                f"{self.path}: '{key}' holds Python objects, which are not read for safety. Expected plain numbers."
-            )
         size, there = math.prod(shape) * dtype.itemsize, self._members[key].file_size
         if max(size, math.prod(shape)) > most:  # an element may take no bytes
             raise self._error(
@@ -330,6 +326,10 @@ class ArrayFile:
                 raise ValueError(f"shape {shape}")
         except Exception as cause:  # numpy evaluates the header as a Python literal, which can fail in any way
             raise self._error(f"{self.path}: '{key}' is not an array ({cause!s:.200}).") from cause
+        if dtype.hasobject:
+            raise self._error(
+                f"{self.path}: '{key}' holds Python objects, which are not read for safety. Expected plain numbers."
+            )
         return shape, dtype
 
 

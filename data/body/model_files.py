@@ -1,16 +1,21 @@
 """Body-model files: where they lie in a folder, what their names say, and their arrays, checked one by one."""
 
+import math
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from bodyfit.data.body.restricted_pickle import read_pickled_arrays
+from bodyfit.data.body.restricted_pickle import PickledArrays
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.files import ArrayFile
 
 GENDERS = ("neutral", "female", "male")
 KINDS = ("smplx", "smplh", "smpl")
+
+MAX_NUMBERS = 2**25
+"""In one array; the largest of SMPL-X, its pose correctives, has 15 million."""
+LARGEST_NUMBER = 1e10
+"""Indices of parents are written as 2**32 - 1; metres, weights and components are far smaller."""
 
 
 class BodyModelError(BodyfitError):
@@ -63,35 +68,39 @@ class ModelFields:
     def __init__(self, path: Path):
         self.path = path
         if path.suffix.lower() == ".npz":
-            self._file: Any = ArrayFile(path, BodyModelError)
-            self.keys = self._file.keys
+            self._file: ArrayFile | PickledArrays = ArrayFile(path, BodyModelError)
         elif path.suffix.lower() == ".pkl":
-            self._file = read_pickled_arrays(path, BodyModelError)
-            self.keys = tuple(self._file)
+            self._file = PickledArrays(path, BodyModelError)
         else:
             raise BodyModelError(f"{path}: expected a body model with the suffix .npz or .pkl, found '{path.suffix}'.")
+        self.keys = self._file.keys
 
     def __contains__(self, key: str) -> bool:
         return key in self.keys
 
-    def _raw(self, key: str) -> np.ndarray:
+    def _require(self, key: str) -> None:
         if key not in self.keys:
             raise BodyModelError(
                 f"{self.path}: this is not a complete body model: it has no '{key}'. "
-                f"Found: {', '.join(sorted(self.keys)) or 'nothing'}."
+                f"Found: {', '.join(sorted(self.keys)[:60]) or 'nothing'}."
             )
-        return np.asarray(self._file.read(key) if isinstance(self._file, ArrayFile) else self._file[key])
 
     def numbers(self, key: str, shape: tuple[int | None, ...], dtype: type = np.float64) -> np.ndarray:
-        """The array under `key`; None in `shape` stands for any length."""
-        array = self._raw(key)
+        """The array under `key`, not empty; None in `shape` stands for any length from 1."""
+        self._require(key)
+        found = self._file.shape(key)
+        if len(found) != len(shape) or any(n not in (None, m) for n, m in zip(shape, found, strict=True)):
+            wanted = " x ".join("any" if n is None else str(n) for n in shape)
+            raise BodyModelError(f"{self.path}: '{key}' has shape {found}, expected {wanted}.")
+        if not 0 < math.prod(found) <= MAX_NUMBERS:
+            raise BodyModelError(
+                f"{self.path}: '{key}' has shape {found}, expected at least one number and at most {MAX_NUMBERS}."
+            )
+        array = self._file.read(key)
         if array.dtype.kind not in "fiub":
             raise BodyModelError(f"{self.path}: '{key}' holds {array.dtype}, expected numbers.")
-        if array.ndim != len(shape) or any(n not in (None, m) for n, m in zip(shape, array.shape, strict=True)):
-            wanted = " x ".join("any" if n is None else str(n) for n in shape)
-            raise BodyModelError(f"{self.path}: '{key}' has shape {array.shape}, expected {wanted}.")
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise BodyModelError(f"{self.path}: '{key}' holds values that are not finite.")
+        if array.dtype.kind == "f" and not (np.isfinite(array).all() and np.abs(array).max() < LARGEST_NUMBER):
+            raise BodyModelError(f"{self.path}: '{key}' holds values that are not finite, or beyond any body's.")
         return np.require(array, dtype, ["C", "W"])
 
     def indices(self, key: str, shape: tuple[int | None, ...], limit: int) -> np.ndarray:
@@ -103,4 +112,8 @@ class ModelFields:
 
     def text(self, key: str) -> str | None:
         """A string, None where there is no such key."""
-        return str(self._raw(key)) if key in self.keys else None
+        if key not in self.keys:
+            return None
+        if self._file.shape(key) != () or len(word := str(self._file.read(key))) > 200 or not word.isprintable():
+            raise BodyModelError(f"{self.path}: '{key}' is no text of at most 200 letters.")
+        return word

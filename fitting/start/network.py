@@ -19,12 +19,12 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Float
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from bodyfit.data.errors import BodyfitError
-from bodyfit.data.files import write_atomically
+from bodyfit.data.files import check_file, parse_json, write_atomically
 from bodyfit.prior.model.checkpoint import START_NETWORK
 from bodyfit.prior.model.rotations import matrices_from_6d
 from bodyfit.prior.model.vposer import VPoser
@@ -246,24 +246,46 @@ def start_network_of(prior: VPoser) -> StartNetwork | None:
 
 
 def _load(path: Path) -> StartNetwork:
+    check_file(path, StartNetworkError)
     try:
-        config = StartNetworkConfig(**json.loads(_header(path)["bodyfit_start_network"]))
+        with safe_open(path, framework="pt") as file:
+            config = _config((file.metadata() or {})["bodyfit_start_network"], path)
+            shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
+        _check_shapes(config, shapes)
         network = StartNetwork(config)
         tensors = {name: value.float() for name, value in load_file(path).items()}
         network.examples = tensors.setdefault("examples", network.examples)
         network.load_state_dict(tensors)
-    except FileNotFoundError:
-        raise StartNetworkError(f"{path}: no such file. Expected a start network (.safetensors).") from None
+        if not all(torch.isfinite(tensor).all() for tensor in tensors.values()):
+            raise ValueError("it holds numbers that are not finite")
     except (KeyError, TypeError, ValueError, RuntimeError, OSError, SafetensorError) as cause:
+        reason = (str(cause).splitlines() or [type(cause).__name__])[0]
         raise StartNetworkError(
-            f"{path}: not a start network ({str(cause).splitlines()[0]}). Expected a file that "
-            "`bodyfit prior train-start` wrote."
+            f"{path}: not a start network ({reason:.200}). Expected a file that `bodyfit prior train-start` wrote."
         ) from None
     return network.eval().requires_grad_(False)
 
 
-def _header(path: Path) -> dict[str, str]:
-    from safetensors import safe_open
+_LARGEST = {"width": 8192, "blocks": 64, "heads": 64}
 
-    with safe_open(path, framework="pt") as file:
-        return file.metadata() or {}
+
+def _config(text: str, path: Path) -> StartNetworkConfig:
+    config = StartNetworkConfig(**parse_json(text.encode(), str(path), StartNetworkError))
+    for name, largest in _LARGEST.items():
+        value = getattr(config, name)
+        if not isinstance(value, int) or not 1 <= value <= largest:
+            raise ValueError(f"{name} is {value!r:.40}, expected 1 to {largest}")
+    if not isinstance(config.body, str):
+        raise ValueError("body is no text")
+    return config
+
+
+def _check_shapes(config: StartNetworkConfig, found: dict[str, tuple[int, ...]]) -> None:
+    """Compare what a file holds with what its configuration needs, before either takes memory."""
+    with torch.device("meta"):
+        expected = {name: tuple(value.shape) for name, value in StartNetwork(config).state_dict().items()}
+    for name in sorted(expected.keys() | found.keys()):
+        shape = found.get(name, (2, 0, 63))
+        is_examples = name == "examples" and len(shape) == 3 and (shape[0], shape[2]) == (2, 63)
+        if not is_examples and expected.get(name) != found.get(name):
+            raise ValueError(f"{name} is {found.get(name, 'missing')}, expected {expected.get(name, 'none')}")
