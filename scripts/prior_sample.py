@@ -102,9 +102,10 @@ def read_pose(path: Path) -> Float[Tensor, "63"]:
     with ArrayFile(path) as archive:
         for key, start in (("body_pose", 0), ("pose_body", 0), ("poses", 3)):
             if key in archive:
-                values = np.atleast_2d(archive.read(key))[0]
-                values = values[start : start + 63]
-                if values.shape != (63,) or not np.isfinite(values).all():
+                values = np.atleast_2d(archive.read(key))
+                numbers = values.size > 0 and values.ndim == 2 and values.dtype.kind in "fiu"
+                values = values[0, start : start + 63] if numbers else values
+                if values.shape != (63,) or not numbers or not np.isfinite(values).all():
                     raise BodyfitError(f"{path}: {key} holds {values.shape} numbers of a pose, expected 63 finite ones")
                 return torch.tensor(values, dtype=torch.float32)
         raise BodyfitError(f"{path}: no body_pose, pose_body or poses. Found {', '.join(archive.keys) or 'nothing'}")

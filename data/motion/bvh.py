@@ -4,6 +4,8 @@ The format is Biovision's: a HIERARCHY of ROOT, JOINT and End Site blocks with O
 row of numbers a frame. Rotations are Euler angles in degrees, applied in the order the channels are listed.
 """
 
+import itertools
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,9 +14,15 @@ from jaxtyping import Float
 from scipy.spatial.transform import Rotation
 
 from bodyfit.data.errors import BodyfitError
+from bodyfit.data.files import read_bytes
 
 _MAX_JOINTS = 1000
-_MAX_BYTES = 1 << 30
+_MAX_DEPTH = 100
+_MAX_BYTES = 128 * 1024**2
+_MAX_ROTATIONS = 6_000_000
+"""Frames times joints: half an hour of 30 joints at 100 frames a second, 430 MB."""
+_LARGEST = 1e6
+"""Of offsets and channels, in the file's unit or degrees."""
 _ROTATION_CHANNELS = {"Xrotation": "X", "Yrotation": "Y", "Zrotation": "Z"}
 _POSITION_CHANNELS = ("Xposition", "Yposition", "Zposition")
 
@@ -47,17 +55,12 @@ class _Joint:
 def read_bvh(path: str | Path) -> BvhMotion:
     """Read a .bvh. Raises BvhError naming the file and what was found."""
     path = Path(path)
-    try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise BvhError(f"{path}: larger than 1 GB, which no single recording is")
-        text = path.read_text(errors="replace")
-    except OSError as error:
-        raise BvhError(f"{path}: cannot be read ({error.strerror})") from None
+    text = read_bytes(path, BvhError, most=_MAX_BYTES).decode(errors="replace")
     head, separator, motion = text.partition("MOTION")
     if not separator or not head.lstrip("\ufeff \t\r\n").startswith("HIERARCHY"):
         raise BvhError(f"{path}: expected a HIERARCHY and a MOTION part, found neither or one")
     joints = _read_hierarchy(path, head.split()[1:])
-    values, frame_rate = _read_motion(path, motion, sum(len(joint.channels) for joint in joints))
+    values, frame_rate = _read_motion(path, motion, joints)
     return BvhMotion(
         tuple(joint.name for joint in joints),
         tuple(joint.parent for joint in joints),
@@ -84,34 +87,53 @@ def _read_hierarchy(path: Path, words: list[str]) -> list[_Joint]:
             elif word == "OFFSET":
                 joints[open_joints[-1]].offset = (float(next(stream)), float(next(stream)), float(next(stream)))
             elif word == "CHANNELS":
-                joints[open_joints[-1]].channels = tuple(next(stream) for _ in range(int(next(stream))))
+                joint, count = joints[open_joints[-1]], int(next(stream))
+                if not 0 <= count <= 6 or joint.channels:
+                    raise BvhError(f"{path}: joint {joint.name:.40} has {count} channels, expected 0 to 6, once")
+                joint.channels = tuple(itertools.islice(stream, count))
             else:
                 raise BvhError(f"{path}: unknown word {word[:40]!r} in the HIERARCHY")
+            if len(open_joints) > _MAX_DEPTH:
+                raise BvhError(f"{path}: more than {_MAX_DEPTH} joints in a chain")
             if len(joints) > _MAX_JOINTS:
                 raise BvhError(f"{path}: more than {_MAX_JOINTS} joints")
-    except (ValueError, IndexError, StopIteration) as error:
-        if isinstance(error, BvhError):
-            raise
+    except BvhError:
+        raise
+    except (ValueError, IndexError, StopIteration):
         raise BvhError(f"{path}: the HIERARCHY is damaged near joint {len(joints)}") from None
     if not joints or open_joints:
         raise BvhError(f"{path}: the HIERARCHY ends before its braces are closed")
     for joint in joints:
         if unknown := set(joint.channels) - set(_ROTATION_CHANNELS) - set(_POSITION_CHANNELS):
-            raise BvhError(f"{path}: joint {joint.name} has unknown channels {sorted(unknown)}")
+            raise BvhError(f"{path}: joint {joint.name:.40} has unknown channels {', '.join(sorted(unknown)):.80}")
+        if len(set(joint.channels)) < len(joint.channels):
+            raise BvhError(f"{path}: joint {joint.name:.40} has a channel twice: {' '.join(joint.channels)}")
+        if not all(abs(number) < _LARGEST for number in joint.offset):
+            raise BvhError(f"{path}: joint {joint.name:.40} has an offset of {joint.offset}, expected lengths")
     return joints
 
 
-def _read_motion(path: Path, text: str, width: int) -> tuple[Float[np.ndarray, "T C"], float]:
-    lines = text.strip().splitlines()
+def _read_motion(path: Path, text: str, joints: list[_Joint]) -> tuple[Float[np.ndarray, "T C"], float]:
+    width = sum(len(joint.channels) for joint in joints)
+    lines = text.strip().replace("\r", "\n").replace("\n\n", "\n").split("\n", 2)
     try:
         frames = int(lines[0].split(":")[1])
         seconds = float(lines[1].split(":")[1])
-        values = np.array(" ".join(lines[2:]).split(), dtype=np.float64)
-    except (IndexError, ValueError):
+        if not 0 < frames * len(joints) <= _MAX_ROTATIONS:
+            raise BvhError(
+                f"{path}: {frames} frames of {len(joints)} joints announced. Expected at most {_MAX_ROTATIONS} "
+                "rotations; cut a longer recording into pieces"
+            )
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", DeprecationWarning)  # numpy's for words between the numbers
+            values = np.fromstring(lines[2], dtype=np.float64, sep=" ")
+    except BvhError:
+        raise
+    except (IndexError, ValueError, OverflowError, DeprecationWarning):
         raise BvhError(f"{path}: expected 'Frames: N', 'Frame Time: s' and rows of numbers after MOTION") from None
-    if not 0 < seconds < 10 or not np.isfinite(values).all():
-        raise BvhError(f"{path}: a frame time of {seconds} s or numbers that are not finite")
-    if len(values) != frames * width or frames < 1:
+    if not 1e-4 < seconds < 10 or not (np.abs(values) < _LARGEST).all():
+        raise BvhError(f"{path}: a frame time of {seconds} s or numbers beyond {_LARGEST:.0e}")
+    if len(values) != frames * width or not width:
         raise BvhError(f"{path}: {frames} frames of {width} channels announced, {len(values)} numbers found")
     return values.reshape(frames, width), 1 / seconds
 

@@ -18,7 +18,9 @@ from bodyfit.data.motion.retarget import retarget
 # Width of `poses` -> what has it. In all of them numbers 0..2 turn the root and 3..65 the 21 body joints.
 POSES_WIDTHS = {66: "root and body", 72: "SMPL", 156: "SMPL-H", 165: "SMPL-X"}
 _FRAME_RATE_KEYS = ("mocap_frame_rate", "mocap_framerate", "fps")
-_MAX_FRAMES = 2_000_000
+_MAX_FRAMES = 500_000
+_MAX_BYTES = 256 * 1024**2
+_MAX_WORD_BYTES = 4096
 
 
 class MocapError(BodyfitError):
@@ -116,19 +118,19 @@ def _pose_arrays(path: Path, archive: ArrayFile) -> tuple[np.ndarray, np.ndarray
 def _numbers(path: Path, archive: ArrayFile, key: str) -> np.ndarray:
     shape = archive.shape(key)
     if len(shape) != 2 or shape[0] > _MAX_FRAMES:
-        raise MocapError(f"{path}: {key} has shape {shape}, expected (frames, width)")
-    array = archive.read(key)
-    if not np.issubdtype(array.dtype, np.floating):
+        raise MocapError(f"{path}: {key} has shape {shape}, expected (frames, width), at most {_MAX_FRAMES} frames")
+    array = archive.read(key, most=_MAX_BYTES)
+    if array.dtype.kind != "f":
         raise MocapError(f"{path}: {key} holds {array.dtype}, expected floating-point numbers")
-    return array.astype(np.float64)
+    return np.asarray(array, dtype=np.float64)
 
 
 def _frame_rate(path: Path, archive: ArrayFile) -> float:
     for key in _FRAME_RATE_KEYS:
         if key in archive:
-            value = archive.read(key)
-            if value.size != 1 or not np.issubdtype(value.dtype, np.number) or not 0 < float(value.item()) < 10_000:
-                raise MocapError(f"{path}: {key} is {value!r}, expected frames per second")
+            value = archive.read(key, most=_MAX_WORD_BYTES)
+            if value.size != 1 or value.dtype.kind not in "fiu" or not 0 < float(value.item()) < 10_000:
+                raise MocapError(f"{path}: {key} is {value!r:.80}, expected frames per second")
             return float(value.item())
     raise MocapError(f"{path}: no frame rate. Expected one of {', '.join(_FRAME_RATE_KEYS)}")
 
@@ -136,6 +138,7 @@ def _frame_rate(path: Path, archive: ArrayFile) -> float:
 def _text(archive: ArrayFile, key: str) -> str:
     """A text of the file, or an empty one: not worth failing for."""
     try:
-        return str(archive.read(key).item()) if key in archive else ""
+        word = str(archive.read(key, most=_MAX_WORD_BYTES).item()) if key in archive else ""
     except (MocapError, ValueError):
         return ""
+    return word if word.isprintable() else ""

@@ -61,6 +61,7 @@ def retarget(motion: BvhMotion, source: str) -> Retargeted:
     joint_of = match_joints(motion, source)
     spine = _spine_chain(motion, joint_of)
     rest = _rest_positions(motion)
+    _check_rest(joint_of, rest, source)
     alignments = _alignments(motion, joint_of, rest)
     count = len(motion.orientations)
     globals_ = np.empty((count, 22, 3, 3))
@@ -81,6 +82,17 @@ def retarget(motion: BvhMotion, source: str) -> Retargeted:
         local[:, index] = np.swapaxes(globals_[:, PARENTS[index]], -1, -2) @ globals_[:, index]
     pose = Rotation.from_matrix(local.reshape(-1, 3, 3)).as_rotvec().reshape(count, 66)
     return Retargeted(pose[:, 3:], pose[:, :3], _direction_errors(motion, joint_of, globals_))
+
+
+def _check_rest(joint_of: dict[str, int], rest: np.ndarray, source: str) -> None:
+    """Refuse rest poses without a left, right and up, such as those with all offsets zero."""
+    corners = [rest[joint_of[name]] for name in ("left_hip", "right_hip", "left_shoulder", "right_shoulder")]
+    left, up = corners[0] - corners[1], (corners[2] + corners[3]) - (corners[0] + corners[1])
+    across = np.linalg.norm(np.cross(left, up))
+    if not across > 1e-6 * np.linalg.norm(left) * np.linalg.norm(up):
+        raise BvhError(
+            f"{source}: in its rest pose hips and shoulders lie on one line. Expected a skeleton with offsets"
+        )
 
 
 def match_joints(motion: BvhMotion, source: str) -> dict[str, int]:
@@ -106,7 +118,7 @@ def match_joints(motion: BvhMotion, source: str) -> dict[str, int]:
     needed = [f"{side}_{joint}" for side in ("left", "right") for joint in ("hip", "knee", "shoulder", "elbow")]
     if missing := [name for name in needed if name not in found]:
         raise BvhError(
-            f"{source}: no joint recognised as {', '.join(missing)} among {', '.join(motion.names[:12])}, ..."
+            f"{source}: no joint recognised as {', '.join(missing)} among {', '.join(motion.names[:12]):.200}, ..."
         )
     return found
 

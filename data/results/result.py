@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from bodyfit.data.errors import BodyfitError
-from bodyfit.data.files import ArrayFile, write_atomically
+from bodyfit.data.files import ArrayFile, read_json, write_atomically
 from bodyfit.data.landmarks import JOINT_NAMES, LANDMARK_NAMES
 from bodyfit.data.lazy import LazyModule
 
@@ -36,7 +36,15 @@ CONVENTIONS = (
     "body_pose is what latent decodes to under the prior that is named."
 )
 
-Status = Literal["converged", "max_iterations", "failed"]
+Status = Literal["converged", "max_iterations", "implausible", "failed"]
+"""`implausible`: solved, but with an error or a depth that no person explains; it counts as failed, and its numbers are
+kept to be looked at."""
+
+_MAX_FIELD_BYTES = 16 * 1024**2
+"""Far above any field of a result, and above all of them written as JSON."""
+_LARGEST_IMAGE = 1_000_000
+"""Pixels of a side, above any photo's."""
+_LONGEST_TEXT = 10_000
 
 NAN = float("nan")
 
@@ -139,7 +147,7 @@ class FitResult:
         if len({getattr(self, name).size > 0 for name in _RUNNER_UP}) > 1:
             raise ResultError(f"an alternative hypothesis needs all of {', '.join(_RUNNER_UP)}, or none of them.")
         for name, kind in _PLAIN.items():
-            object.__setattr__(self, name, kind(getattr(self, name)))
+            object.__setattr__(self, name, _plain(name, kind, getattr(self, name)))
 
     def parameters(self) -> dict[str, Float[np.ndarray, "1 n"]]:
         """What smplx's forward, and `pose_body`, take: each parameter under its name, as a batch of one."""
@@ -230,15 +238,23 @@ class FitResult:
         missing = [f.name for f in fields(cls) if f.name not in content and _is_required(f)]
         if missing:
             raise ResultError(f"{path}: not a complete result, it has no {', '.join(missing)}. Was bodyfit its writer?")
-        if int(content.get("conventions_version", 0)) > CONVENTIONS_VERSION:
+        version = content.get("conventions_version", 0)
+        if not isinstance(version, int) or isinstance(version, bool):
+            raise ResultError(f"{path}: conventions_version is {version!r:.40}, expected a whole number.")
+        if version > CONVENTIONS_VERSION:
             raise ResultError(
                 f"{path}: written by a newer bodyfit (conventions {content['conventions_version']}, this one knows "
                 f"{CONVENTIONS_VERSION}). Update bodyfit."
             )
         try:
-            return cls(**content)
-        except (TypeError, ValueError) as cause:
-            raise ResultError(f"{path}: {cause}") from cause
+            result = cls(**content)
+            if not all(np.isfinite(array).all() for array in (*result.parameters().values(), result.center_px)):
+                raise ResultError("its parameters are not finite numbers.")
+            if not 0 < result.focal_px < math.inf:
+                raise ResultError(f"its focal length is {result.focal_px} px, expected more than 0.")
+            return result
+        except (TypeError, ValueError, OverflowError) as cause:
+            raise ResultError(f"{path}: {cause!s:.300}") from cause
 
     def _write_npz(self, path: Path) -> None:
         with path.open("wb") as stream:
@@ -281,10 +297,38 @@ _SHAPES: dict[str, tuple[int, ...]] = {
 _PLAIN: dict[str, Any] = {
     name: hint for name, hint in get_type_hints(FitResult).items() if hint in (float, int, bool, str)
 } | {
-    "image_size": lambda size: tuple(int(n) for n in np.asarray(size).reshape(2)),
-    "landmark_names": lambda names: tuple(str(name) for name in names),
+    "image_size": lambda size: _checked_image_size(size),
+    "landmark_names": lambda names: _checked_names(names),
     "status": str,
 }
+
+
+def _plain(name: str, kind: Any, value: Any) -> Any:
+    """A number, truth value or text of Python. Raises ResultError for what is none, and for a text like a book."""
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value.item()
+    wanted = {float: (int, float), int: (int,), bool: (bool,), str: (str,)}.get(kind, object)
+    value = value.item() if isinstance(value, np.generic) else value
+    if not isinstance(value, wanted) or (isinstance(value, bool) and kind in (int, float)):
+        raise ResultError(f"{name} is {value!r:.60}, expected {kind.__name__}.")
+    if kind is str and (len(value) > _LONGEST_TEXT or "\0" in value):
+        raise ResultError(f"{name} is a text of {len(value)} letters, expected at most {_LONGEST_TEXT}, without NUL.")
+    return kind(value)
+
+
+def _checked_image_size(size: Any) -> tuple[int, int]:
+    numbers = np.asarray(size)
+    whole = numbers.shape == (2,) and numbers.dtype.kind in "iuf" and (numbers == np.round(numbers)).all()
+    if not whole or not ((numbers > 0) & (numbers <= _LARGEST_IMAGE)).all():
+        raise ResultError(f"image_size is {size!r:.60}, expected width and height, each 1 to {_LARGEST_IMAGE}.")
+    return int(numbers[0]), int(numbers[1])
+
+
+def _checked_names(names: Any) -> tuple[str, ...]:
+    names = tuple(str(name) for name in names)
+    if len(names) != len(LANDMARK_NAMES):
+        raise ResultError(f"landmark_names holds {len(names)} names, expected {len(LANDMARK_NAMES)}.")
+    return names
 
 
 def _is_required(one: Field) -> bool:
@@ -306,12 +350,7 @@ def _to_json(value: Any) -> Any:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_bytes())
-    except OSError as cause:
-        raise ResultError(f"{path}: cannot be read ({cause.strerror}).") from cause
-    except ValueError as cause:
-        raise ResultError(f"{path}: not complete JSON ({cause}).") from cause
+    content = read_json(path, ResultError, most=_MAX_FIELD_BYTES)
     if not isinstance(content, dict):
         raise ResultError(f"{path}: not a result: expected a JSON object.")
     known = {f.name for f in fields(FitResult)}
@@ -321,5 +360,5 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def _read_npz(path: Path) -> dict[str, Any]:
     with ArrayFile(path, ResultError) as file:
-        arrays = {f.name: file.read(f.name) for f in fields(FitResult) if f.name in file}
+        arrays = {f.name: file.read(f.name, most=_MAX_FIELD_BYTES) for f in fields(FitResult) if f.name in file}
     return {name: array.item() if array.ndim == 0 else array for name, array in arrays.items()}

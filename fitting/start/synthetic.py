@@ -6,7 +6,6 @@ second, since only landmarks are posed.
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from torch import Tensor
 from bodyfit.data.body.body_model import BodyModel
 from bodyfit.data.body.posing import PosedBody, pose_body
 from bodyfit.data.errors import BodyfitError
+from bodyfit.data.files import confined, read_json
 from bodyfit.data.landmarks import FACE, LANDMARK_INDEX, LANDMARK_NAMES, LEFT_HAND, MIRRORED, RIGHT_HAND
 from bodyfit.data.motion.mocap import read_motion
 from bodyfit.fitting.energy.landmark_model import FLIP_Y_Z, LandmarkModel
@@ -402,10 +402,12 @@ def _split(folder: Path, split: str) -> list[Path]:
     path = folder / "splits.json"
     if not path.is_file():
         raise BodyfitError(f"{path}: not found. A split ({split!r}) needs this file: lists of clips by split name")
-    splits = json.loads(path.read_text())
+    splits = read_json(path)
+    if not isinstance(splits, dict) or not all(isinstance(names, list) for names in splits.values()):
+        raise BodyfitError(f"{path}: expected lists of clips by split name")
     if split not in splits:
         raise BodyfitError(f"{path}: no split {split!r}. It has {', '.join(splits)}")
-    return [folder / name for name in splits[split]]
+    return [confined(folder, str(name)) for name in splits[split]]
 
 
 def prior_poses(prior: VPoser, count: int, *, seed: int) -> Float[Tensor, "N 63"]:

@@ -1,6 +1,5 @@
 """Prepared poses as a memory map, and sampling that balances long and short clips."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from bodyfit.data.errors import BodyfitError
+from bodyfit.data.files import read_json
 from bodyfit.prior.training.prepare import MANIFEST, POSE_BYTES, read_journal
 
 
@@ -70,10 +70,11 @@ def load_manifest(folder: str | Path) -> dict:
         raise BodyfitError(
             f"{folder}: no {MANIFEST} in it. Make the folder with `bodyfit prior prepare INPUT -o {folder}`"
         )
-    try:
-        manifest = json.loads(file.read_text())
-    except json.JSONDecodeError as error:
-        raise BodyfitError(f"{file}: not readable as JSON ({error})") from None
+    manifest = read_json(file)
     if not isinstance(manifest, dict) or manifest.get("format") != "bodyfit-poses":
         raise BodyfitError(f"{file}: not a manifest of prepared poses")
+    splits = manifest.get("splits")
+    splits = splits.values() if isinstance(splits, dict) else [None]
+    if not all(isinstance(split, dict) and "sha256" in split for split in splits):
+        raise BodyfitError(f"{file}: its splits lack their checksums. Run `bodyfit prior prepare` again")
     return manifest

@@ -19,7 +19,7 @@ from jaxtyping import Float
 from scipy.spatial.transform import Rotation, Slerp
 
 from bodyfit.data.errors import BodyfitError
-from bodyfit.data.files import write_atomically
+from bodyfit.data.files import parse_json, read_bytes, read_json, write_atomically
 from bodyfit.data.motion.mocap import MocapError, MotionClip, NoMotionError, find_motions, read_motion
 from bodyfit.prior.training.splits import Splitter
 
@@ -227,10 +227,10 @@ def _append_line(path: Path, document: dict) -> None:
 def read_journal(out: Path) -> list[ClipRecord]:
     """The clips of a prepared folder; a last line cut off by a crash is ignored."""
     records = []
-    for line in (out / JOURNAL).read_text().splitlines() if (out / JOURNAL).is_file() else []:
+    for line in read_bytes(out / JOURNAL).splitlines() if (out / JOURNAL).is_file() else []:
         try:
-            records.append(ClipRecord(**json.loads(line)))
-        except (json.JSONDecodeError, TypeError):
+            records.append(ClipRecord(**parse_json(line, JOURNAL)))
+        except (BodyfitError, TypeError):
             log.warning("%s: the last line is incomplete; its clip is read again", out / JOURNAL)
     return records
 
@@ -247,7 +247,7 @@ def _resume(out: Path, config: PrepareConfig) -> dict[str, ClipRecord]:
     """The records of an earlier run; poses that it wrote but did not record are removed."""
     out.mkdir(parents=True, exist_ok=True)
     settings = out / "config.json"
-    if settings.is_file() and json.loads(settings.read_text()) != asdict(config):
+    if settings.is_file() and read_json(settings) != asdict(config):
         raise BodyfitError(f"{out}: was prepared with another configuration (config.json). Choose another folder")
     write_atomically(settings, lambda path: path.write_text(json.dumps(asdict(config), indent=2) + "\n"))
     records = read_journal(out)

@@ -1,10 +1,10 @@
 """Training, validation and test splits. Whole clips or whole subjects, never frames of one clip."""
 
 import hashlib
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bodyfit.data.files import read_json
 from bodyfit.data.motion.mocap import MocapError
 
 # AMASS's published split by collection, with the names of its later releases. Everything else is for training.
@@ -40,11 +40,10 @@ class Splitter:
         file = folder / "splits.json"
         listed: dict[str, str] = {}
         if how == "auto" and file.is_file():
-            try:
-                document = json.loads(file.read_text())
-                listed = {str(clip): str(split) for split, clips in document.items() for clip in clips}
-            except (json.JSONDecodeError, UnicodeDecodeError, AttributeError, TypeError) as error:
-                raise MocapError(f'{file}: expected {{"train": ["clip.npz", ...], ...}} ({error})') from None
+            document = read_json(file, MocapError)
+            if not isinstance(document, dict) or not all(isinstance(clips, list) for clips in document.values()):
+                raise MocapError(f'{file}: expected {{"train": ["clip.npz", ...], ...}}')
+            listed = {str(clip): str(split) for split, clips in document.items() for clip in clips}
         return cls(how, validation_share, test_share, seed, listed)
 
     def split_of(self, relative: Path, subject: str) -> str | None:

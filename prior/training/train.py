@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from bodyfit.data.errors import BodyfitError
-from bodyfit.data.files import write_atomically
+from bodyfit.data.files import read_json, write_atomically
 from bodyfit.prior.model import rotations as rot
 from bodyfit.prior.model.checkpoint import save_prior
 from bodyfit.prior.model.skeleton import pose_skeleton
@@ -265,7 +265,7 @@ def _claim(run: Path, config: TrainConfig, manifest: dict) -> None:
     document = json.loads(json.dumps({"train": asdict(config), "data": splits}))
     file = run / "config.json"
     if file.is_file():
-        if json.loads(file.read_text()) != document:
+        if read_json(file) != document:
             raise BodyfitError(f"{run}: holds a run with another configuration or other data. Choose another folder")
         return
     write_atomically(file, lambda path: path.write_text(json.dumps(document, indent=2) + "\n"))

@@ -118,3 +118,56 @@ def test_an_unknown_skeleton_lists_its_joints(pose, tmp_path):
     write_bvh(tmp_path / "a.bvh", pose, {name: f"bone{index}" for index, name in enumerate(JOINT_NAMES)})
     with pytest.raises(BvhError, match="bone0"):
         read_motion(tmp_path / "a.bvh")
+
+
+_WHOLE = """HIERARCHY
+ROOT hips
+{
+  OFFSET 0 0 0
+  CHANNELS 6 Xposition Yposition Zposition Zrotation Xrotation Yrotation
+  End Site
+  {
+    OFFSET 0 1 0
+  }
+}
+MOTION
+Frames: 2
+Frame Time: 0.01
+0 0 0 10 20 30
+0 0 0 11 21 31
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("Zrotation Xrotation Yrotation", "Xrotation Xrotation Zrotation", "a channel twice"),
+        ("CHANNELS 6", "CHANNELS 4000000000", "4000000000 channels"),
+        ("CHANNELS 6", "CHANNELS -1", "-1 channels"),
+        ("CHANNELS 6 Xposition", "CHANNELS 7 Xrotation Xposition", "7 channels"),
+        ("Frames: 2", "Frames: 900000000", "900000000 frames"),
+        ("Frames: 2", "Frames: -2", "-2 frames"),
+        ("Frames: 2", "Frames: " + "9" * 400, "frames of"),
+        ("Frame Time: 0.01", "Frame Time: nan", "frame time"),
+        ("Frame Time: 0.01", "Frame Time: 1e-300", "frame time"),
+        ("11 21 31", "11 21 1e308", "numbers beyond"),
+        ("11 21 31", "11 21 nan", "numbers beyond"),
+        ("11 21 31", "11 21 x", "rows of numbers"),
+        ("11 21 31", "11 21", "11 numbers found"),
+        ("OFFSET 0 1 0", "OFFSET 0 1e300 0", "offset"),
+        ("OFFSET 0 1 0", "OFFSET 0 nan 0", "offset"),
+        ("End Site\n  {", "End Site\n  " + "{ JOINT a " * 300, "in a chain"),
+        ("ROOT hips", "ROOT", "damaged|unknown word"),
+    ],
+)
+def test_a_damaged_file_is_one_clear_error(old, new, message, tmp_path):
+    assert old in _WHOLE
+    (tmp_path / "x.bvh").write_text(_WHOLE.replace(old, new))
+    with pytest.raises(BvhError, match=rf"x\.bvh: .*({message})"):
+        read_bvh(tmp_path / "x.bvh")
+
+
+def test_the_whole_file_is_read_with_either_kind_of_line_ends(tmp_path):
+    for ends in ("\n", "\r\n"):
+        (tmp_path / "x.bvh").write_bytes(_WHOLE.replace("\n", ends).encode())
+        assert read_bvh(tmp_path / "x.bvh").orientations.shape == (2, 2, 3, 3)

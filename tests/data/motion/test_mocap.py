@@ -70,3 +70,23 @@ def test_folder_is_searched_in_a_stable_order(tmp_path):
     assert [path.name for path in find_motions(tmp_path)] == ["3.npz", "1.bvh", "2.npz"]
     with pytest.raises(MocapError, match="nowhere"):
         find_motions(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("mocap_framerate", np.array(60 + 1j)),
+        ("mocap_framerate", np.array("fast")),
+        ("mocap_framerate", np.array(np.nan)),
+        ("mocap_framerate", np.zeros(10_000)),
+        ("poses", np.zeros((5, 66), dtype=complex)),
+        ("poses", np.zeros((5, 66), dtype="U3")),
+        ("poses", np.zeros(())),
+        ("poses", np.full((5, 66), np.inf)),
+        ("poses", np.zeros((600_000, 3), dtype=np.float16)),
+    ],
+)
+def test_impossible_values_are_one_clear_error(tmp_path, name, value):
+    np.savez_compressed(tmp_path / "x.npz", **{"poses": np.zeros((5, 66)), "mocap_framerate": 60.0, name: value})
+    with pytest.raises(MocapError, match=r"x\.npz: "):
+        read_motion(tmp_path / "x.npz")

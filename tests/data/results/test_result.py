@@ -10,7 +10,7 @@ import torch
 
 from bodyfit.data.body.body_model import load_body_model
 from bodyfit.data.body.posing import pose_body
-from bodyfit.data.body.restricted_pickle import read_pickled_arrays
+from bodyfit.data.body.restricted_pickle import PickledArrays
 from bodyfit.data.landmarks import LANDMARK_NAMES
 from bodyfit.data.results.meshes import load_mesh, save_mesh
 from bodyfit.data.results.result import CONVENTIONS, FitResult, ResultError
@@ -120,7 +120,8 @@ def test_saved_parameters_give_the_saved_mesh_through_smplx(result, standin_smpl
 
 
 def test_pickle_has_smplifyx_keys_and_gives_the_same_body(result, tmp_path):
-    content = read_pickled_arrays(result.save(tmp_path / "x.pkl"))
+    file = PickledArrays(result.save(tmp_path / "x.pkl"))
+    content = {key: file.read(key) for key in file.keys}
     assert set(content) == {
         "camera_rotation", "camera_translation", "betas", "global_orient", "left_hand_pose", "right_hand_pose",
         "jaw_pose", "leye_pose", "reye_pose", "expression", "body_pose",
@@ -133,7 +134,7 @@ def test_pickle_has_smplifyx_keys_and_gives_the_same_body(result, tmp_path):
 def test_wrong_shapes_and_words_are_refused(result):
     with pytest.raises(ResultError, match=r"body_pose has shape \(32,\), expected \(63,\)"):
         dataclasses.replace(result, body_pose=np.zeros(32))
-    with pytest.raises(ResultError, match="status must be one of converged, max_iterations, failed, got 'done'"):
+    with pytest.raises(ResultError, match="max_iterations, implausible, failed, got 'done'"):
         dataclasses.replace(result, status="done")
 
 
@@ -146,9 +147,48 @@ def test_files_that_are_no_results_are_refused(result, tmp_path):
         FitResult.load(newer)
     cut = result.save(tmp_path / "cut.json")
     cut.write_text(cut.read_text()[:500])
-    with pytest.raises(ResultError, match=r"cut\.json: not complete JSON"):
+    with pytest.raises(ResultError, match=r"cut\.json: no readable JSON"):
         FitResult.load(cut)
     with pytest.raises(ResultError, match=r"in \.npz or \.json, found '\.pkl'"):
         FitResult.load(result.save(tmp_path / "x.pkl"))
     with pytest.raises(ResultError, match=r"ends in \.npz, \.json or \.pkl, not '\.txt'"):
         result.save(tmp_path / "x.txt")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("conventions_version", np.nan, "conventions_version is nan"),
+        ("conventions_version", np.array("one"), "conventions_version is 'one'"),
+        ("image_size", np.array([0, 100]), "image_size"),
+        ("image_size", np.array([10**12, 100]), "image_size"),
+        ("image_size", np.array([np.inf, 100]), "image_size"),
+        ("image_size", np.array(["a", "b"]), "image_size"),
+        ("focal_px", np.array(0.0), "focal length"),
+        ("focal_px", np.array([1.0, 2.0]), "focal_px"),
+        ("focal_px", np.array(1j), "focal_px"),
+        ("person_id", np.array("x" * 20_000), "person_id"),
+        ("body_pose", np.full(63, np.nan), "not finite"),
+        ("body_pose", np.full(63, "a"), "could not convert"),
+        ("betas", np.zeros(10**7), "would take"),
+        ("status", np.array(3), "status must be one of"),
+        ("landmark_names", np.array(["nose"]), "landmark_names"),
+    ],
+)
+def test_files_with_impossible_values_are_refused(result, tmp_path, name, value, message):
+    path = result.save(tmp_path / "x.npz")
+    with np.load(path) as content:
+        np.savez(path, **{**content, name: value})
+    with pytest.raises(ResultError, match=rf"x\.npz: .*{message}"):
+        FitResult.load(path)
+
+
+CHANGES = [{"image_size": [1e400, 5]}, {"image_size": 5}, {"landmarks": {"a": 1}}, {"cost": []}]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_json_with_impossible_values_is_refused(result, tmp_path, change):
+    path = result.save(tmp_path / "x.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(ResultError, match=r"x\.json: "):
+        FitResult.load(path)
