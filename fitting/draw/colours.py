@@ -19,7 +19,7 @@ VERMILION = "#d55e00"
 GREY = "#8a8f98"
 
 PEOPLE = (SKY_BLUE, ORANGE, GREEN, PURPLE, YELLOW, BLUE, VERMILION)
-STATUS = {"converged": GREEN, "max_iterations": ORANGE, "failed": VERMILION}
+STATUS = {"converged": GREEN, "max_iterations": ORANGE, "implausible": PURPLE, "failed": VERMILION}
 LEFT, RIGHT, MIDDLE = ORANGE, BLUE, GREY  # sides of a skeleton
 INK, BACKGROUND, PANEL = "#1b1f24", "#ffffff", "#f4f5f7"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import roma
@@ -18,6 +19,7 @@ from bodyfit.fitting.energy.observations import CONFIDENT, Observations, person_
 from bodyfit.fitting.energy.projection import project
 from bodyfit.fitting.energy.unknowns import Unknowns
 from bodyfit.fitting.solve.frames import Frame
+from bodyfit.fitting.solve.plausible import why_implausible
 from bodyfit.fitting.solve.stages import Alternative
 from bodyfit.prior.model.vposer import VPoser
 
@@ -56,7 +58,7 @@ class ResultMaker:
             margin = (second[n] - cost[n]) / cost[n] if cost[n] > 0 else np.inf
             state = {CONVERGED: "converged", FAILED: "failed"}.get(int(status[n]), "max_iterations")
             results.append(
-                replace(
+                _judged(
                     self._blank(frame, i),
                     **mine,
                     **_errors(mine["landmarks_px"], frame.detections.xy[i], frame.detections.confidence[i]),
@@ -135,6 +137,17 @@ class ResultMaker:
             person_id=frame.detections.person_ids[i],
             photo=str(frame.photo.resolve()) if frame.photo else "",
         )
+
+
+def _judged(blank: FitResult, **solved: Any) -> FitResult:
+    """The result of a person; `implausible` where no person explains the solution, `failed` where it is no number."""
+    result = replace(blank, **solved)
+    if result.status == "failed":
+        return result
+    if not all(np.isfinite(array).all() for array in (*result.parameters().values(), result.landmarks_px[0])):
+        return replace(blank, reason="the solution is not a number")
+    reason = why_implausible(result)
+    return result if reason is None else replace(result, status="implausible", reason=reason)
 
 
 def _errors(fitted_px: np.ndarray, xy: np.ndarray, confidence: np.ndarray) -> dict[str, float]:
