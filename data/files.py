@@ -250,15 +250,17 @@ def _whole_number(text: str) -> int | float:
 class ArrayFile:
     """An .npz file opened key by key: nothing is unpickled, and sizes are looked at before memory is taken.
 
-    Use as a context manager. `error` is the class of exception to raise, a subclass of BodyfitError.
+    Use as a context manager. `error` is the class of exception to raise, a subclass of BodyfitError. `content` is for
+    files whose bytes are at hand already; `path` then names them in errors.
     """
 
-    def __init__(self, path: Path | str, error: type[BodyfitError] = BodyfitError):
+    def __init__(self, path: Path | str, error: type[BodyfitError] = BodyfitError, *, content: bytes | None = None):
         self.path = Path(path)
         self._error = error
-        check_file(self.path, error)
+        if content is None:
+            check_file(self.path, error)
         try:
-            self._zip = zipfile.ZipFile(self.path)
+            self._zip = zipfile.ZipFile(self.path if content is None else io.BytesIO(content))
         except Exception as cause:  # zipfile raises many kinds on damaged files
             raise error(f"{self.path}: not a readable .npz file ({cause}). Is it complete?") from cause
         self._members = {member.filename.removesuffix(".npy"): member for member in self._zip.infolist()}

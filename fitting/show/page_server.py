@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from bodyfit.data.errors import BodyfitError
+from bodyfit.fitting.show.same_origin import own_pages_only
 
 
 def import_viser():
@@ -20,10 +21,10 @@ def import_viser():
 
 
 def start_server(host: str, port: int):
-    """A viser server that listens on `host`; the next free port is taken where `port` is in use."""
+    """A viser server that listens on `host` and answers its own pages alone; where `port` is in use, the next free."""
     viser = import_viser()
     logging.getLogger("websockets").setLevel(logging.WARNING)  # it logs every connection
-    with _without_viser_words():
+    with _without_viser_words(), own_pages_only(host):
         server = viser.ViserServer(host=host, port=port, label="bodyfit", verbose=False)
     server.gui.configure_theme(show_logo=False, show_share_button=False)  # sharing would use an external service
     server.gui.main_panel.dock_right()

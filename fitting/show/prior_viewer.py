@@ -3,9 +3,7 @@
 It samples poses, interpolates between two, projects a pose from a file with the prior, and shows the log density.
 """
 
-import io
 import threading
-import zipfile
 from html import escape
 
 import numpy as np
@@ -15,12 +13,14 @@ from jaxtyping import Float
 from bodyfit.data.body.body_model import BodyModel
 from bodyfit.data.body.posing import pose_body
 from bodyfit.data.errors import BodyfitError
+from bodyfit.data.files import ArrayFile
 from bodyfit.fitting.draw.colours import SKY_BLUE, rgb8
 from bodyfit.fitting.show.page_server import add_lights, start_server, stop_server
 from bodyfit.prior.model.vposer import VPoser
 
 _REACH = 4.0  # the range of the sliders
 _SHAPES = 3  # betas with a slider
+_MAX_POSE_BYTES = 64 * 1024**2
 
 
 class PriorViewer:
@@ -178,20 +178,18 @@ def read_body_poses(name: str, content: bytes) -> Float[np.ndarray, "N 63"]:
     Raises:
         BodyfitError: If it is not an .npz, or has none of these; nothing in it is executed.
     """
-    try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as file:
-            found = {key: file[key] for key in ("body_pose", "pose_body", "poses") if key in file.files}
-            keys = ", ".join(file.files[:8])
-    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise BodyfitError(f"{name}: not an .npz of plain arrays ({error}).") from error
-    for key, array in found.items():
-        flat = np.atleast_2d(np.asarray(array, dtype=float)) if np.issubdtype(array.dtype, np.number) else None
-        if flat is None or flat.ndim != 2 or not np.isfinite(flat).all():
-            continue
-        if key == "poses" and flat.shape[1] >= 66:
-            return flat[:, 3:66]
-        if key != "poses" and flat.shape[1] in (63, 69):
-            return flat[:, :63]
+    with ArrayFile(name, content=content) as file:
+        for key in ("body_pose", "pose_body", "poses"):
+            if key not in file:
+                continue
+            array = np.atleast_2d(file.read(key, most=_MAX_POSE_BYTES))
+            if array.dtype.kind not in "fiu" or array.ndim != 2 or not np.isfinite(array).all() or not len(array):
+                continue
+            if key == "poses" and array.shape[1] >= 66:
+                return array[:, 3:66].astype(float)
+            if key != "poses" and array.shape[1] in (63, 69):
+                return array[:, :63].astype(float)
+        keys = ", ".join(file.keys[:8])
     raise BodyfitError(f"{name}: no body_pose, pose_body or poses of usable shape; it holds {keys or 'nothing'}.")
 
 
