@@ -1,5 +1,7 @@
 """Photos as upright RGB arrays, with the focal length that their EXIF states."""
 
+import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,11 +12,14 @@ from jaxtyping import UInt8
 from PIL import ExifTags, Image, ImageOps
 
 from bodyfit.data.errors import BodyfitError
+from bodyfit.data.files import check_file
 from bodyfit.data.photo.camera import focal_from_exif
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
-"""What a photo may be, as Pillow calls them. Of its other readers, the one for EPS would start Ghostscript, and which
-reader runs depends on what is in the file and not on its name."""
+"""What is opened. Pillow knows more, and starts other programs for some: an EPS is run by Ghostscript."""
+MAX_PIXELS = 105_000_000
+"""Of the largest cameras' photos; they take 0.7 GB while they are read."""
+MAX_BYTES = 1024**3
 
 
 class PhotoError(BodyfitError):
@@ -46,7 +51,8 @@ def read_photo(path: Path | str) -> Photo:
     """
     with _opened(path) as image:
         focal_px, source = focal_from_exif(image)
-        pixels = np.array(_to_8_bit(ImageOps.exif_transpose(image)).convert("RGB"))
+        ImageOps.exif_transpose(image, in_place=True)
+        pixels = _pixels(image)
     return Photo(pixels, focal_px, source, Path(path))
 
 
@@ -96,19 +102,41 @@ def _upright_size(image: Image.Image) -> tuple[int, int]:
 @contextmanager
 def _opened(path: Path | str) -> Iterator[Image.Image]:
     """The image, not decoded yet; whatever goes wrong while it is open becomes a PhotoError."""
+    if not os.path.exists(path):
+        raise PhotoError(f"{path}: no such photo.")
+    check_file(path, PhotoError, most=MAX_BYTES)
     try:
-        image = Image.open(path, formats=FORMATS)
-    except FileNotFoundError as cause:
-        raise PhotoError(f"{path}: no such photo.") from cause
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit comes below
+            image = Image.open(path, formats=FORMATS)
     except Image.DecompressionBombError as cause:
         raise PhotoError(f"{path}: the image is too large ({cause}).") from cause
     except Exception as cause:  # Pillow's parsers raise many kinds on broken headers
         raise PhotoError(f"{path}: not an image that can be read. Expected JPEG, PNG, WebP, BMP or TIFF.") from cause
     with image:
+        width, height = image.size
+        if width * height > MAX_PIXELS:
+            raise PhotoError(
+                f"{path}: the image is too large ({width} x {height} px). Expected at most {MAX_PIXELS / 1e6:.0f} "
+                "million pixels; make it smaller, and its keypoints with it."
+            )
         try:
             yield image
         except Exception as cause:  # and as many on broken pixels and EXIF
             raise PhotoError(f"{path}: the image cannot be decoded ({cause}). Is the file complete?") from cause
+
+
+def _pixels(image: Image.Image) -> UInt8[np.ndarray, "H W 3"]:
+    """RGB, converted strip by strip: whole copies of a large photo take more memory than the photo."""
+    width, height = image.size
+    pixels = np.empty((height, width, 3), dtype=np.uint8)
+    for top in range(0, height, _STRIP):
+        strip = image.crop((0, top, width, min(top + _STRIP, height)))
+        pixels[top : top + _STRIP] = np.asarray(_to_8_bit(strip).convert("RGB"))
+    return pixels
+
+
+_STRIP = 512
 
 
 def _to_8_bit(image: Image.Image) -> Image.Image:

@@ -2,13 +2,15 @@
 
 import json
 import math
+import os
+import zlib
 
 import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
 from bodyfit.data.photo.camera import CameraError, Intrinsics, parse_focal, read_camera
-from bodyfit.data.photo.photo import PhotoError, photo_size, read_photo
+from bodyfit.data.photo.photo import PhotoError, photo_size, read_photo, read_photo_header
 
 WIDTH, HEIGHT = 40, 30
 
@@ -169,12 +171,37 @@ def test_real_phone_photos(shared):
         assert photo.focal_px is None or 0.5 < photo.focal_px / 5040 < 2
 
 
-def test_what_is_no_photo_is_refused_whatever_its_name(tmp_path):
-    """Pillow goes by the content: an EPS named .jpg would start Ghostscript."""
-    (tmp_path / "eps.jpg").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n")
-    Image.new("RGB", (4, 4)).save(tmp_path / "x.gif")
-    (tmp_path / "x.gif").rename(tmp_path / "gif.jpg")
-    for name in ("eps.jpg", "gif.jpg"):
-        for read in (read_photo, photo_size):
-            with pytest.raises(PhotoError, match="Expected JPEG, PNG, WebP, BMP or TIFF"):
-                read(tmp_path / name)
+def _png_that_says(width: int, height: int) -> bytes:
+    """A PNG whose header promises width x height."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return len(data).to_bytes(4, "big") + name + data + zlib.crc32(name + data).to_bytes(4, "big")
+
+    header = width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes([8, 0, 0, 0, 0])
+    pixels = zlib.compress(bytes(10**6), 9)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("size", [(11_000, 11_000), (30_000, 30_000), (2_000_000, 60), (2**31 - 1, 2**31 - 1)])
+def test_pictures_that_unfold_to_too_much_are_refused(tmp_path, size):
+    (tmp_path / "x.png").write_bytes(_png_that_says(*size))
+    for read in (read_photo, photo_size, read_photo_header):
+        with pytest.raises(PhotoError, match=r"x\.png: .*(too large|not an image)"):
+            read(tmp_path / "x.png")
+
+
+@pytest.mark.parametrize("form", ["EPS", "GIF", "PPM", "TGA", "PCX", "PDF", "ICO", "SGI"])
+def test_formats_that_are_no_photos_are_not_opened_whatever_their_name(tmp_path, form):
+    Image.new("RGB", (32, 32)).save(tmp_path / "x", form)
+    (tmp_path / "x").rename(tmp_path / "x.jpg")
+    with pytest.raises(PhotoError, match="Expected JPEG, PNG, WebP, BMP or TIFF"):
+        read_photo(tmp_path / "x.jpg")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_pipes_and_folders_are_not_opened(tmp_path):
+    os.mkfifo(tmp_path / "x.jpg")
+    (tmp_path / "y.jpg").mkdir()
+    for name in ("x.jpg", "y.jpg"):
+        with pytest.raises(PhotoError, match="Expected a file"):
+            read_photo(tmp_path / name)
