@@ -58,7 +58,7 @@ class CompareCommand:
         people = []
         for name in sorted(first.keys() & second.keys()):
             results = [FitResult.load(run[name]) for run in (first, second)]
-            if any(result.status == "failed" for result in results):
+            if any(result.status in ("failed", "implausible") for result in results):
                 continue
             meshes = [
                 torch.from_numpy(bodies.vertices(result, run[name]))[None]

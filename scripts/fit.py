@@ -115,10 +115,12 @@ class FitCommand:
             raise BodyfitError("name at least one photo, keypoint file or folder: bodyfit fit PHOTOS -o OUT")
         from bodyfit.data.body.body_model import load_body_model
         from bodyfit.fitting.run.folder_run import FolderRun
+        from bodyfit.fitting.run.ranges import check_ranges
         from bodyfit.fitting.solve.fitter import Fitter, pick_device
         from bodyfit.prior.model.checkpoint import load_prior
 
         config = self.run_config()
+        check_ranges(config_files.as_document(config), "options")
         _check_camera(config.camera)
         inputs = self._inputs()
         fitter = Fitter(
@@ -132,14 +134,15 @@ class FitCommand:
             print(json.dumps(json.loads((self.out / "summary.json").read_text())))
         counts = summary["counts"]
         log.info(
-            "%d people fitted (%d not to convergence), %d failed, in %.1f s; see %s",
+            "%d people fitted (%d not to convergence), %d implausible, %d failed, in %.1f s; see %s",
             counts["converged"] + counts["max_iterations"],
             counts["max_iterations"],
+            counts["implausible"],
             counts["failed"],
             summary["seconds"],
             self.out / "summary.json",
         )
-        return 0 if counts["failed"] == 0 else 1
+        return 0 if counts["failed"] == counts["implausible"] == 0 else 1
 
     def _inputs(self) -> list[keypoint_inputs.FitInput]:
         """Everything that there are keypoints for. Raises BodyfitError where there is nothing like that."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
 from bodyfit.data.errors import BodyfitError
+from bodyfit.data.files import read_json
+from bodyfit.fitting.run.ranges import check_ranges
 from bodyfit.fitting.solve.fitter import FitConfig
 from bodyfit.fitting.solve.frames import CameraOptions
 
@@ -64,22 +65,26 @@ def read_config(path: Path | str) -> RunConfig:
     """
     import msgspec
 
-    try:
-        document = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise BodyfitError(f"{path}: no readable JSON ({error}). Expected settings as in OUT/config.json.") from error
+    document = read_json(path)
     if not isinstance(document, dict):
         raise BodyfitError(f"{path}: expected a JSON object of settings, found {type(document).__name__}.")
     document.pop("bodyfit", None)  # the version that wrote it
     if set(document) & {f.name for f in fields(FitConfig)}:
         document = {"fit": document}
     try:
-        return msgspec.convert(
-            _known(RunConfig, document, str(path)), RunConfig, dec_hook=lambda kind, value: kind(value)
-        )
+        config = msgspec.convert(_known(RunConfig, document, str(path)), RunConfig, dec_hook=_as_path)
     except msgspec.ValidationError as error:
         message, _, place = str(error).partition(" - at ")
         raise BodyfitError(f"{path}: {place.strip('`').removeprefix('$.')}: {message}.") from None
+    check_ranges(as_document(config), str(path))
+    return config
+
+
+def _as_path(kind: type, value: Any) -> Any:
+    """Settings that JSON has no type for are paths, written as text."""
+    if not isinstance(value, str):
+        raise ValueError(f"expected a path, found {value!r:.40}")  # msgspec adds where
+    return kind(value)
 
 
 def as_document(config: RunConfig) -> dict[str, Any]:
@@ -104,7 +109,7 @@ def _known(kind: type, values: Any, where: str) -> Any:
     hints, known = get_type_hints(kind), {f.name for f in fields(kind)}
     unknown = sorted(set(values) - known)
     if unknown:
-        raise BodyfitError(f"{where}: there is no setting '{unknown[0]}'. Known: {', '.join(sorted(known))}.")
+        raise BodyfitError(f"{where}: there is no setting '{unknown[0]:.100}'. Known: {', '.join(sorted(known))}.")
     found = {}
     for name, value in values.items():
         if is_dataclass(hints[name]):

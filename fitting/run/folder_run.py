@@ -6,6 +6,7 @@ OUT/meshes/<image>/<nnn>.obj     meshes in the camera frame
 OUT/images/<image>.png           everybody drawn over the photo
 OUT/config.json                  the whole configuration
 OUT/summary.json                 a row a person, and a row for each photo or file that could not be read
+OUT/errors.log                   tracebacks of errors that nobody foresaw, where there were any
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -28,13 +29,15 @@ import bodyfit
 from bodyfit.data.body.body_model import BodyModel
 from bodyfit.data.body.posing import pose_body
 from bodyfit.data.errors import BodyfitError
-from bodyfit.data.files import WriteError, confined, write_atomically
+from bodyfit.data.files import WriteError, confined, read_json, write_atomically
 from bodyfit.data.keypoints.inputs import FitInput
 from bodyfit.data.photo.photo import PhotoError, read_photo
 from bodyfit.data.results.meshes import save_mesh
-from bodyfit.data.results.result import FitResult
+from bodyfit.data.results.result import FitResult, Status
+from bodyfit.fitting.draw.page_size import blank_page, shrunk, shrunk_camera
 from bodyfit.fitting.draw.render import render_overlay
 from bodyfit.fitting.run.config_files import RunConfig, as_document
+from bodyfit.fitting.run.error_log import ErrorLog
 from bodyfit.fitting.run.previous import PreviousResults
 from bodyfit.fitting.solve.fitter import Fitter
 from bodyfit.fitting.solve.frames import Frame, read_frame
@@ -59,6 +62,7 @@ class FolderRun:
         self.camera, self.output = config.camera, config.output
         self.starts = PreviousResults(config.init) if config.init else None
         self.identity = run_identity(fitter, config)
+        self.errors = ErrorLog(self.out)
         write_json(self.out / "config.json", {"bodyfit": bodyfit.__version__, **as_document(config)})
 
     def run(self, inputs: Sequence[FitInput]) -> dict[str, Any]:
@@ -88,22 +92,48 @@ class FolderRun:
             try:
                 confined(self.out, item.name)
                 frame = read_frame(item, self.camera, decode=not self.output.overlays)
+                frames.append(frame.main_person() if self.output.people == "main" else frame)
             except BodyfitError as error:
-                rows[item.name] = [_failed_row(item, str(error))]
-                log.warning("%s", error)
-                continue
-            if not frame.detections.person_ids:
-                log.warning("%s: no people in it", item.keypoints)
-            frames.append(frame.main_person() if self.output.people == "main" else frame)
-        starts = [self.starts.find(frame) for frame in frames] if self.starts else None
-        results = iter(self.fitter.fit(frames, init=starts and [s for of_frame in starts for s in of_frame]))
+                rows[item.name] = self._failed(item, str(error))
+            except Exception as error:
+                rows[item.name] = self._failed(item, self.errors.reason(item.name, error))
+            else:
+                if not frame.detections.person_ids:
+                    log.warning("%s: no people in it", item.keypoints)
         count = 0
         by_name = {item.name: item for item in window}
-        for frame in frames:
-            people = [next(results) for _ in frame.detections.person_ids]
-            count += sum(result.status != "failed" for result in people)
-            rows[frame.name] = self._write_photo(by_name[frame.name], frame, people)
+        for frame, people in self._fit_frames(frames):
+            item = by_name[frame.name]
+            if isinstance(people, str):
+                rows[frame.name] = self._failed(item, people)
+                continue
+            count += sum(result.status in ("converged", "max_iterations") for result in people)
+            rows[frame.name] = self._write_photo(item, frame, people)
         return rows, count
+
+    def _failed(self, item: FitInput, reason: str) -> list[dict]:
+        log.warning("%s", reason)
+        return [_failed_row(item, reason)]
+
+    def _fit_frames(self, frames: list[Frame]) -> Iterator[tuple[Frame, list[FitResult] | str]]:
+        """Each frame with its people's results, or with why it has none.
+
+        An error that nobody foresaw comes from one frame of the batch: then each is fitted alone.
+        """
+        try:
+            starts = [self.starts.find(frame) for frame in frames] if self.starts else None
+            results = iter(self.fitter.fit(frames, init=starts and [s for of_frame in starts for s in of_frame]))
+        except Exception as error:
+            if len(frames) > 1:
+                log.warning("a batch of %d photos could not be fitted together; each is fitted alone", len(frames))
+                for frame in frames:
+                    yield from self._fit_frames([frame])
+                return
+            (frame,) = frames
+            yield frame, str(error) if isinstance(error, BodyfitError) else self.errors.reason(frame.name, error)
+            return
+        for frame in frames:
+            yield frame, [next(results) for _ in frame.detections.person_ids]
 
     def _write_photo(self, item: FitInput, frame: Frame, people: list[FitResult]) -> list[dict]:
         """Write all of a photo's files; what only this photo's name or pixels are to blame for fails it alone."""
@@ -115,8 +145,11 @@ class FolderRun:
             if not error.of_this_name:
                 raise
             reason = str(error)
-        log.warning("%s", reason)
-        return [_failed_row(item, reason)]
+        except BodyfitError:
+            raise  # nothing can be written: the run's end
+        except Exception as error:
+            reason = self.errors.reason(item.name, error)
+        return self._failed(item, reason)
 
     def _write_people(self, item: FitInput, frame: Frame, people: list[FitResult]) -> list[dict]:
         rows, fitted = [], [result for result in people if result.status != "failed"]
@@ -126,9 +159,9 @@ class FolderRun:
         for result in people:
             row = {"image": item.name, "person": result.person_id, "photo": result.photo}
             row |= {name: getattr(result, name) for name in ROW_FIELDS}
-            if result.status == "failed":
+            if result.status in ("failed", "implausible"):
                 log.warning("%s, person %s: %s", item.name, result.person_id, result.reason)
-            else:
+            if result.status != "failed":
                 row["result"] = f"results/{item.name}/{result.person_id}.npz"
                 result.save(self.out / row["result"])
                 if self.output.meshes:
@@ -152,14 +185,15 @@ class FolderRun:
             return None
         if frame.photo is not None:
             image = read_photo(frame.photo).image
+            size, image = image.shape[1::-1], shrunk(image)
         else:
-            width, height = frame.image_size
-            image = np.full((height, width, 3), 235, dtype=np.uint8)
+            size, image = frame.image_size, blank_page(*frame.image_size)
+        cameras = [shrunk_camera(result.focal_px, tuple(result.center_px), *size) for result in fitted]
         return render_overlay(
             image,
             [(vertices, self.fitter.body.faces) for vertices in bodies],
-            focal_px=[result.focal_px for result in fitted],
-            center_px=[result.center_px for result in fitted],
+            focal_px=[focal for focal, _ in cameras],
+            center_px=[center for _, center in cameras],
         )
 
     # ---- what is done already -----------------------------------------------------------------------------------
@@ -172,16 +206,19 @@ class FolderRun:
     def _finished_rows(self, item: FitInput) -> list[dict] | None:
         path = self.out / "results" / item.name / "people.json"
         try:
-            saved = json.loads(path.read_text())
+            saved = read_json(path)
             rows = saved["people"]
-            wanted = [self.out / row[kind] for row in rows for kind in ("result", "mesh", "overlay") if kind in row]
-            return rows if saved["made_by"] == self._key(item) and all(file.exists() for file in wanted) else None
-        except (OSError, ValueError, KeyError, TypeError):
+            kinds = ("result", "mesh", "overlay")
+            wanted = [confined(self.out, row[kind]) for row in rows for kind in kinds if kind in row]
+            sound = all(row["image"] == item.name and row["status"] in get_args(Status) for row in rows)
+            done = sound and saved["made_by"] == self._key(item) and all(file.exists() for file in wanted)
+            return rows if done else None
+        except (BodyfitError, OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
 
     def _write_summary(self, rows: list[dict], began: float, fitted: int) -> dict[str, Any]:
         seconds = time.perf_counter() - began
-        counts = {s: sum(r["status"] == s for r in rows) for s in ("converged", "max_iterations", "failed")}
+        counts = {s: sum(r["status"] == s for r in rows) for s in get_args(Status)}
         summary = {
             "body_model": self.fitter.body.name,
             "prior": self.fitter.prior.name,

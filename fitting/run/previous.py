@@ -11,12 +11,17 @@ import torch
 
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.files import ArrayFile
-from bodyfit.data.results.result import FitResult, Parameters
+from bodyfit.data.results.result import FitResult, Parameters, ResultError
 from bodyfit.fitting.solve.frames import Frame
 
 log = logging.getLogger(__name__)
 
 _KEYS = ("global_orient", "body_pose", "betas", "expression", "transl", "jaw_pose", "left_hand_pose", "right_hand_pose")
+
+
+_MAX_BYTES = 64 * 1024**2
+_LARGEST = 1e4
+"""Of metres, radians and shape numbers."""
 
 
 class InitError(BodyfitError):
@@ -60,7 +65,13 @@ class PreviousResults:
         if not path.exists():
             log.info("%s: no such result to start from; started anew", path)
             return None
-        result = FitResult.load(path)
+        try:
+            result = FitResult.load(path)
+        except ResultError as error:
+            log.warning("%s Started anew.", error)
+            return None
+        if result.status == "implausible":
+            return None
         return {key: getattr(result, key) for key in _KEYS}
 
 
@@ -71,8 +82,11 @@ def _read_rows(path: Path) -> list[Parameters]:
             raise InitError(
                 f"{path}: has no {' and no '.join(missing)}. Found: {', '.join(file.keys)}. Expected SMPL-X parameters."
             )
-        arrays = {key: file.read(key).astype(np.float64) for key in _KEYS if key in file}
+        arrays = {key: _numbers(file, key) for key in _KEYS if key in file}
     count = len(arrays["global_orient"]) if arrays["global_orient"].ndim > 1 else 1
+    for key, array in arrays.items():
+        if array.size % max(count, 1) or not count or (array.ndim > 1 and len(array) != count):
+            raise InitError(f"{path}: '{key}' has shape {array.shape}. Expected a row for each of {count} people.")
     for key, array in arrays.items():
         if key.endswith(("orient", "pose")):
             array = _axis_angle(array, path, key)
@@ -81,6 +95,16 @@ def _read_rows(path: Path) -> list[Parameters]:
     if arrays["body_pose"].shape[1] != 63 or arrays["global_orient"].shape[1] != 3:
         raise InitError(f"{path}: expected body_pose of 21 (or 23) joints and global_orient of one, a row a person.")
     return [{key: array[n] for key, array in arrays.items()} for n in range(count)]
+
+
+def _numbers(file: ArrayFile, key: str) -> np.ndarray:
+    array = file.read(key, most=_MAX_BYTES)
+    if array.dtype.kind not in "fiu" or array.ndim == 0:
+        raise InitError(f"{file.path}: '{key}' holds {array.dtype} of shape {array.shape}. Expected rows of numbers.")
+    array = array.astype(np.float64)
+    if not (np.abs(array) < _LARGEST).all():  # NaN is not
+        raise InitError(f"{file.path}: '{key}' holds numbers that are not finite, or beyond any body's.")
+    return array
 
 
 def _axis_angle(array: np.ndarray, path: Path, key: str) -> np.ndarray:

@@ -10,6 +10,7 @@ from bodyfit.data.errors import BodyfitError
 from bodyfit.fitting.energy.config import EnergyConfig
 from bodyfit.fitting.run.config_files import OutputOptions, RunConfig, as_document, read_config
 from bodyfit.fitting.run.folder_run import write_json
+from bodyfit.fitting.run.ranges import _RANGES, _numbers, check_ranges
 from bodyfit.fitting.solve.fitter import FitConfig
 from bodyfit.fitting.solve.frames import CameraOptions
 
@@ -51,3 +52,44 @@ def test_mistakes_are_named(tmp_path, document, expected):
     (tmp_path / "config.json").write_text(json.dumps(document))
     with pytest.raises(BodyfitError, match=f"config.json.*{expected}"):
         read_config(tmp_path / "config.json")
+
+
+def test_defaults_and_switched_off_terms_are_within_their_ranges():
+    check_ranges(as_document(RunConfig()), "here")
+    check_ranges(as_document(RunConfig(fit=FitConfig(energy=EnergyConfig(robust_sigmas=float("inf"))))), "here")
+
+
+@pytest.mark.parametrize(
+    ("document", "expected"),
+    [
+        ({"start": {"yaws": 1_000_000}}, "fit.start.yaws is 1000000"),
+        ({"start": {"yaws": -1}}, "fit.start.yaws"),
+        ({"start": {"finished": 10**9}}, "fit.start.finished"),
+        ({"solver": {"max_iterations": 10**18}}, "fit.solver.max_iterations"),
+        ({"energy": {"sigma_share": 0.0}}, "fit.energy.sigma_share is 0"),
+        ({"energy": {"hands": -1.0}}, "fit.energy.hands"),
+        ({"energy": {"hand_components": 0}}, "fit.energy.hand_components"),
+        ({"energy": {"latent_sigma": 0.0}}, "fit.energy.latent_sigma"),
+        ({"stages": {"wide_softness": 1e308}}, "fit.stages.wide_softness"),
+        ({"fit": {}, "camera": {"image_size": [0, 5]}}, "camera.image_size is 0"),
+        ({"fit": {}, "camera": {"image_size": [10**6, 10**6]}}, "camera.image_size"),
+        ({"fit": {}, "batch": 0}, "batch is 0"),
+        ({"fit": {}, "body": 5}, "body"),
+    ],
+)
+def test_settings_beyond_what_a_fit_can_do_are_refused(tmp_path, document, expected):
+    (tmp_path / "config.json").write_text(json.dumps(document))
+    with pytest.raises(BodyfitError, match=f"config.json.*{expected}"):
+        read_config(tmp_path / "config.json")
+
+
+@pytest.mark.parametrize("value", ["NaN", "-Infinity", "1e999", "9" * 400])
+def test_numbers_that_are_none_are_refused(tmp_path, value):
+    (tmp_path / "config.json").write_text('{"solver": {"tolerance": ' + value + "}}")
+    with pytest.raises(BodyfitError, match=r"config\.json.*tolerance"):
+        read_config(tmp_path / "config.json")
+
+
+def test_every_number_has_a_range_of_its_own():
+    """A new setting that is a number is bounded, too."""
+    assert {place for place, _ in _numbers(as_document(RunConfig()))} - set(_RANGES) == set()
