@@ -99,7 +99,7 @@ class ModelFields:
         array = self._file.read(key)
         if array.dtype.kind not in "fiub":
             raise BodyModelError(f"{self.path}: '{key}' holds {array.dtype}, expected numbers.")
-        if array.dtype.kind == "f" and not (np.isfinite(array).all() and np.abs(array).max() < LARGEST_NUMBER):
+        if array.dtype.kind == "f" and not (array.min() > -LARGEST_NUMBER and array.max() < LARGEST_NUMBER):  # nor NaN
             raise BodyModelError(f"{self.path}: '{key}' holds values that are not finite, or beyond any body's.")
         return np.require(array, dtype, ["C", "W"])
 
