@@ -1,6 +1,7 @@
 """Which photo goes with which keypoints: one file, a folder of pairs, or images/ + keypoints/ as SMPLify-X has them."""
 
 import hashlib
+import logging
 import os
 import re
 from collections import Counter
@@ -11,6 +12,8 @@ from pathlib import Path
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.files import PHOTO_SUFFIXES, result_name
 from bodyfit.data.keypoints.parsers import KeypointError, read_keypoint_file
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -202,14 +205,27 @@ def _image_if_many(keypoints: Path, image: str) -> str | None:
 
 
 def _files(folder: Path, exclude: Iterable[Path] = (), deep: bool = True) -> Iterator[Path]:
-    """Files in a folder, without hidden ones (._X.jpg is not a photo)."""
-    for entry in sorted(folder.iterdir(), key=lambda p: natural_key(p.name)):
-        if entry.name.startswith("."):
-            continue
-        if entry.is_file():
-            yield entry
-        elif deep and entry.is_dir() and entry.resolve() not in exclude:
-            yield from _files(entry, exclude)
+    """Files in a folder, without hidden ones (._X.jpg is not a photo); each folder once, whatever links lead to it."""
+    seen, waiting = {folder.resolve(), *exclude}, [folder]
+    while waiting:
+        here, below = waiting.pop(), []
+        for entry in sorted(_entries(here), key=lambda p: natural_key(p.name)):
+            if entry.name.startswith("."):
+                continue
+            if entry.is_file():
+                yield entry
+            elif deep and entry.is_dir() and (resolved := entry.resolve()) not in seen:
+                seen.add(resolved)
+                below.append(entry)
+        waiting += below[::-1]
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError as error:  # not ours to read, or too deep for the file system
+        log.warning("%s: cannot be listed (%s), left out", folder, error.strerror)
+        return []
 
 
 def _distinct_names(inputs: list[FitInput]) -> list[FitInput]:

@@ -134,3 +134,13 @@ def test_nothing_to_fit_is_said(tmp_path):
 )
 def test_images_are_found_by_other_names(image, names, match):
     assert match_image(image, names) == match
+
+
+def test_each_folder_is_looked_into_once_whatever_links_lead_to_it(tmp_path):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "a_keypoints.json").write_text('{"people": []}')
+    for name in ("one", "two", "three"):
+        (tmp_path / name).symlink_to(tmp_path)
+        (tmp_path / "sub" / name).symlink_to(tmp_path / "sub")
+    (tmp_path / "nowhere").symlink_to(tmp_path / "nowhere")
+    assert [item.name for item in find_inputs(tmp_path)] == ["sub/a"]
