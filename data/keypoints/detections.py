@@ -42,6 +42,20 @@ class Detections:
     def __len__(self) -> int:
         return len(self.person_ids)
 
+    @classmethod
+    def from_points(
+        cls,
+        xy: Float[np.ndarray, "P 144 2"],
+        confidence: Float[np.ndarray, "P 144"],
+        *,
+        format: str,
+        source: Path,
+        image_size: tuple[int, int] | None = None,
+    ) -> "Detections":
+        """People whose points a program has at hand; numbers them and says who cannot be fitted."""
+        ids = tuple(f"{i:03d}" for i in range(len(xy)))
+        return cls(xy, confidence, format, ids, tuple(_problem(row) for row in confidence), source, image_size)
+
 
 def read_keypoints(
     path: Path | str,
@@ -77,14 +91,8 @@ def detections_of(found: ImagePeople, source: Path) -> Detections:
         bad = _merge(person, xy[i], confidence[i])
         if bad:
             log.warning("%s: person %03d: %d points with NaN or negative confidence count as unseen", source, i, bad)
-    return Detections(
-        xy=xy,
-        confidence=confidence,
-        format=_format_name(found.people),
-        person_ids=tuple(f"{i:03d}" for i in range(number)),
-        problems=tuple(_problem(row) for row in confidence),
-        source=source,
-        image_size=found.size,
+    return Detections.from_points(
+        xy, confidence, format=_format_name(found.people), source=source, image_size=found.size
     )
 
 

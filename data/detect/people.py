@@ -1,0 +1,203 @@
+"""Everybody in a picture, as 17 points each: MoveNet MultiPose on the picture at several sizes, then on each person.
+
+The network marks the middles of people on a map; from each middle it says about where the points of that person are, and a
+map for each kind of point says where exactly. It is convolutional: on a larger copy of the picture it finds smaller people.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from bodyfit.data.detect.crops import Picture, Regions
+from bodyfit.data.detect.network import Network
+
+POINTS = 17
+"""Of COCO, in the order of `data.keypoints.formats.COCO_17`."""
+MIRRORED = [0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15]
+"""Places of the points in the mirror: left and right change names."""
+SHOULDERS, HIPS = slice(5, 7), slice(11, 13)
+CELL = 4
+"""Pixels from one cell of the maps to the next."""
+SPREAD = 19.2
+"""How far from where its person expects it a point may be: exp(-d^2 / SPREAD), d in cells, weighs its map."""
+SEEN = 0.1
+"""Points below this confidence do not count when people are measured and compared."""
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """How thoroughly people are searched for, and what counts as one."""
+
+    long_sides: tuple[int, ...] = (256, 384, 640)
+    """Sizes at which the picture is looked at: its longer side, pixels. People below about 35 pixels are not found."""
+    min_score: float = 0.45
+    """Middles of people below this score are nobody."""
+    min_confidence: float = 0.22
+    """Neither are people whose points have a lower mean confidence."""
+    same_person: float = 0.2
+    """Two people are one if their points are closer than this, as a share of the smaller one's size, in the median."""
+    agree: float = 0.05
+    """Points of two looks closer than this, as a share of the person's size, are averaged."""
+    crop_scale: float = 1.3
+    """Side of the square for the second look at a person, over the longer side of the box around the points."""
+    batch: int = 16
+    """People at a time in the second look: limits memory in crowds."""
+
+
+@dataclass(frozen=True, eq=False)
+class People:
+    """N people's points."""
+
+    xy: Float[np.ndarray, "N 17 2"]
+    """Pixels."""
+    confidence: Float[np.ndarray, "N 17"]
+    """In [0, 1], as the network says."""
+    score: Float[np.ndarray, " N"]
+    """Of the person as a whole, in [0, 1]."""
+
+    def __len__(self) -> int:
+        return len(self.score)
+
+    def __getitem__(self, which: Int[np.ndarray, " M"]) -> People:
+        return People(self.xy[which], self.confidence[which], self.score[which])
+
+
+def find_people(network: Network, picture: Picture, options: SearchOptions, device: torch.device) -> People:
+    """Look at all sizes, drop doubles, then look closely at each person."""
+    found = [_look(network, picture, side, options, device) for side in options.long_sides]
+    people = People(*(np.concatenate([getattr(p, name) for p in found]) for name in ("xy", "confidence", "score")))
+    people = people[without_doubles(people.xy, people.confidence, _quality(people), options.same_person)]
+    parts = [people[np.arange(i, min(i + options.batch, len(people)))] for i in range(0, len(people), options.batch)]
+    if not parts:
+        return people
+    parts = [_look_closely(network, picture, part, options, device) for part in parts]
+    people = People(*(np.concatenate([getattr(p, name) for p in parts]) for name in ("xy", "confidence", "score")))
+    return people[without_doubles(people.xy, people.confidence, _quality(people), options.same_person)]
+
+
+def _quality(people: People) -> Float[np.ndarray, " N"]:
+    return people.score * people.confidence.mean(axis=1)
+
+
+def _look(network: Network, picture: Picture, long_side: int, options: SearchOptions, device: torch.device) -> People:
+    """People in the whole picture at one size."""
+    small, scale = picture.resized(long_side)
+    height, width = small.shape[:2]
+    padded = [-(-side // 32) * 32 for side in (height, width)]
+    top, left = (padded[0] - height) // 2, (padded[1] - width) // 2
+    canvas = np.zeros((*padded, 3), np.uint8)
+    canvas[top : top + height, left : left + width] = small
+    out = network(torch.from_numpy(canvas).to(device).permute(2, 0, 1)[None].to(torch.float32) / 127.5 - 1)
+    score = torch.sigmoid(out["center"][0, ..., 0])
+    peaks = (F.max_pool2d(score[None], 3, 1, 1)[0] == score) & (score >= options.min_score)
+    cells = peaks.nonzero()
+    xy, confidence = _points(out, torch.zeros_like(cells[:, 0]), cells)
+    people = People((xy - (left, top) + 0.5) * scale - 0.5, confidence, score[peaks].double().cpu().numpy())
+    return people[np.flatnonzero(confidence.mean(axis=1) >= options.min_confidence)]
+
+
+def _points(
+    out: dict[str, Tensor], which: Int[Tensor, " N"], cells: Int[Tensor, "N 2"]
+) -> tuple[Float[np.ndarray, "N 17 2"], Float[np.ndarray, "N 17"]]:
+    """Points and confidences of people with their middles in `cells` (row, column) of pictures `which`; pixels."""
+    batch, height, width = out["center"].shape[:3]
+    maps = torch.sigmoid(out["heatmaps"])
+    offsets = out["offsets"].reshape(batch, height, width, POINTS, 2)
+    expected = out["regression"][which, cells[:, 0], cells[:, 1]].reshape(-1, POINTS, 2) + cells[:, None]
+    rows, columns = (torch.arange(n, device=maps.device) for n in (height, width))
+    xy, confidence = np.zeros((len(cells), POINTS, 2)), np.zeros((len(cells), POINTS))
+    for i in range(len(cells)):
+        near_row = torch.exp(-((rows[:, None] - expected[i, :, 0]) ** 2) / SPREAD)
+        near_column = torch.exp(-((columns[:, None] - expected[i, :, 1]) ** 2) / SPREAD)
+        weight = maps[which[i]] * near_row[:, None] * near_column[None]
+        value, place = weight.reshape(-1, POINTS).max(dim=0)
+        row, column = place // width, place % width
+        exact = offsets[which[i], row, column, torch.arange(POINTS, device=maps.device)]
+        yx = torch.stack([row, column], dim=-1) + exact
+        xy[i] = (yx.flip(-1) * CELL).double().cpu().numpy()
+        confidence[i] = value.double().cpu().numpy()
+    return xy, confidence
+
+
+def close_up(people: People, scale: float) -> Regions:
+    """Upright squares around people, `scale` times as wide as the longer side of the boxes around their points."""
+    low, high = box_of(people.xy, people.confidence)
+    side = np.maximum((high - low).max(axis=1) * scale, 8.0)
+    return Regions((low + high) / 2, side, np.tile([0.0, -1.0], (len(people), 1)))
+
+
+def _look_closely(
+    network: Network, picture: Picture, people: People, options: SearchOptions, device: torch.device
+) -> People:
+    """The same people, each at the size that the network knows best, also in the mirror; both looks count."""
+    regions, size = close_up(people, options.crop_scale), network.input_size
+    crops = picture.crops(regions, size).to(device) * 2 - 1
+    which, side = torch.arange(len(people), device=device), size_of(people.xy, people.confidence)
+    for mirrored in (False, True):
+        out = network(crops.flip(-1) if mirrored else crops)
+        xy, confidence = _points(out, which, _nearest_middle(torch.sigmoid(out["center"][..., 0])))
+        if mirrored:
+            xy[..., 0] = size - 1 - xy[..., 0]
+            xy, confidence = xy[:, MIRRORED], confidence[:, MIRRORED]
+        again = People(regions.to_picture((xy + 0.5) / size), confidence, people.score)
+        people = _averaged(people, again, side, options)
+    return people
+
+
+def _averaged(people: People, again: People, side: Float[np.ndarray, " N"], options: SearchOptions) -> People:
+    """Points that two looks agree on are averaged, of others the surer counts; a look at somebody else is ignored."""
+    gap = np.linalg.norm(again.xy - people.xy, axis=-1) / side[:, None]
+    somebody_else = np.median(gap, axis=1, keepdims=True) > options.same_person / 2
+    first, second = people.confidence**2, np.where(somebody_else, 0.0, again.confidence**2)
+    apart = gap > options.agree
+    first, second = np.where(apart & (second > first), 0.0, first), np.where(apart & (second <= first), 0.0, second)
+    total = np.maximum(first + second, 1e-12)
+    xy = (people.xy * first[..., None] + again.xy * second[..., None]) / total[..., None]
+    return People(xy, (people.confidence * first + again.confidence * second) / total, people.score)
+
+
+def _nearest_middle(score: Float[Tensor, "N h w"]) -> Int[Tensor, "N 2"]:
+    """For each picture the cell with the best score, those near the middle of the picture preferred."""
+    _, height, width = score.shape
+    rows, columns = (torch.linspace(-1, 1, n, device=score.device) for n in (height, width))
+    weighted = score * torch.exp(-2 * (rows[:, None] ** 2 + columns**2))
+    best = weighted.flatten(1).argmax(dim=1)
+    return torch.stack([best // width, best % width], dim=-1)
+
+
+def box_of(
+    xy: Float[np.ndarray, "N K 2"], confidence: Float[np.ndarray, "N K"]
+) -> tuple[Float[np.ndarray, "N 2"], Float[np.ndarray, "N 2"]]:
+    """Least and greatest x and y of the points seen; of all points for people with fewer than three."""
+    seen = confidence >= SEEN
+    seen |= seen.sum(axis=1, keepdims=True) < 3
+    low = np.where(seen[..., None], xy, np.inf).min(axis=1)
+    return low, np.where(seen[..., None], xy, -np.inf).max(axis=1)
+
+
+def size_of(xy: Float[np.ndarray, "N K 2"], confidence: Float[np.ndarray, "N K"]) -> Float[np.ndarray, " N"]:
+    """Longer side of the box around the points seen, at least a pixel."""
+    low, high = box_of(xy, confidence)
+    return (high - low).max(axis=-1, initial=1.0)
+
+
+def without_doubles(
+    xy: Float[np.ndarray, "N K 2"],
+    confidence: Float[np.ndarray, "N K"],
+    quality: Float[np.ndarray, " N"],
+    same_person: float,
+) -> Int[np.ndarray, " M"]:
+    """Who to keep, best first: nobody whose points lie on those of somebody better."""
+    size = size_of(xy, confidence)
+    kept: list[int] = []
+    for i in np.argsort(-quality):
+        gap = np.median(np.linalg.norm(xy[kept] - xy[i], axis=-1), axis=1)
+        if not (gap < same_person * np.minimum(size[kept], size[i])).any():
+            kept.append(int(i))
+    return np.array(kept, dtype=int)
