@@ -19,6 +19,15 @@ AGREE = 0.05
 BLAZEPOSE_WEIGHT = 0.36
 """Of BlazePose's point in that average, beside 1 for MoveNet's."""
 
+SAME_FOOT = 0.15
+"""Feet whose ankles differ by more, as a share of the person's size, are left out."""
+TOE_BACK = 0.13
+"""BlazePose's toe lies beyond OpenPose's big toe by this share of the foot's length."""
+FOOT_TRUST = 0.9
+"""Confidence of heel and toe, as a share of the ankle's."""
+OFFSET, PER_LOG_HEAT, PER_GAP = 3.19, 1.87, 10.2
+"""Of `calibrated`: measured on the body points of 22 people (docs/detector.md)."""
+
 _FROM_BLAZEPOSE = [MEDIAPIPE_33.points.index(name) for name in COCO_17.points]
 _TO_LANDMARKS = [LANDMARK_INDEX[name] for name in COCO_17.points]
 
@@ -32,7 +41,7 @@ def combined_body(people: People, bodies: Bodies) -> tuple[Float[np.ndarray, "N 
     share = np.where(gap < AGREE, BLAZEPOSE_WEIGHT * bodies.visibility[:, _FROM_BLAZEPOSE], 0.0)
     share = (share / (1 + share))[..., None]
     xy[:, _TO_LANDMARKS] = people.xy * (1 - share) + bodies.xy[:, _FROM_BLAZEPOSE] * share
-    confidence[:, _TO_LANDMARKS] = confidence_of(people.confidence, gap)
+    confidence[:, _TO_LANDMARKS] = calibrated(people.confidence, gap)
     _add_feet(xy, confidence, bodies, size)
     for name, sides in (("neck", ("left_shoulder", "right_shoulder")), ("pelvis", ("left_hip", "right_hip"))):
         pair = [LANDMARK_INDEX[side] for side in sides]
@@ -41,18 +50,30 @@ def combined_body(people: People, bodies: Bodies) -> tuple[Float[np.ndarray, "N 
     return xy, confidence
 
 
-def confidence_of(heat: Float[np.ndarray, "N K"], gap: Float[np.ndarray, "N K"]) -> Float[np.ndarray, "N K"]:
-    return heat
+def calibrated(heat: Float[np.ndarray, "..."], gap: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+    """How likely a point is within 5 % of the person's size of OpenPose's, from MoveNet's heat and BlazePose's distance.
+
+    A logistic regression on the same photos; the distance counts as a share of the person's size.
+    """
+    odds = OFFSET + PER_LOG_HEAT * np.log(heat + 0.02) - PER_GAP * np.minimum(gap, 0.3)
+    return np.where(heat > 0, 1 / (1 + np.exp(-odds)), 0.0)
 
 
-def _add_feet(xy, confidence, bodies: Bodies, size: Float[np.ndarray, " N"]) -> None:
-    """BlazePose's heels and toes, moved with the ankle that they hang on; not where the two ankles disagree."""
+def _add_feet(
+    xy: Float[np.ndarray, "N 144 2"],
+    confidence: Float[np.ndarray, "N 144"],
+    bodies: Bodies,
+    size: Float[np.ndarray, " N"],
+) -> None:
+    """BlazePose's heels and toes; not where its ankle is another one than MoveNet's."""
     for side in ("left", "right"):
         ankle = LANDMARK_INDEX[f"{side}_ankle"]
-        theirs = MEDIAPIPE_33.points.index(f"{side}_ankle")
-        shift = xy[:, ankle] - bodies.xy[:, theirs]
-        gap = np.linalg.norm(shift, axis=1) / size
-        for part in ("heel", "big_toe"):
-            source, target = MEDIAPIPE_33.points.index(f"{side}_{part}"), LANDMARK_INDEX[f"{side}_{part}"]
-            xy[:, target] = bodies.xy[:, source] + shift
-            confidence[:, target] = np.minimum(bodies.visibility[:, source], confidence[:, ankle]) * (gap < 0.15)
+        theirs, heel, toe = (
+            bodies.xy[:, MEDIAPIPE_33.points.index(f"{side}_{p}")] for p in ("ankle", "heel", "big_toe")
+        )
+        same_foot = np.linalg.norm(xy[:, ankle] - theirs, axis=1) < SAME_FOOT * size
+        for part, point in (("heel", heel), ("big_toe", toe + TOE_BACK * (heel - toe))):
+            target = LANDMARK_INDEX[f"{side}_{part}"]
+            visible = bodies.visibility[:, MEDIAPIPE_33.points.index(f"{side}_{part}")]
+            xy[:, target] = point
+            confidence[:, target] = np.minimum(visible, FOOT_TRUST * confidence[:, ankle]) * same_foot

@@ -1,7 +1,8 @@
 """Everybody in a picture, as 17 points each: MoveNet MultiPose on the picture at several sizes, then on each person.
 
-The network marks the middles of people on a map; from each middle it says about where the points of that person are, and a
-map for each kind of point says where exactly. It is convolutional: on a larger copy of the picture it finds smaller people.
+The network marks the middles of people on a map; from each middle it says about where the points of that person are, and
+a map for each kind of point says where exactly. It is convolutional: on a larger copy of the picture it finds smaller
+people.
 """
 
 from __future__ import annotations
@@ -42,10 +43,10 @@ class SearchOptions:
     """Neither are people whose points have a lower mean confidence."""
     same_person: float = 0.2
     """Two people are one if their points are closer than this, as a share of the smaller one's size, in the median."""
-    agree: float = 0.05
+    agree: float = 0.1
     """Points of two looks closer than this, as a share of the person's size, are averaged."""
-    crop_scale: float = 1.3
-    """Side of the square for the second look at a person, over the longer side of the box around the points."""
+    crop_scales: tuple[float, float] = (1.3, 1.8)
+    """Sides of the squares for two closer looks at a person, over the longer side of the box around the points."""
     batch: int = 16
     """People at a time in the second look: limits memory in crowds."""
 
@@ -135,11 +136,12 @@ def close_up(people: People, scale: float) -> Regions:
 def _look_closely(
     network: Network, picture: Picture, people: People, options: SearchOptions, device: torch.device
 ) -> People:
-    """The same people, each at the size that the network knows best, also in the mirror; both looks count."""
-    regions, size = close_up(people, options.crop_scale), network.input_size
-    crops = picture.crops(regions, size).to(device) * 2 - 1
+    """The same people at the size that the network knows best, and with more around them, in the mirror."""
     which, side = torch.arange(len(people), device=device), size_of(people.xy, people.confidence)
-    for mirrored in (False, True):
+    first = people
+    for scale, mirrored in zip(options.crop_scales, (False, True), strict=True):
+        regions, size = close_up(first, scale), network.input_size
+        crops = picture.crops(regions, size).to(device) * 2 - 1
         out = network(crops.flip(-1) if mirrored else crops)
         xy, confidence = _points(out, which, _nearest_middle(torch.sigmoid(out["center"][..., 0])))
         if mirrored:
