@@ -19,6 +19,9 @@ AGREE = 0.05
 BLAZEPOSE_WEIGHT = 0.36
 """Of BlazePose's point in that average, beside 1 for MoveNet's."""
 
+LOST, PLAIN, LOST_TRUST = 0.2, 0.9, 0.7
+"""Where MoveNet's confidence is below the first and BlazePose's visibility above the second, BlazePose's point counts, at
+its visibility times the third: hands above the head, mostly."""
 SAME_FOOT = 0.15
 """Feet whose ankles differ by more, as a share of the person's size, are left out."""
 TOE_BACK = 0.13
@@ -40,8 +43,11 @@ def combined_body(people: People, bodies: Bodies) -> tuple[Float[np.ndarray, "N 
     gap = np.linalg.norm(bodies.xy[:, _FROM_BLAZEPOSE] - people.xy, axis=-1) / size[:, None]
     share = np.where(gap < AGREE, BLAZEPOSE_WEIGHT * bodies.visibility[:, _FROM_BLAZEPOSE], 0.0)
     share = (share / (1 + share))[..., None]
+    visible = bodies.visibility[:, _FROM_BLAZEPOSE]
+    lost = (people.confidence < LOST) & (visible >= PLAIN) & (gap >= AGREE)
+    share = np.where(lost[..., None], 1.0, share)
     xy[:, _TO_LANDMARKS] = people.xy * (1 - share) + bodies.xy[:, _FROM_BLAZEPOSE] * share
-    confidence[:, _TO_LANDMARKS] = calibrated(people.confidence, gap)
+    confidence[:, _TO_LANDMARKS] = np.where(lost, LOST_TRUST * visible, calibrated(people.confidence, gap))
     _add_feet(xy, confidence, bodies, size)
     for name, sides in (("neck", ("left_shoulder", "right_shoulder")), ("pelvis", ("left_hip", "right_hip"))):
         pair = [LANDMARK_INDEX[side] for side in sides]

@@ -24,7 +24,7 @@ PALM = (0, 1, 2, 3, 5, 6, 9, 10, 13, 14, 17, 18)
 class HandOptions:
     """How hands are looked for and which are believed."""
 
-    min_presence: float = 0.5
+    min_presence: float = 0.2
     """Squares whose network output says less hold no hand."""
     max_wrist_gap: float = 0.6
     """The hand's wrist may be this far from the arm's, as a share of the palm's length or forearm's third."""
