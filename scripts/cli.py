@@ -19,7 +19,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # name -> (module, class, one line for the overview); imported only when asked for, so that `--help` is quick.
 COMMANDS: dict[str, tuple[str, str, str]] = {
-    "fit": ("fit", "FitCommand", "fit bodies to the people in photos, from keypoint files"),
+    "fit": ("fit", "FitCommand", "fit bodies to the people in photos"),
+    "detect": ("detect", "DetectCommand", "keypoints of the people in photos, as OpenPose files"),
     "view": ("view", "ViewCommand", "look at results, or at the prior, in the browser"),
     "report": ("report", "ReportCommand", "one self-contained HTML page of a run's results"),
     "render": ("render", "RenderCommand", "overlays, side views and turntables of results"),

@@ -1,7 +1,7 @@
 """33 points of each person found (BlazePose's, with feet and knuckles), made exact by heat maps.
 
-BlazePose (Bazarevsky et al., 2020) looks at one person in a turned square. The square is laid around the points that are
-known already; the network says itself where it should have been, and looks there again.
+BlazePose (Bazarevsky et al., 2020) looks at one person in a turned square. The square is laid around the points that
+are known already; the network says itself where it should have been, and looks there again.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The body that a detector says, from what two networks say: MoveNet's 17 points and BlazePose's 33.
 
-Both were measured against OpenPose on the same photos (docs/detector.md): MoveNet's points are the closer ones, and they
-mean what COCO's and OpenPose's mean. BlazePose adds the feet, and steadies the points that both see at one place.
+Both were measured against OpenPose on the same photos (docs/detector.md): MoveNet's points are the closer ones, and
+they mean what COCO's and OpenPose's mean. BlazePose adds the feet, and steadies the points that both see at one place.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ BLAZEPOSE_WEIGHT = 0.36
 """Of BlazePose's point in that average, beside 1 for MoveNet's."""
 
 LOST, PLAIN, LOST_TRUST = 0.2, 0.9, 0.7
-"""Where MoveNet's confidence is below the first and BlazePose's visibility above the second, BlazePose's point counts, at
-its visibility times the third: hands above the head, mostly."""
+"""Where MoveNet's confidence is below the first and BlazePose's visibility above the second, BlazePose's point counts,
+at its visibility times the third: hands above the head, mostly."""
 SAME_FOOT = 0.15
 """Feet whose ankles differ by more, as a share of the person's size, are left out."""
 TOE_BACK = 0.13
@@ -56,10 +56,11 @@ def combined_body(people: People, bodies: Bodies) -> tuple[Float[np.ndarray, "N 
     return xy, confidence
 
 
-def calibrated(heat: Float[np.ndarray, "..."], gap: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
-    """How likely a point is within 5 % of the person's size of OpenPose's, from MoveNet's heat and BlazePose's distance.
+def calibrated(heat: Float[np.ndarray, "N K"], gap: Float[np.ndarray, "N K"]) -> Float[np.ndarray, "N K"]:
+    """How likely a point is within 5 % of the person's size of OpenPose's.
 
-    A logistic regression on the same photos; the distance counts as a share of the person's size.
+    From MoveNet's heat and the distance to BlazePose's point, as a share of the person's size: a logistic regression on
+    the same photos.
     """
     odds = OFFSET + PER_LOG_HEAT * np.log(heat + 0.02) - PER_GAP * np.minimum(gap, 0.3)
     return np.where(heat > 0, 1 / (1 + np.exp(-odds)), 0.0)

@@ -1,7 +1,7 @@
 """Turned square regions of a picture: cutting them out for the networks, and bringing points found in them back.
 
-Points are in pixels with (0, 0) the centre of the top-left pixel, as everywhere in this package. Inside a region, a point
-is a share of its side: (0, 0) is the top-left corner, (1, 1) the bottom-right one.
+Points are in pixels with (0, 0) the centre of the top-left pixel, as everywhere in this package. Inside a region, a
+point is a share of its side: (0, 0) is the top-left corner, (1, 1) the bottom-right one.
 """
 
 from __future__ import annotations
@@ -13,9 +13,6 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
-
-MAX_SIDE = 4096
-"""Pictures with a longer side are shrunk first; people's networks see at most 256 pixels of one person anyway."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Protocol
@@ -18,7 +18,7 @@ from bodyfit.data.detect.details import add_faces, add_hands
 from bodyfit.data.detect.faces import FaceOptions
 from bodyfit.data.detect.hands import HandOptions
 from bodyfit.data.detect.network import Network
-from bodyfit.data.detect.people import SearchOptions, find_people, size_of
+from bodyfit.data.detect.people import People, SearchOptions, find_people, size_of
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.keypoints.detections import Detections
 
@@ -38,16 +38,16 @@ class Detector(Protocol):
 class DetectorOptions:
     """What the detector that ships looks for, and how closely."""
 
-    search: SearchOptions = SearchOptions()
-    body: BodyOptions = BodyOptions()
-    hand: HandOptions = HandOptions()
-    face: FaceOptions = FaceOptions()
+    search: SearchOptions = field(default_factory=SearchOptions)
+    body: BodyOptions = field(default_factory=BodyOptions)
+    hand: HandOptions = field(default_factory=HandOptions)
+    face: FaceOptions = field(default_factory=FaceOptions)
     min_presence: float = 0.05
     """People of whom the network for bodies is less sure are nobody."""
 
 
 class ShippedDetector:
-    """MoveNet for people, BlazePose for feet, MediaPipe's networks for hands and faces; all from the package's assets."""
+    """MoveNet for people, BlazePose for feet, MediaPipe's networks for hands and faces; all among the assets."""
 
     name = "movenet+mediapipe"
 
@@ -68,7 +68,7 @@ class ShippedDetector:
                 f"a picture of shape {image.shape}, {image.dtype}; expected (height, width, 3), uint8 RGB."
             )
         picture, o = Picture(image), self.options
-        people = find_people(self._people, picture, o.search, self.device)
+        people = self.people(picture)
         bodies = read_bodies(self._body, picture, people, o.body, self.device)
         present = np.flatnonzero(bodies.presence >= o.min_presence)
         people, bodies = people[present], bodies[present]
@@ -79,3 +79,7 @@ class ShippedDetector:
         return Detections.from_points(
             xy[order], confidence[order], format=self.name, source=Path(), image_size=picture.size
         )
+
+    def people(self, picture: Picture) -> People:
+        """Everybody's 17 points, as the first network says them; some may be nobody."""
+        return find_people(self._people, picture, self.options.search, self.device)

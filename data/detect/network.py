@@ -1,7 +1,7 @@
 """Runs a small convolutional network from a file of weights, as a list of steps, in PyTorch.
 
-The detectors were published as TensorFlow Lite files; `scripts/detector/convert.py` turns each into one .safetensors file:
-the weights, and in its metadata the steps as JSON. Nothing but PyTorch is needed to run them, on any device and for
+The detectors were published for TensorFlow Lite and TensorFlow.js; `scripts/detector/` turns each into .safetensors:
+the weights, and in the metadata the steps as JSON. Nothing but PyTorch is needed to run them, on any device and for
 batches of any size; networks without a flattening end take pictures of any size, too.
 """
 

@@ -1,8 +1,8 @@
 """Everybody in a picture, as 17 points each: MoveNet MultiPose on the picture at several sizes, then on each person.
 
-The network marks the middles of people on a map; from each middle it says about where the points of that person are, and
-a map for each kind of point says where exactly. It is convolutional: on a larger copy of the picture it finds smaller
-people.
+The network marks the middles of people on a map; from each middle it says about where the points of that person are,
+and a map for each kind of point says where exactly. It is convolutional: on a larger copy of the picture it finds
+smaller people.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
     pip download --no-deps --python-version 3.12 --only-binary=:all: mediapipe==0.10.21
     python -m bodyfit.scripts.detector.convert mediapipe-0.10.21-*.whl -o data/assets/detector
 
-Needs the extra `assets`. Each network is run by both runtimes on the same random pictures, and the largest difference of
-their outputs, relative to the spread of an output, is printed.
+Needs the extra `assets`. Each network is run by both runtimes on the same random pictures, and the largest difference
+of their outputs, relative to the spread of an output, is printed.
 """
 
 import hashlib
