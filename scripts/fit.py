@@ -28,10 +28,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class FitCommand:
-    """Fit a 3D body to every person in photos, from the 2D keypoints beside them.
+    """Fit a 3D body to every person in photos.
 
-    A photo X.jpg goes with X_keypoints.json (OpenPose and its relatives) beside it or in keypoints/. The same command
-    again does only what is missing.
+    A photo X.jpg goes with X_keypoints.json (OpenPose and its relatives) beside it or in keypoints/; where there is no
+    such file, keypoints are found in the photo itself. The same command again does only what is missing.
     """
 
     inputs: tyro.conf.Positional[tuple[Path, ...]]
@@ -54,6 +54,9 @@ class FitCommand:
     """Width and height, px, for keypoints without a photo. Default: the extent of the keypoints."""
     format: str | None = None
     """Keypoint format, where it should not be recognised from the file."""
+    detector: str = "auto"
+    """What finds keypoints in photos without a keypoint file: auto or builtin (comes along, works offline), none, rtmlib
+    (pip install rtmlib onnxruntime; downloads its models), or the path of a whole-body ONNX file (extra onnx)."""
     people: Literal["all", "main"] = "all"
     """Everybody, or only the largest person of each photo."""
     init: Path | None = None
@@ -91,7 +94,7 @@ class FitCommand:
         if "--focal" in words or "--camera" in words:  # they exclude each other, and the command line comes first
             camera = replace(camera, focal=None, camera=None)
         output = {f: getattr(run.output, f) for f in ("meshes", "mesh_format", "frame", "overlays", "people")}
-        cameras = {f: getattr(camera, f) for f in ("focal", "camera", "image_size", "format")}
+        cameras = {f: getattr(camera, f) for f in ("focal", "camera", "image_size", "format", "detector")}
         others = {f: getattr(run, f) for f in ("body", "gender", "prior", "init", "device")}
         own = {"config": path, "refine_focal": run.fit.refine_focal, "window": run.batch}
         return cls(**required, **output, **cameras, **others, **own)
@@ -103,7 +106,7 @@ class FitCommand:
         fit = config_files.read_config(self.config).fit if self.config else FitConfig()
         return config_files.RunConfig(
             fit=replace(fit, refine_focal=self.refine_focal),
-            camera=frames.CameraOptions(self.focal, self.camera, self.image_size, self.format),
+            camera=frames.CameraOptions(self.focal, self.camera, self.image_size, self.format, self.detector),
             output=config_files.OutputOptions(self.meshes, self.mesh_format, self.frame, self.overlays, self.people),
             **{f: getattr(self, f) for f in ("body", "gender", "prior", "init", "device")},
             batch=self.window,
@@ -145,18 +148,23 @@ class FitCommand:
         return 0 if counts["failed"] == counts["implausible"] == 0 else 1
 
     def _inputs(self) -> list[keypoint_inputs.FitInput]:
-        """Everything that there are keypoints for. Raises BodyfitError where there is nothing like that."""
+        """Everything that there are keypoints for, or may be. Raises BodyfitError where there is nothing like that."""
+        from bodyfit.data.detect.photos import shared_detector
         from bodyfit.fitting.run.folder_run import gather_inputs
 
         found = gather_inputs(self.inputs, lambda path: keypoint_inputs.find_inputs(path, exclude=[self.out]))
-        inputs = [item for item in found if item.keypoints is not None]
+        alone = [str(item.photo) for item in found if item.keypoints is None]
+        detector = shared_detector(self.detector) if alone else None
+        if detector is not None:
+            log.info("keypoints of %d photos without a keypoint file: found by %s", len(alone), detector.name)
+        inputs = [item for item in found if item.keypoints is not None or detector is not None]
         if not inputs:
             raise BodyfitError(
                 f"{self.inputs[0]}: {len(found)} photos, but no keypoint file for any of them. "
-                "Expected X_keypoints.json beside X.jpg or in keypoints/; run a detector such as OpenPose first."
+                "Expected X_keypoints.json beside X.jpg or in keypoints/; leave out --detector none to find them."
             )
-        alone = [str(item.photo) for item in found if item.keypoints is None]
-        _say_once(alone, "no keypoint file beside it or in keypoints/, left out")
+        if detector is None:
+            _say_once(alone, "no keypoint file beside it or in keypoints/, left out")
         blank = [str(item.keypoints) for item in inputs if item.photo is None]
         _say_once(blank, "no photo with it; fitted all the same" + ", drawn on a blank page" * self.overlays)
         return inputs

@@ -13,6 +13,7 @@ ROOMS = {
     "data": set(),  # errors, files, landmarks
     "data.keypoints": {"data"},
     "data.photo": {"data"},
+    "data.detect": {"data", "data.keypoints", "data.photo"},
     "data.body": {"data"},
     "data.motion": {"data", "data.body"},
     "data.results": {"data", "data.body"},
@@ -22,7 +23,7 @@ ROOMS = {
     "fitting.energy": {"data", "data.body", "prior.model"},
     "fitting.start": {"data", "data.body", "data.motion", "prior.model", "prior.training", "fitting.energy"},
     "fitting.solve": {
-        *("data", "data.body", "data.keypoints", "data.photo", "data.results", "prior.model"),
+        *("data", "data.body", "data.keypoints", "data.photo", "data.detect", "data.results", "prior.model"),
         *("fitting.energy", "fitting.start"),
     },
     "fitting.draw": {"data"},
@@ -39,6 +40,7 @@ ROOMS = {
         *("fitting.energy", "fitting.start", "fitting.solve"),
     },
     "scripts.open_body": {"data", "data.body", "fitting.draw"},
+    "scripts.detector": {"data", "data.keypoints", "data.photo", "data.detect", "data.body", "fitting.solve"},
 }
 """Each room and the rooms that its files may import from, besides their own. `scripts` may import from all."""
 
@@ -88,7 +90,7 @@ def test_no_circles():
 def test_every_room_but_the_builder_is_packaged():
     packages = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"])
     rooms = {name_of_module(f) for f in SOURCES if f.name == "__init__.py"}
-    assert packages == {"bodyfit", *(f"bodyfit.{room}" for room in rooms - {"scripts.open_body"})}
+    assert packages == {"bodyfit", *(f"bodyfit.{room}" for room in rooms - {"scripts.open_body", "scripts.detector"})}
 
 
 def test_tests_mirror_the_rooms():

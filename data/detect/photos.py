@@ -7,10 +7,12 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 import torch
 
+from bodyfit.data.detect.choose import load_detector
 from bodyfit.data.detect.detector import Detector
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.keypoints.detections import Detections
@@ -18,6 +20,12 @@ from bodyfit.data.photo.photo import Photo, PhotoError, read_photo
 
 MIN_SIDE = 32
 """Pictures with a shorter side, in pixels, are refused: nobody can be seen in them."""
+
+
+@lru_cache(maxsize=2)
+def shared_detector(name: str) -> Detector | None:
+    """The detector called `name`, on the CPU, loaded once in a process. Raises as `load_detector` does."""
+    return load_detector(name)
 
 
 def detect_photo(detector: Detector, photo: Photo | Path) -> Detections:

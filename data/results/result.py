@@ -130,6 +130,8 @@ class FitResult:
     person_id: str = "000"
     photo: str = ""
     """Path of the photo; empty where there was none."""
+    keypoint_source: str = ""
+    """Where the keypoints come from: a keypoint file and its format, or a detector."""
     landmark_names: tuple[str, ...] = LANDMARK_NAMES
     """Names of the 144 landmarks, smplx's own."""
     conventions: str = CONVENTIONS

@@ -46,7 +46,7 @@ log = logging.getLogger(__name__)
 
 ROW_FIELDS = ("status", "reason", "cost", "runner_up_cost", "ambiguous", "error_px", "error_share")
 ROW_FIELDS += ("error_share_body", "error_share_hands", "error_share_face", "iterations", "seconds")
-ROW_FIELDS += ("focal_px", "focal_source")
+ROW_FIELDS += ("focal_px", "focal_source", "keypoint_source")
 
 
 class FolderRun:
@@ -99,7 +99,7 @@ class FolderRun:
                 rows[item.name] = self._failed(item, self.errors.reason(item.name, error))
             else:
                 if not frame.detections.person_ids:
-                    log.warning("%s: no people in it", item.keypoints)
+                    log.warning("%s: no people in it", item.keypoints or item.photo)
         count = 0
         by_name = {item.name: item for item in window}
         for frame, people in self._fit_frames(frames):

@@ -35,6 +35,8 @@ class CameraOptions:
     """(width, height), px, where there is no photo."""
     format: str | None = None
     """Keypoint format, where it should not be recognised."""
+    detector: str = "auto"
+    """What finds keypoints in a photo without a keypoint file, as `data.detect.choose.load_detector` names it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +53,8 @@ class Frame:
     photo: Path | None = None
     image: UInt8[np.ndarray, "H W 3"] | None = field(default=None, repr=False)
     """The photo's pixels, RGB, where the frame was made from them; fitting does not look at them."""
+    keypoint_source: str = "given as arrays"
+    """Where the keypoints come from: arrays, a keypoint file and its format, or a detector."""
 
     @classmethod
     def from_keypoints(
@@ -117,36 +121,42 @@ class Frame:
     def from_files(
         cls,
         photo: Path | str | None,
-        keypoints: Path | str,
+        keypoints: Path | str | None = None,
         *,
         image: str | None = None,
         format: str | None = None,
         image_size: tuple[int, int] | None = None,
         focal: str | float | None = None,
         camera: Path | str | None = None,
+        detector: str = "auto",
     ) -> Frame:
-        """A frame from a photo (or None) and its keypoint file.
+        """A frame from a photo (or None) and its keypoint file; without that, keypoints are found in the photo.
 
         Args:
             photo: JPEG, PNG, WebP, BMP or TIFF; it gives the size and, by its EXIF, the focal length.
-            keypoints: JSON of any known detector.
+            keypoints: JSON of any known detector; None: `detector` looks at the photo.
             image: which image of a keypoint file with many: its file name or number.
             format: what the keypoints are, as in `from_keypoints`; default: recognised.
             image_size: (width, height), px, where there is no photo.
             focal: pixels (1500), "35mm" (equivalent), "4.2mm/6.2mm" (lens and sensor) or "60deg" (angle of view).
             camera: a file (.json, .npz) with a camera matrix K, or focal length and centre; comes before `focal`.
+            detector: "auto", "rtmlib" or the path of an ONNX file, as for `bodyfit fit --detector`.
 
         Raises:
             KeypointError, PhotoError, CameraError: naming the file, what was found and what was expected.
         """
-        photo = Path(photo) if photo else None
+        photo, keypoints = (Path(path) if path else None for path in (photo, keypoints))
+        file = photo or keypoints
+        if file is None:
+            raise KeypointError("a frame needs a photo or a keypoint file, and got neither.")
         options = CameraOptions(
             focal=None if focal is None else str(focal),
             camera=None if camera is None else Path(camera),
             image_size=image_size,
             format=format,
+            detector=detector,
         )
-        return read_frame(FitInput(photo, Path(keypoints), (photo or Path(keypoints)).stem, image), options)
+        return read_frame(FitInput(photo, keypoints, file.stem, image), options)
 
     def main_person(self) -> Frame:
         """Only the largest person, under the number they had."""
@@ -164,8 +174,8 @@ def read_frame(item: FitInput, options: CameraOptions | None = None, *, decode: 
     """Read keypoints and camera of one input. The focal length comes from the options, else EXIF, else the diagonal.
 
     Args:
-        item: its files; it must have keypoints.
-        options: what the user says about the camera.
+        item: its files. Keypoints of a photo alone are found by the detector of the options.
+        options: what the user says about the camera, and which detector.
         decode: whether to make sure that the photo's pixels are whole. Callers that decode them later leave it out:
             the photo's header says all that a fit needs.
 
@@ -173,21 +183,35 @@ def read_frame(item: FitInput, options: CameraOptions | None = None, *, decode: 
         KeypointError, PhotoError: naming the file, what was found and what was expected.
     """
     options = options or CameraOptions()
-    if item.keypoints is None:
-        raise KeypointError(
-            f"{item.photo}: no keypoint file beside it or in keypoints/. Run a detector such as OpenPose."
-        )
     exif_px = exif_source = None
     size = options.image_size
     if item.photo is not None:
         header = read_photo_header(item.photo, whole=decode)
         size, exif_px, exif_source = header.size, header.focal_px, header.focal_source
-    detections = read_keypoints(item.keypoints, format=options.format, image_size=size, image=item.image)
+    if item.keypoints is None:
+        detections = _detected(item, options.detector)
+        source = f"detected by {detections.format}"
+    else:
+        detections = read_keypoints(item.keypoints, format=options.format, image_size=size, image=item.image)
+        source = f"keypoint file, {detections.format}"
     if size is None:
         size = detections.image_size or _extent(detections)
     camera = _camera(options, size, exif_px, exif_source)
     center = camera[2] or ((size[0] - 1) / 2, (size[1] - 1) / 2)
-    return Frame(item.name, detections, size, camera[0], camera[1], center, item.photo)
+    return Frame(item.name, detections, size, *camera[:2], center, item.photo, keypoint_source=source)
+
+
+def _detected(item: FitInput, detector: str) -> Detections:
+    """Keypoints of a photo that has no file of them."""
+    from bodyfit.data.detect.photos import detect_photo, shared_detector  # import PyTorch, which reading alone can spare
+
+    found = shared_detector(detector)
+    if found is None:
+        raise KeypointError(
+            f"{item.photo}: no keypoint file beside it or in keypoints/, and no detector is to be used. "
+            "Leave out --detector none, or run a detector such as OpenPose."
+        )
+    return detect_photo(found, item.photo)
 
 
 def _camera(

@@ -136,6 +136,7 @@ class ResultMaker:
             prior=self.prior.name,
             person_id=frame.detections.person_ids[i],
             photo=str(frame.photo.resolve()) if frame.photo else "",
+            keypoint_source=frame.keypoint_source,
         )
 
 
