@@ -27,6 +27,8 @@ CELL = 4
 """Pixels from one cell of the maps to the next."""
 SPREAD = 19.2
 """How far from where its person expects it a point may be: exp(-d^2 / SPREAD), d in cells, weighs its map."""
+BLUR = 0.1
+"""Points this far apart, as a share of a person's size, count as alike by 0.6."""
 SEEN = 0.1
 """Points below this confidence do not count when people are measured and compared."""
 
@@ -41,8 +43,10 @@ class SearchOptions:
     """Middles of people below this score are nobody."""
     min_confidence: float = 0.22
     """Neither are people whose points have a lower mean confidence."""
-    same_person: float = 0.2
-    """Two people are one if their points are closer than this, as a share of the smaller one's size, in the median."""
+    same_person: float = 0.4
+    """Two people are one if their points are more alike (`likeness`, between 0 and 1)."""
+    somebody_else: float = 0.1
+    """A closer look saw somebody else if its points are further, as a share of the person's size, in the median."""
     agree: float = 0.1
     """Points of two looks closer than this, as a share of the person's size, are averaged."""
     crop_scales: tuple[float, float] = (1.3, 1.8)
@@ -155,7 +159,7 @@ def _look_closely(
 def _averaged(people: People, again: People, side: Float[np.ndarray, " N"], options: SearchOptions) -> People:
     """Points that two looks agree on are averaged, of others the surer counts; a look at somebody else is ignored."""
     gap = np.linalg.norm(again.xy - people.xy, axis=-1) / side[:, None]
-    somebody_else = np.median(gap, axis=1, keepdims=True) > options.same_person / 2
+    somebody_else = np.median(gap, axis=1, keepdims=True) > options.somebody_else
     first, second = people.confidence**2, np.where(somebody_else, 0.0, again.confidence**2)
     apart = gap > options.agree
     first, second = np.where(apart & (second > first), 0.0, first), np.where(apart & (second <= first), 0.0, second)
@@ -196,10 +200,21 @@ def without_doubles(
     same_person: float,
 ) -> Int[np.ndarray, " M"]:
     """Who to keep, best first: nobody whose points lie on those of somebody better."""
-    size = size_of(xy, confidence)
     kept: list[int] = []
     for i in np.argsort(-quality):
-        gap = np.median(np.linalg.norm(xy[kept] - xy[i], axis=-1), axis=1)
-        if not (gap < same_person * np.minimum(size[kept], size[i])).any():
+        if not (likeness(xy[kept], confidence[kept], xy[i], confidence[i]) > same_person).any():
             kept.append(int(i))
     return np.array(kept, dtype=int)
+
+
+def likeness(
+    xy: Float[np.ndarray, "N K 2"],
+    confidence: Float[np.ndarray, "N K"],
+    other_xy: Float[np.ndarray, "K 2"],
+    other_confidence: Float[np.ndarray, " K"],
+) -> Float[np.ndarray, " N"]:
+    """How much people are one and the same, in [0, 1]: COCO's object keypoint similarity, with points that both see."""
+    size = np.minimum(size_of(xy, confidence), size_of(other_xy[None], other_confidence[None]))
+    gap = np.linalg.norm(xy - other_xy, axis=-1) / (BLUR * size[:, None])
+    weight = confidence * other_confidence
+    return (weight * np.exp(-(gap**2) / 2)).sum(axis=1) / np.maximum(weight.sum(axis=1), 1e-9)

@@ -203,7 +203,10 @@ def read_frame(item: FitInput, options: CameraOptions | None = None, *, decode: 
 
 def _detected(item: FitInput, detector: str) -> Detections:
     """Keypoints of a photo that has no file of them."""
-    from bodyfit.data.detect.photos import detect_photo, shared_detector  # import PyTorch, which reading alone can spare
+    from bodyfit.data.detect.photos import (
+        detect_photo,
+        shared_detector,
+    )  # import PyTorch, which reading alone can spare
 
     found = shared_detector(detector)
     if found is None:
