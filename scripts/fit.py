@@ -56,7 +56,7 @@ class FitCommand:
     """Keypoint format, where it should not be recognised from the file."""
     detector: str = "auto"
     """What finds keypoints in photos without a keypoint file: auto or builtin (comes along, works offline), none,
-    rtmlib (pip install rtmlib onnxruntime; downloads its models), or the path of a whole-body ONNX file (extra onnx)."""
+    rtmlib (pip install rtmlib onnxruntime; downloads models), or the path of a whole-body ONNX file (extra onnx)."""
     people: Literal["all", "main"] = "all"
     """Everybody, or only the largest person of each photo."""
     init: Path | None = None

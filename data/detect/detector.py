@@ -22,6 +22,9 @@ from bodyfit.data.detect.people import People, SearchOptions, find_people, size_
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.keypoints.detections import Detections
 
+MIN_CONFIDENCE = 0.05
+"""Points below count as unseen."""
+
 
 class Detector(Protocol):
     """Finds people in pictures."""
@@ -75,6 +78,8 @@ class ShippedDetector:
         xy, confidence = combined_body(people, bodies)
         add_hands(xy, confidence, bodies, picture, self._hand, o.hand, self.device)
         add_faces(xy, confidence, bodies, picture, self._face, o.face, self.device)
+        unseen = confidence < MIN_CONFIDENCE
+        xy[unseen], confidence[unseen] = 0.0, 0.0
         order = np.argsort(-size_of(people.xy, people.confidence), kind="stable")
         return Detections.from_points(
             xy[order], confidence[order], format=self.name, source=Path(), image_size=picture.size

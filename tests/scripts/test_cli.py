@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 from scipy.spatial.transform import Rotation
 
 from bodyfit.data.results.result import FitResult
@@ -68,6 +69,9 @@ def test_a_users_mistake_is_one_clear_line(portrait, tmp_path, arguments, expect
     assert done.returncode != 0 and expected in done.stderr and "Traceback" not in done.stderr
 
 
+NO_DETECTOR = ("--detector", "none")
+
+
 @pytest.fixture
 def here(capsys, caplog) -> Callable[..., SimpleNamespace]:
     """The command line without a process of its own: exit code, stdout, and what is logged or printed as an error."""
@@ -82,9 +86,11 @@ def here(capsys, caplog) -> Callable[..., SimpleNamespace]:
     return run
 
 
-def test_a_photo_without_keypoints_is_left_out_and_the_rest_fitted(portrait, tmp_path, here):
+def test_without_a_detector_a_photo_alone_is_left_out_and_the_rest_fitted(portrait, tmp_path, here):
     shutil.copy(portrait, tmp_path / "stray.jpg")
-    done = here("fit", str(tmp_path), "-o", str(tmp_path / "out"), "--no-overlays", "--no-meshes", "--json")
+    done = here(
+        "fit", str(tmp_path), "-o", str(tmp_path / "out"), "--no-overlays", "--no-meshes", "--json", *NO_DETECTOR
+    )
     assert done.code == 0
     assert [row["image"] for row in json.loads(done.out)["people"]] == ["portrait"]
     assert done.err.count("stray.jpg") == 1
@@ -92,9 +98,52 @@ def test_a_photo_without_keypoints_is_left_out_and_the_rest_fitted(portrait, tmp
 
 def test_photos_alone_are_told_what_they_lack(portrait, tmp_path, here):
     (tmp_path / "portrait_keypoints.json").unlink()
-    done = here("fit", str(tmp_path), "-o", str(tmp_path / "out"))
+    done = here("fit", str(tmp_path), "-o", str(tmp_path / "out"), *NO_DETECTOR)
     assert done.code == 2
     assert "1 photos, but no keypoint file for any of them" in done.err and not (tmp_path / "out").exists()
+
+
+def test_a_photo_is_enough(portrait, tmp_path, here):
+    """Photos without keypoint files are fitted from what the detector finds, and both the log and the rows say so."""
+    shutil.copy(portrait, tmp_path / "stray.jpg")
+    done = here("fit", str(tmp_path), "-o", str(tmp_path / "out"), "--no-overlays", "--no-meshes", "--json")
+    rows = {row["image"]: row for row in json.loads(done.out)["people"]}
+    assert done.code == 0 and "keypoints of 1 photos without a keypoint file: found by movenet+mediapipe" in done.err
+    assert rows["stray"]["keypoint_source"] == "detected by movenet+mediapipe"
+    assert rows["portrait"]["keypoint_source"].startswith("keypoint file, openpose_body25")
+    assert all(row["status"] == "converged" for row in rows.values())
+    stored = FitResult.load(next((tmp_path / "out" / "results" / "stray").glob("*.npz")))
+    assert stored.keypoint_source == "detected by movenet+mediapipe"
+
+
+def test_keypoints_that_detect_writes_fit_as_those_of_the_photo_alone(portrait, tmp_path, here):
+    photos, alone, both = tmp_path / "photos", tmp_path / "alone", tmp_path / "photos_and_files"
+    for folder in (photos, both / "images"):
+        folder.mkdir(parents=True)
+        shutil.copy(portrait, folder / "portrait.jpg")
+    assert here("fit", str(photos), "-o", str(alone), "--no-overlays", "--no-meshes").code == 0
+    done = here("detect", str(both / "images"), "-o", str(both / "keypoints"), "--json")
+    assert done.code == 0 and [row["people"] for row in json.loads(done.out)["photos"]] == [1]
+    assert here("fit", str(both), "-o", str(tmp_path / "out"), "--no-overlays", "--no-meshes").code == 0
+    first, second = fitted(alone), fitted(tmp_path / "out")
+    assert second.keypoint_source.startswith("keypoint file")
+    np.testing.assert_allclose(first.keypoints_px, second.keypoints_px, atol=0.5)
+    np.testing.assert_allclose(first.landmarks_px, second.landmarks_px, atol=2.0)
+    again = here("detect", str(both / "images"), "-o", str(both / "keypoints"))
+    assert again.code == 0 and "1 of 1 photos had a keypoint file already" in again.err
+
+
+def test_detect_says_of_each_photo_what_is_wrong_with_it(portrait, tmp_path, here):
+    (tmp_path / "text.jpg").write_text("no photo")
+    Image.new("RGB", (8, 8)).save(tmp_path / "tiny.png")
+    Image.new("RGB", (320, 240)).save(tmp_path / "nobody.png")
+    done = here("detect", str(tmp_path), "-o", str(tmp_path / "keypoints"))
+    assert done.code == 1 and "Traceback" not in done.err
+    for name, words in (("text.jpg", "not an image"), ("tiny.png", "8 x 8"), ("nobody.png", "nobody found")):
+        [line] = [line for line in done.err.splitlines() if name in line]
+        assert words in line
+    files = sorted(path.name for path in (tmp_path / "keypoints").iterdir())
+    assert files == ["nobody_keypoints.json", "portrait_keypoints.json"]
 
 
 def test_config_repeats_a_run_and_options_come_before_it(portrait, tmp_path, here):
