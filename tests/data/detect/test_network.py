@@ -19,7 +19,7 @@ def written(path, steps, weights, outputs, size=8):
 
 @pytest.mark.parametrize("size", [(8, 8), (9, 7)])
 def test_convolution_with_same_padding_is_tensorflows(tmp_path, size):
-    """Stride 2, kernel 3: on even sides all of the padding is right and below, on odd sides there is some all around."""
+    """Stride 2, kernel 3: on even sides all padding is right and below, on odd sides it is all around."""
     random = torch.Generator().manual_seed(0)
     weight, bias = torch.randn(4, 3, 3, 3, generator=random), torch.randn(4, generator=random)
     step = {"op": "convolution", "inputs": ["x"], "output": "y", "weight": "w", "bias": "b", "stride": [2, 2]}
@@ -56,5 +56,5 @@ def test_broken_files_name_themselves(tmp_path, content):
     path = tmp_path / "net.safetensors"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(BodyfitError, match="net.safetensors: not a network"):
+    with pytest.raises(BodyfitError, match=r"net\.safetensors: not a network"):
         Network(path)
