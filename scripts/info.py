@@ -9,7 +9,7 @@ import platform
 from dataclasses import dataclass
 from typing import Any
 
-EXTRAS = {"train": "lightning", "view": "viser", "assets": "anny", "test": "pytest"}
+EXTRAS = {"train": "lightning", "view": "viser", "onnx": "onnxruntime", "assets": "anny", "test": "pytest"}
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ def collect() -> dict[str, Any]:
     import torch
 
     from bodyfit.data.body.body_model import load_body_model
+    from bodyfit.data.detect.detector import ShippedDetector
     from bodyfit.data.keypoints.formats import BODY_FORMATS
     from bodyfit.fitting.draw.render import backend_name
     from bodyfit.fitting.start.network import load_start_network
@@ -47,6 +48,7 @@ def collect() -> dict[str, Any]:
         "body": f"{body.name}: {body.num_vertices} vertices, {body.num_joints} joints, {body.num_betas} betas",
         "prior": f"{prior.name}: latent of {prior.latent_dim}",
         "start network": "installed" if network is not None else "none: fits start from hypotheses alone",
+        "detector": ShippedDetector().name,
         "pictures": backend_name(),
         "keypoints": sorted(BODY_FORMATS),
         "extras": [f"{name} ({'installed' if there else 'not installed'})" for name, there in extras.items()],
