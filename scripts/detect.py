@@ -36,7 +36,7 @@ class DetectCommand:
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """Folder for the keypoint files, X_keypoints.json for X.jpg; fit finds those in keypoints/ beside images/."""
     detector: str = "auto"
-    """auto or builtin: the detector that comes along; rtmlib; or the path of a whole-body ONNX file."""
+    """auto or builtin: the included detector; rtmlib; or the path of a whole-body ONNX file."""
     device: str = "auto"
     """cpu, cuda, cuda:1, or auto: CUDA where there is one."""
     workers: int | None = None
@@ -93,6 +93,6 @@ class DetectCommand:
             log.warning("%s", people)
             return {"photo": str(photo), "people": 0, "keypoints": None, "reason": str(people)}
         if not len(people):
-            log.warning("%s: nobody found in it", photo)
+            log.warning("%s: no people found", photo)
         write_openpose(target, people)
         return {"photo": str(photo), "people": len(people), "keypoints": str(target), "reason": ""}

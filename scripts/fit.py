@@ -55,7 +55,7 @@ class FitCommand:
     format: str | None = None
     """Keypoint format, where it should not be recognised from the file."""
     detector: str = "auto"
-    """What finds keypoints in photos without a keypoint file: auto or builtin (comes along, works offline), none,
+    """What finds keypoints in photos without a keypoint file: auto or builtin (included, works offline), none,
     rtmlib (pip install rtmlib onnxruntime; downloads models), or the path of a whole-body ONNX file (extra onnx)."""
     people: Literal["all", "main"] = "all"
     """Everybody, or only the largest person of each photo."""

@@ -10,7 +10,7 @@ from bodyfit.data.detect.detector import Detector, ShippedDetector
 from bodyfit.data.errors import BodyfitError
 
 HELP = (
-    "auto or builtin: the detector that comes along; none; rtmlib (pip install rtmlib onnxruntime; it downloads its "
+    "auto or builtin: the included detector; none; rtmlib (pip install rtmlib onnxruntime; it downloads its "
     "models when it first runs); or the path of an ONNX file of a whole-body model (extra onnx)"
 )
 

@@ -46,7 +46,7 @@ class DetectorOptions:
     hand: HandOptions = field(default_factory=HandOptions)
     face: FaceOptions = field(default_factory=FaceOptions)
     min_presence: float = 0.05
-    """People of whom the network for bodies is less sure are nobody."""
+    """People for whom the body network gives a lower presence are dropped as false detections."""
 
 
 class ShippedDetector:
@@ -86,5 +86,5 @@ class ShippedDetector:
         )
 
     def people(self, picture: Picture) -> People:
-        """Everybody's 17 points, as the first network says them; some may be nobody."""
+        """Everybody's 17 points, from the first network alone; false detections are not sorted out yet."""
         return find_people(self._people, picture, self.options.search, self.device)

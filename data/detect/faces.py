@@ -17,7 +17,7 @@ TOP, CHIN, NOSE_TIP = 10, 152, 4
 
 @dataclass(frozen=True)
 class FaceOptions:
-    """How faces are looked at and which are believed."""
+    """How faces are looked at and which are kept."""
 
     min_presence: float = 0.5
     """Squares whose network output says less hold no face."""
@@ -38,9 +38,9 @@ class Faces:
     """Points of N faces."""
 
     xyz: Float[np.ndarray, "N 468 3"]
-    """Pixels; z is away from the camera, as long as x and y, zero at the middle of the head."""
+    """Pixels; z is away from the camera, as long as x and y, zero at the centre of the head."""
     presence: Float[np.ndarray, " N"]
-    """How sure the network is of a face there, in [0, 1]; 0 where it is not believed."""
+    """How sure the network is of a face there, in [0, 1]; 0 where the face is dropped."""
 
 
 def read_faces(
@@ -51,7 +51,7 @@ def read_faces(
     options: FaceOptions,
     device: torch.device,
 ) -> Faces:
-    """Meshes of faces whose middles between the eyes, and of the mouth, are known."""
+    """Meshes of faces, given the midpoint of the eyes and the centre of the mouth."""
     arrow = Regions.around((eyes + mouth) / 2, eyes, 2 * options.first_scale)
     regions = arrow
     for look in range(options.looks):

@@ -22,12 +22,12 @@ PALM = (0, 1, 2, 3, 5, 6, 9, 10, 13, 14, 17, 18)
 
 @dataclass(frozen=True)
 class HandOptions:
-    """How hands are looked for and which are believed."""
+    """How hands are looked for and which are kept."""
 
     min_presence: float = 0.2
     """Squares whose network output says less hold no hand."""
     max_wrist_gap: float = 0.6
-    """The hand's wrist may be this far from the arm's, as a share of the palm's length or forearm's third."""
+    """Largest distance of the hand's wrist from the arm's, relative to the palm's length (or 0.35 forearms)."""
     looks: int = 2
     """How often; each time the square is laid anew around the points found before."""
     min_side: float = 12.0
@@ -62,12 +62,12 @@ class Hands:
 
 
 def read_hands(network: Network, picture: Picture, arms: Arms, options: HandOptions, device: torch.device) -> Hands:
-    """The better of two tries for each arm: from the knuckles, and along the forearm."""
-    tries = [_read(network, picture, lay(arms), arms, options, device) for lay in (knuckle_regions, forearm_regions)]
-    quality = np.stack([t.presence * np.exp(-t.gap) for t in tries])
+    """The better of two attempts for each arm: a square from the knuckles, and one along the forearm."""
+    attempts = [_read(network, picture, lay(arms), arms, options, device) for lay in (knuckle_regions, forearm_regions)]
+    quality = np.stack([t.presence * np.exp(-t.gap) for t in attempts])
     best = quality.argmax(axis=0)
     rows = np.arange(len(arms.scale))
-    pick = (np.stack([getattr(t, name) for t in tries])[best, rows] for name in ("xy", "presence", "gap"))
+    pick = (np.stack([getattr(t, name) for t in attempts])[best, rows] for name in ("xy", "presence", "gap"))
     return Hands(*pick)
 
 
@@ -97,8 +97,8 @@ def _read(
             regions = palm_regions(xy)
     palm = np.linalg.norm(xy[:, MIDDLE_KNUCKLE] - xy[:, WRIST], axis=1)
     gap = np.linalg.norm(xy[:, WRIST] - arms.wrist, axis=1) / np.maximum(palm, 0.35 * arms.scale)
-    believed = (presence >= options.min_presence) & (gap <= options.max_wrist_gap) & (regions.side >= options.min_side)
-    return Hands(xy, presence * believed, gap)
+    kept = (presence >= options.min_presence) & (gap <= options.max_wrist_gap) & (regions.side >= options.min_side)
+    return Hands(xy, presence * kept, gap)
 
 
 def palm_regions(xy: Float[np.ndarray, "N 21 2"]) -> Regions:

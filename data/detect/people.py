@@ -1,8 +1,8 @@
 """Everybody in a picture, as 17 points each: MoveNet MultiPose on the picture at several sizes, then on each person.
 
-The network marks the middles of people on a map; from each middle it says about where the points of that person are,
-and a map for each kind of point says where exactly. It is convolutional: on a larger copy of the picture it finds
-smaller people.
+The network has CenterNet heads: a heat map of the centres of people, from each centre a coarse regression of that
+person's points, and a heat map with offsets for each kind of point. It is convolutional: on a larger copy of the
+picture it finds smaller people.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ class SearchOptions:
     long_sides: tuple[int, ...] = (256, 384, 640)
     """Sizes at which the picture is looked at: its longer side, pixels. People below about 35 pixels are not found."""
     min_score: float = 0.45
-    """Middles of people below this score are nobody."""
+    """Centres of people with a lower score are dropped."""
     min_confidence: float = 0.22
-    """Neither are people whose points have a lower mean confidence."""
+    """People whose points have a lower mean confidence are dropped, too."""
     same_person: float = 0.4
     """Two people are one if their points are more alike (`likeness`, between 0 and 1)."""
     somebody_else: float = 0.1
-    """A closer look saw somebody else if its points are further, as a share of the person's size, in the median."""
+    """A closer look found another person if its points are further off, as a share of the size, in the median."""
     agree: float = 0.1
     """Points of two looks closer than this, as a share of the person's size, are averaged."""
     crop_scales: tuple[float, float] = (1.3, 1.8)
@@ -110,7 +110,7 @@ def _look(network: Network, picture: Picture, long_side: int, options: SearchOpt
 def _points(
     out: dict[str, Tensor], which: Int[Tensor, " N"], cells: Int[Tensor, "N 2"]
 ) -> tuple[Float[np.ndarray, "N 17 2"], Float[np.ndarray, "N 17"]]:
-    """Points and confidences of people with their middles in `cells` (row, column) of pictures `which`; pixels."""
+    """Points and confidences of people with their centres in `cells` (row, column) of pictures `which`; pixels."""
     batch, height, width = out["center"].shape[:3]
     maps = torch.sigmoid(out["heatmaps"])
     offsets = out["offsets"].reshape(batch, height, width, POINTS, 2)
@@ -147,7 +147,7 @@ def _look_closely(
         regions, size = close_up(first, scale), network.input_size
         crops = picture.crops(regions, size).to(device) * 2 - 1
         out = network(crops.flip(-1) if mirrored else crops)
-        xy, confidence = _points(out, which, _nearest_middle(torch.sigmoid(out["center"][..., 0])))
+        xy, confidence = _points(out, which, _best_center(torch.sigmoid(out["center"][..., 0])))
         if mirrored:
             xy[..., 0] = size - 1 - xy[..., 0]
             xy, confidence = xy[:, MIRRORED], confidence[:, MIRRORED]
@@ -157,7 +157,7 @@ def _look_closely(
 
 
 def _averaged(people: People, again: People, side: Float[np.ndarray, " N"], options: SearchOptions) -> People:
-    """Points that two looks agree on are averaged, of others the surer counts; a look at somebody else is ignored."""
+    """Points that agree are averaged, of others the more confident is taken; a look at another person is ignored."""
     gap = np.linalg.norm(again.xy - people.xy, axis=-1) / side[:, None]
     somebody_else = np.median(gap, axis=1, keepdims=True) > options.somebody_else
     first, second = people.confidence**2, np.where(somebody_else, 0.0, again.confidence**2)
@@ -168,8 +168,8 @@ def _averaged(people: People, again: People, side: Float[np.ndarray, " N"], opti
     return People(xy, (people.confidence * first + again.confidence * second) / total, people.score)
 
 
-def _nearest_middle(score: Float[Tensor, "N h w"]) -> Int[Tensor, "N 2"]:
-    """For each picture the cell with the best score, those near the middle of the picture preferred."""
+def _best_center(score: Float[Tensor, "N h w"]) -> Int[Tensor, "N 2"]:
+    """For each picture the cell with the best score, those near the centre of the picture preferred."""
     _, height, width = score.shape
     rows, columns = (torch.linspace(-1, 1, n, device=score.device) for n in (height, width))
     weighted = score * torch.exp(-2 * (rows[:, None] ** 2 + columns**2))
@@ -199,7 +199,7 @@ def without_doubles(
     quality: Float[np.ndarray, " N"],
     same_person: float,
 ) -> Int[np.ndarray, " M"]:
-    """Who to keep, best first: nobody whose points lie on those of somebody better."""
+    """Whom to keep, best first: non-maximum suppression by `likeness`."""
     kept: list[int] = []
     for i in np.argsort(-quality):
         if not (likeness(xy[kept], confidence[kept], xy[i], confidence[i]) > same_person).any():

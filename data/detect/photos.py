@@ -19,7 +19,7 @@ from bodyfit.data.keypoints.detections import Detections
 from bodyfit.data.photo.photo import Photo, PhotoError, read_photo
 
 MIN_SIDE = 32
-"""Pictures with a shorter side, in pixels, are refused: nobody can be seen in them."""
+"""Pictures with a shorter side, in pixels, are refused: a person cannot be recognised in them."""
 
 
 @lru_cache(maxsize=2)

@@ -27,7 +27,7 @@ class RtmlibDetector:
         except ImportError as cause:
             raise BodyfitError(
                 f"--detector rtmlib needs the package rtmlib ({cause}): pip install rtmlib onnxruntime. "
-                "The detector that comes along needs nothing: --detector auto."
+                "The included detector needs nothing: --detector auto."
             ) from cause
         log.info("rtmlib: its models are downloaded unless it has them already")
         try:

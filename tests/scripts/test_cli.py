@@ -140,7 +140,7 @@ def test_detect_says_of_each_photo_what_is_wrong_with_it(portrait, tmp_path, her
     Image.new("RGB", (320, 240)).save(tmp_path / "nobody.png")
     done = here("detect", str(tmp_path), "-o", str(tmp_path / "keypoints"))
     assert done.code == 1 and "Traceback" not in done.err
-    for name, words in (("text.jpg", "not an image"), ("tiny.png", "8 x 8"), ("nobody.png", "nobody found")):
+    for name, words in (("text.jpg", "not an image"), ("tiny.png", "8 x 8"), ("nobody.png", "no people found")):
         [line] = [line for line in done.err.splitlines() if name in line]
         assert words in line
     files = sorted(path.name for path in (tmp_path / "keypoints").iterdir())
