@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
+from PIL import Image
 from torch import Tensor
 
 
@@ -56,38 +56,40 @@ class Picture:
     """A picture with copies of half, a quarter, ... its size, so that small crops of large people are not jagged."""
 
     def __init__(self, image: UInt8[np.ndarray, "H W 3"]):
-        self.levels = [image]
-        while min(self.levels[-1].shape[:2]) >= 64:
-            height, width = self.levels[-1].shape[:2]
-            self.levels.append(cv2.resize(self.levels[-1], (width // 2, height // 2), interpolation=cv2.INTER_AREA))
+        self.levels = [Image.fromarray(image)]
+        while min(self.levels[-1].size) >= 64:
+            self.levels.append(self.levels[-1].reduce(2))
 
     @property
     def size(self) -> tuple[int, int]:
         """(width, height), pixels."""
-        return self.levels[0].shape[1], self.levels[0].shape[0]
+        return self.levels[0].size
 
     def crops(self, regions: Regions, pixels: int) -> Float[Tensor, "N 3 S S"]:
         """Each region as a square of `pixels`, RGB in [0, 1]; black outside the picture."""
         out = np.empty((len(regions), pixels, pixels, 3), np.uint8)
         for i in range(len(regions)):
-            self._cut(regions[i : i + 1], out[i])
+            out[i] = self.cut(regions.center[i], regions.axes[i], (pixels, pixels))
         return torch.from_numpy(out).permute(0, 3, 1, 2).to(torch.float32) / 255
 
-    def _cut(self, region: Regions, out: UInt8[np.ndarray, "S S 3"]) -> None:
-        pixels = len(out)
-        level = int(np.clip(np.log2(max(region.side[0] / pixels, 1e-6)), 0, len(self.levels) - 1))
-        source = self.levels[level]
-        shrink = np.array([source.shape[1], source.shape[0]]) / self.size
-        per_pixel = region.axes[0] / pixels  # rows: right, down
-        first = region.center[0] + ((0.5 - pixels / 2) * per_pixel).sum(axis=0)  # centre of the crop's top-left pixel
-        matrix = np.column_stack([per_pixel.T * shrink[:, None], (first + 0.5) * shrink - 0.5])
-        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        cv2.warpAffine(source, matrix, (pixels, pixels), dst=out, flags=flags, borderMode=cv2.BORDER_CONSTANT)
+    def cut(
+        self, center: Float[np.ndarray, " 2"], axes: Float[np.ndarray, "2 2"], size: tuple[int, int]
+    ) -> UInt8[np.ndarray, "h w 3"]:
+        """A parallelogram as a picture of `size` (width, height); `axes` are its sides, to the right and down."""
+        per_pixel = axes / np.array(size)[:, None]
+        step = np.linalg.norm(per_pixel, axis=1).min()
+        source = self.levels[int(np.clip(np.log2(max(step, 1e-6)), 0, len(self.levels) - 1))]
+        shrink = np.array(source.size) / self.size
+        corner = center + 0.5 - axes.sum(axis=0) / 2  # Pillow counts from the corner of the top-left pixel
+        rows = np.column_stack([per_pixel.T, corner]) * shrink[:, None]
+        cut = source.transform(size, Image.Transform.AFFINE, tuple(rows.ravel()), Image.Resampling.BILINEAR)
+        return np.asarray(cut)
 
     def resized(self, long_side: int) -> tuple[UInt8[np.ndarray, "h w 3"], float]:
         """The whole picture with its longer side `long_side`, and how many of its own pixels one of those is."""
         shrink = long_side / max(self.size)
-        source = next((level for level in reversed(self.levels) if max(level.shape[:2]) >= long_side), self.levels[0])
-        size = [max(round(side * shrink), 1) for side in self.size]
-        smaller = max(source.shape[:2]) >= long_side
-        return cv2.resize(source, size, interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR), 1 / shrink
+        source = next((level for level in reversed(self.levels) if max(level.size) >= long_side), self.levels[0])
+        width, height = (max(round(side * shrink), 1) for side in self.size)
+        smaller = max(source.size) >= long_side
+        kind = Image.Resampling.BOX if smaller else Image.Resampling.BILINEAR
+        return np.asarray(source.resize((width, height), kind)), 1 / shrink

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
@@ -59,22 +58,21 @@ class OnnxDetector:
 
     def __call__(self, image: UInt8[np.ndarray, "H W 3"]) -> Detections:
         """Everybody in an upright RGB picture, the largest first."""
-        people = self._people.people(Picture(image))
+        picture = Picture(image)
+        people = self._people.people(picture)
         points, scores = np.zeros((len(people), 133, 2)), np.zeros((len(people), 133))
         low, high = box_of(people.xy, people.confidence)
         for i in range(len(people)):
-            points[i], scores[i] = self._read(image, (low[i] + high[i]) / 2, high[i] - low[i])
+            points[i], scores[i] = self._read(picture, (low[i] + high[i]) / 2, high[i] - low[i])
         return from_wholebody(points, scores, name=self.name, image_size=(image.shape[1], image.shape[0]))
 
     def _read(
-        self, image: UInt8[np.ndarray, "H W 3"], center: Float[np.ndarray, " 2"], size: Float[np.ndarray, " 2"]
+        self, picture: Picture, center: Float[np.ndarray, " 2"], size: Float[np.ndarray, " 2"]
     ) -> tuple[Float[np.ndarray, "133 2"], Float[np.ndarray, " 133"]]:
         """Points of the person in a box, pixels, and their scores."""
         scale = max(size[0] / self._width, size[1] / self._height, 1e-3) * PADDING  # picture pixels in a crop's pixel
         corner = center - scale * (np.array([self._width, self._height]) - 1) / 2
-        matrix = np.array([[scale, 0.0, corner[0]], [0.0, scale, corner[1]]])
-        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        crop = cv2.warpAffine(image, matrix, (self._width, self._height), flags=flags)
+        crop = picture.cut(center, np.diag([scale * self._width, scale * self._height]), (self._width, self._height))
         values = ((crop - MEAN) / STD).transpose(2, 0, 1)[None].astype(np.float32)
         columns, rows = self._session.run(None, {self._session.get_inputs()[0].name: values})
         if columns.shape[1] != 133 or rows.shape[1] != 133:
