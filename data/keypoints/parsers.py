@@ -9,7 +9,6 @@ A file is recognised by what is in it, never by its name:
     {"people": [{"pose_landmarks": ...}]}   MediaPipe, in the layout that `_mediapipe_person` documents
 """
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from bodyfit.data.errors import BodyfitError
+from bodyfit.data.files import parse_json, read_bytes
 from bodyfit.data.keypoints import formats as kf
 from bodyfit.data.keypoints.body_25_order import tell_body_25
 
@@ -71,12 +71,11 @@ def read_keypoint_file(
 def _read_cached(
     path: Path, _time: int, _size: int, format: str | None, image_size: tuple[int, int] | None
 ) -> dict[str, ImagePeople]:
+    content = read_bytes(path, KeypointError)
     try:
-        content = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as cause:
+        content = parse_json(content, str(path), KeypointError)
+    except KeypointError as cause:
         raise KeypointError(f"{path}: not complete JSON ({cause}). Was it cut off while it was written?") from cause
-    except OSError as cause:
-        raise KeypointError(f"{path}: cannot be read ({cause.strerror}).") from cause
     try:
         people = _people_by_image(content, _Reader(path, kf.BODY_FORMATS[format] if format else None, image_size))
     except KeypointError:

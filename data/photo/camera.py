@@ -1,6 +1,5 @@
 """What a photo's EXIF, a user or a camera file says about the camera: focal length and intrinsics."""
 
-import json
 import logging
 import math
 import re
@@ -11,7 +10,7 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from bodyfit.data.errors import BodyfitError
-from bodyfit.data.files import ArrayFile
+from bodyfit.data.files import ArrayFile, parse_json, read_bytes
 
 log = logging.getLogger(__name__)
 
@@ -123,6 +122,7 @@ class Intrinsics:
         return Intrinsics(self.focal_px * float(scale[0]), center, image_size)
 
 
+_MOST_BYTES = 16 * 1024**2
 _MATRIX_KEYS = ("K", "camera_matrix", "intrinsics", "mtx")
 
 
@@ -150,13 +150,18 @@ def read_camera(path: Path | str) -> Intrinsics:
             center = np.asarray(content["center"], dtype=float).reshape(2) if "center" in content else None
         else:
             raise ValueError(f"{', '.join(content) or 'nothing'}")
-        if not (focal > 0).all():
+        if not ((focal > 0) & (focal < 1e12)).all():
             raise ValueError(f"focal length {focal.tolist()}")
         size = content.get("image_size")
         size = None if size is None else tuple(int(n) for n in np.asarray(size).reshape(2))
-    except (TypeError, ValueError) as cause:
+        if size is not None and not all(0 < n <= 1_000_000 for n in size):
+            raise ValueError(f"an image size of {size}")
+        if center is not None and not np.isfinite(center).all():
+            raise ValueError(f"a center of {center.tolist()}")
+    except (TypeError, ValueError, OverflowError) as cause:
         raise CameraError(
-            f"{path}: found {cause}. Expected a 3 x 3 camera matrix 'K' with last row 0 0 1, or 'focal' and 'center'."
+            f"{path}: found {cause!s:.200}. Expected a 3 x 3 camera matrix 'K' with last row 0 0 1, or 'focal' and "
+            "'center'."
         ) from cause
     if abs(focal[0] / focal[1] - 1) > 0.01:
         log.warning("%s: focal lengths %.1f and %.1f differ; their mean is used for both", path, *focal)
@@ -168,11 +173,10 @@ def _camera_content(path: Path) -> dict[str, object]:
         with ArrayFile(path, CameraError) as file:
             known = [*_MATRIX_KEYS, "focal", "focal_px", "center", "center_px", "image_size"]
             return {key: file.read(key) for key in known if key in file}
+    content = read_bytes(path, CameraError, most=_MOST_BYTES)
     try:
-        content = json.loads(path.read_bytes())
-    except OSError as cause:
-        raise CameraError(f"{path}: cannot be read ({cause.strerror}).") from cause
-    except ValueError as cause:
+        content = parse_json(content, str(path), CameraError)
+    except CameraError as cause:
         raise CameraError(
             f"{path}: neither JSON nor .npz. Expected a camera matrix 'K', or 'focal' and 'center'."
         ) from cause

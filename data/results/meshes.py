@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from bodyfit.data.errors import BodyfitError
-from bodyfit.data.files import write_atomically
+from bodyfit.data.files import check_file, write_atomically
 
 CoordinateFrame = Literal["opencv", "opengl", "blender"]
 
@@ -19,6 +19,11 @@ COORDINATE_FRAMES: dict[CoordinateFrame, np.ndarray] = {
 """`points @ COORDINATE_FRAMES[frame].T` takes points from the camera frame (OpenCV) to another; all are rotations."""
 
 MESH_SUFFIXES = (".obj", ".ply", ".glb")
+
+
+_MOST_BYTES = 64 * 1024**2
+"""A body takes 1 to 2 MB."""
+_LARGEST_M = 1e9
 
 
 class MeshError(BodyfitError):
@@ -76,6 +81,7 @@ def load_mesh(path: Path | str) -> tuple[Float[np.ndarray, "V 3"], Int[np.ndarra
     path = Path(path)
     if path.suffix.lower() not in MESH_SUFFIXES:
         raise MeshError(f"{path}: a mesh file ends in {', '.join(MESH_SUFFIXES)}, not '{path.suffix}'.")
+    check_file(path, MeshError, most=_MOST_BYTES)
     try:
         with path.open("rb") as stream:  # a stream has no folder in which other files could be found
             mesh = trimesh.load_mesh(
@@ -83,4 +89,7 @@ def load_mesh(path: Path | str) -> tuple[Float[np.ndarray, "V 3"], Int[np.ndarra
             )
     except Exception as cause:  # trimesh passes on whatever its parsers raise
         raise MeshError(f"{path}: not a mesh that can be read ({cause}).") from cause
-    return np.asarray(mesh.vertices, dtype=np.float64), np.asarray(mesh.faces, dtype=np.int64)
+    vertices, faces = np.asarray(mesh.vertices, dtype=np.float64), np.asarray(mesh.faces, dtype=np.int64)
+    if not len(vertices) or not len(faces) or not (np.abs(vertices) < _LARGEST_M).all():  # NaN is not
+        raise MeshError(f"{path}: a mesh without vertices or faces, or with vertices that are no places in metres.")
+    return vertices, faces

@@ -30,7 +30,8 @@ else:  # imports torch, which takes a second
 
 logger = logging.getLogger(__name__)
 
-_WORST_FIRST = {"failed": 0, "max_iterations": 1, "converged": 2}
+_WORST_FIRST = {"failed": 0, "implausible": 1, "max_iterations": 2, "converged": 3}
+_LARGEST_OBJ = 64 * 1024**2
 
 _MOST_PIXELS = 200_000_000  # of a photo; Pillow refuses larger ones
 
@@ -202,7 +203,7 @@ class ResultsFolder:
         return found
 
     def statuses(self) -> tuple[str, ...]:
-        return tuple(sorted({p.status for p in self.people}, key=lambda s: (_WORST_FIRST.get(s, 3), s)))
+        return tuple(sorted({p.status for p in self.people}, key=lambda s: (_WORST_FIRST.get(s, 4), s)))
 
 
 def open_results_folder(folder: Path | str, *, body: Path | str | None = None) -> ResultsFolder:
@@ -279,7 +280,7 @@ def _posed(body: "body_model.BodyModel | None", parameters: dict[str, np.ndarray
 
 def _read_plain_obj(path: Path) -> Mesh | None:
     """An .obj with only vertices and triangles, as `bodyfit fit` writes it; six times as fast as trimesh."""
-    if path.suffix.lower() != ".obj":
+    if path.suffix.lower() != ".obj" or path.stat().st_size > _LARGEST_OBJ:
         return None
     # All vertices, then all triangles; anything else fails to parse.
     _, _, text = path.read_text(encoding="utf-8", errors="replace").partition("\nv ")
@@ -287,9 +288,9 @@ def _read_plain_obj(path: Path) -> Mesh | None:
     try:
         vertices = np.array(first.replace("v", "").split(), dtype=np.float64).reshape(first.count("v") + 1, 3)
         faces = np.array(second.replace("f", "").split(), dtype=np.int64).reshape(second.count("f") + 1, 3) - 1
-    except ValueError:  # colours, normals or polygons: left to trimesh
+    except (ValueError, OverflowError):  # colours, normals or polygons: left to trimesh
         return None
-    plain = len(faces) > 0 and faces.min() >= 0 and faces.max() < len(vertices)
+    plain = len(faces) > 0 and faces.min() >= 0 and faces.max() < len(vertices) and np.isfinite(vertices).all()
     return (vertices, faces) if plain else None
 
 

@@ -3,7 +3,7 @@
     python child.py CASES.json FIRST SANDBOX
 
 CASES.json is a list of [reader, path]. From the FIRST on, each gives a line of JSON on standard output, before and
-after: what comes after a line that says "begin" did not happen when the process dies. The last line has the memory.
+after: what comes after a line that says "begin" did not happen when the process dies.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from pathlib import Path
 
 SECONDS = 10
 MORE_BYTES = 1024**3
-"""What may be taken on top of what Python and its libraries take when they are imported."""
+"""What a case may take on top of what the process has taken before: Python, its libraries, a body and a prior."""
 
 
 def _commands():
@@ -65,13 +65,13 @@ def readers() -> dict:
     from bodyfit.data.keypoints.detections import read_keypoints
     from bodyfit.data.keypoints.inputs import find_inputs
     from bodyfit.data.motion.mocap import read_motion
-    from bodyfit.data.photo.camera import read_camera
     from bodyfit.data.photo.photo import photo_size, read_photo
     from bodyfit.data.results.result import FitResult
     from bodyfit.fitting.run.config_files import read_config
     from bodyfit.fitting.run.previous import PreviousResults
     from bodyfit.fitting.show.prior_viewer import read_body_poses
     from bodyfit.fitting.show.results_folder import open_results_folder
+    from bodyfit.fitting.solve.frames import read_camera
     from bodyfit.fitting.start.network import load_start_network
     from bodyfit.prior.model.checkpoint import load_prior
     from bodyfit.prior.training.dataset import load_poses
@@ -108,15 +108,13 @@ def main(cases: list, first: int, sandbox: Path) -> None:
     read = readers()
     os.chdir(sandbox)
     _warm_up(read, cases)
-    limit = _address_space() + MORE_BYTES
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     signal.signal(signal.SIGALRM, _too_long)
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
-    before = _peak()
     for number in range(first, len(cases)):
         reader, path = cases[number]
         print(json.dumps({"begin": number}), flush=True)
         began, words = time.monotonic(), io.StringIO()
+        before = _peak_anew()
+        resource.setrlimit(resource.RLIMIT_AS, (_address_space() + MORE_BYTES, resource.RLIM_INFINITY))
         signal.alarm(SECONDS)
         try:
             with contextlib.redirect_stdout(words), contextlib.redirect_stderr(words):
@@ -129,8 +127,9 @@ def main(cases: list, first: int, sandbox: Path) -> None:
         finally:
             signal.alarm(0)
         text = words.getvalue().encode("utf-8", "backslashreplace").decode()[-3000:]
-        print(json.dumps({"end": number, "how": ended, "words": text, "seconds": time.monotonic() - began}), flush=True)
-    print(json.dumps({"peak_mb": (_peak() - before) / 1e6}), flush=True)
+        seconds, taken = time.monotonic() - began, (_peak() - before) / 1e6
+        line = {"end": number, "how": ended, "words": text, "seconds": seconds, "peak_mb": taken}
+        print(json.dumps(line), flush=True)
 
 
 def _warm_up(read: dict, cases: list) -> None:
@@ -152,6 +151,12 @@ def _too_long(*_: object) -> None:
 def _address_space() -> int:
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     return pages * resource.getpagesize()
+
+
+def _peak_anew() -> int:
+    """Let the peak begin anew; what is taken now."""
+    Path("/proc/self/clear_refs").write_text("5")
+    return _peak()
 
 
 def _peak() -> int:
