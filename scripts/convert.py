@@ -39,9 +39,9 @@ class ConvertCommand:
     """Body model of the meshes, the one that the results were fitted with. Default: the open body."""
 
     def run(self) -> int:
-        """Convert everything; stops at the first result that cannot be read."""
+        """Convert everything; 1 where some results could not be, and they are named; BodyfitError where none could."""
         from bodyfit.data.results.meshes import save_mesh
-        from bodyfit.data.results.result import FitResult
+        from bodyfit.data.results.result import FitResult, ResultError
         from bodyfit.data.results.rigged import save_rigged_glb
         from bodyfit.scripts.result_bodies import ResultBodies, results_in
 
@@ -51,8 +51,14 @@ class ConvertCommand:
             raise BodyfitError(f"--rigged writes .glb files: say --to glb, not --to {self.to}.")
         files = [(f, base) for path in self.inputs for f, base in results_in(path)]
         bodies = ResultBodies(self.body)
+        failed: list[str] = []
         for file, base in tqdm(files, unit="file", disable=None):
-            result = FitResult.load(file)
+            try:
+                result = FitResult.load(file)
+            except ResultError as error:
+                failed.append(str(error))
+                log.warning("%s", error)
+                continue
             target = self.out / file.relative_to(base).with_suffix(f".{self.to}")
             if self.to in ("pkl", "json", "npz"):
                 result.save(target)
@@ -60,5 +66,7 @@ class ConvertCommand:
                 save_rigged_glb(target, bodies.of(result, file), result.parameters(), frame=self.frame)
             else:
                 save_mesh(target, bodies.vertices(result, file), bodies.of(result, file).faces, frame=self.frame)
-        log.info("%d results written to %s", len(files), self.out)
-        return 0
+        if len(failed) == len(files):
+            raise BodyfitError(failed[0])
+        log.info("%d results written to %s, %d could not be read", len(files) - len(failed), self.out, len(failed))
+        return 1 if failed else 0

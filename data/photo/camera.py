@@ -82,6 +82,8 @@ def parse_focal(text: str, image_size: tuple[int, int]) -> float:
     found = re.fullmatch(rf"{number}(px|mm|deg)?(?:/{number}mm)?", text.strip().lower().replace(" ", ""))
     value = float(found[1]) if found else 0.0
     unit, sensor_mm = (found[2] or "px", found[3] and float(found[3])) if found else ("", None)
+    if not value < 1e9 or (sensor_mm is not None and not 1e-3 < sensor_mm < 1e6):
+        value = 0.0  # beyond any camera
     if value > 0 and unit == "px" and sensor_mm is None:
         return value
     if value > 0 and unit == "mm" and sensor_mm is None:
@@ -91,7 +93,7 @@ def parse_focal(text: str, image_size: tuple[int, int]) -> float:
     if unit == "deg" and sensor_mm is None and 0 < value < 180:
         return width / 2 / math.tan(math.radians(value) / 2)
     raise CameraError(
-        f"focal length '{text}' is not understood. Expected pixels (1500), 35 mm equivalent (35mm), "
+        f"focal length '{text:.100}' is not understood. Expected pixels (1500), 35 mm equivalent (35mm), "
         "lens and longer sensor side (4.2mm/6.2mm) or the horizontal angle of view (60deg)."
     )
 
