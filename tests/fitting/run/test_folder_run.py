@@ -149,9 +149,9 @@ def test_impossible_names_fail_alone_and_long_ones_are_shortened(folder, tmp_pat
     annotations(folder, ["a\0b.jpg", "\ud800.jpg", "x" * 300 + ".jpg", "y" * 300 + "/z.jpg", "fine.jpg", "../fine.jpg"])
     rows = run(folder, tmp_path / "out")["people"]
     failed = [row for row in rows if row["status"] == "failed"]
-    assert len(rows) == 6 and sorted(row["image"] for row in failed) == ["a\0b", "\ud800"]
+    assert len(rows) == 6 and [row["image"] for row in failed] == ["a\0b"]  # half a surrogate pair becomes a letter
     assert all("cannot be the name" in row["reason"] for row in failed)
-    assert len({row["result"] for row in rows if row["status"] != "failed"}) == 4
+    assert len({row["result"] for row in rows if row["status"] != "failed"}) == 5
 
 
 def test_a_name_that_is_in_the_way_of_another_fails_alone(folder, tmp_path):
