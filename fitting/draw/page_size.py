@@ -2,9 +2,9 @@
 
 import math
 
-import cv2
 import numpy as np
 from jaxtyping import UInt8
+from PIL import Image
 
 MAX_PIXELS = 16_000_000
 """Drawing takes about 35 bytes per pixel."""
@@ -30,7 +30,9 @@ def blank_page(width: int, height: int, grey: int = 235) -> UInt8[np.ndarray, "H
 def shrunk(image: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "h w 3"]:
     """A photo, shrunk as `viewing_scale` says; the same array where nothing has to be."""
     size = shrunk_size(image.shape[1], image.shape[0])
-    return image if size == (image.shape[1], image.shape[0]) else cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    if size == (image.shape[1], image.shape[0]):
+        return image
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BOX))
 
 
 def shrunk_camera(
