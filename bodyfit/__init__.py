@@ -13,12 +13,14 @@ if TYPE_CHECKING:  # what type checkers and editors see of the table below; a te
     from bodyfit.data.keypoints.detections import Detections as Detections
     from bodyfit.data.keypoints.detections import read_keypoints as read_keypoints
     from bodyfit.data.results.result import FitResult as FitResult
+    from bodyfit.data.results.store import open_results as open_results
     from bodyfit.fitting.draw.render import render_overlay as render_overlay
     from bodyfit.fitting.solve.fitter import FitConfig as FitConfig
     from bodyfit.fitting.solve.fitter import Fitter as Fitter
     from bodyfit.fitting.solve.fitter import fit as fit
     from bodyfit.fitting.solve.frames import Frame as Frame
     from bodyfit.fitting.solve.inverse_kinematics import inverse_kinematics as inverse_kinematics
+    from bodyfit.fitting.solve.stream import fit_many as fit_many
     from bodyfit.prior.model.checkpoint import load_prior as load_prior
     from bodyfit.prior.model.checkpoint import save_prior as save_prior
     from bodyfit.prior.model.vposer import VPoser as VPoser
@@ -34,9 +36,11 @@ _HOME = {
     "Frame": "fitting.solve.frames",
     "VPoser": "prior.model.vposer",
     "fit": "fitting.solve.fitter",
+    "fit_many": "fitting.solve.stream",
     "inverse_kinematics": "fitting.solve.inverse_kinematics",
     "load_body_model": "data.body.body_model",
     "load_prior": "prior.model.checkpoint",
+    "open_results": "data.results.store",
     "pose_body": "data.body.posing",
     "read_keypoints": "data.keypoints.detections",
     "render_overlay": "fitting.draw.render",

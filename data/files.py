@@ -28,6 +28,8 @@ training photos would (1.4 GB), and their reader may say so."""
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 
+UNFINISHED = ".unfinished-"
+"""How the names of files begin that are being written."""
 _LONGEST_PART = 200
 """Bytes of one part of a name; file systems take 255, and suffixes come on top."""
 _LONGEST_NAME = 1000
@@ -114,7 +116,7 @@ def write_atomically(path: Path | str, write: Callable[[Path], object]) -> Path:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=".unfinished-", suffix=path.suffix, dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=UNFINISHED, suffix=path.suffix, dir=path.parent)
         os.close(handle)
         temporary = Path(name)
         write(temporary)
@@ -131,6 +133,19 @@ def write_atomically(path: Path | str, write: Callable[[Path], object]) -> Path:
             with contextlib.suppress(OSError):  # the folder may have vanished
                 temporary.unlink(missing_ok=True)
     return path
+
+
+def remove_unfinished(folder: Path) -> int:
+    """Remove what a kill inside `write_atomically` left below a folder; how many files that were. Nobody may be writing
+    there meanwhile."""
+    count = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            if name.startswith(UNFINISHED):
+                with contextlib.suppress(OSError):
+                    os.unlink(os.path.join(place, name))
+                    count += 1
+    return count
 
 
 def _advice(error: Exception) -> str:

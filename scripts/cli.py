@@ -9,8 +9,6 @@ import os
 import sys
 from collections.abc import Sequence
 
-import tyro
-
 from bodyfit.data.errors import BodyfitError
 
 # Threads that wait for each other should sleep, not spin: on a busy machine spinning made fits ten times slower. OpenMP
@@ -25,9 +23,15 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "report": ("report", "ReportCommand", "one self-contained HTML page of a run's results"),
     "render": ("render", "RenderCommand", "overlays, side views and turntables of results"),
     "convert": ("convert", "ConvertCommand", "results to other formats: pkl, json, meshes"),
+    "summary": ("summary", "SummaryCommand", "what came of a run: failures by reason, errors, worst cases; tables"),
     "compare": ("compare", "CompareCommand", "how far the bodies of several runs or cameras differ"),
     "info": ("info", "InfoCommand", "what this installation has and can do"),
     "benchmark": ("benchmark", "BenchmarkCommand", "accuracy and speed on synthetic people with known truth"),
+    "benchmark-folder": (
+        "benchmark_folder",
+        "BenchmarkFolderCommand",
+        "rates, memory, start-up of runs over folders",
+    ),
     "prior prepare": ("prior_prepare", "PriorPrepare", "motion capture to training data"),
     "prior train": ("prior_train", "PriorTrain", "train a pose prior"),
     "prior evaluate": ("prior_evaluate", "PriorEvaluate", "evaluate a pose prior"),
@@ -76,6 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="bodyfit: %(message)s")
     logging.getLogger("bodyfit").setLevel(logging.INFO)
     module, class_name, line = COMMANDS[name]
+    import tyro  # here, so that processes that start from this file do not load it
+
     try:
         command_class = getattr(importlib.import_module(f"bodyfit.scripts.{module}"), class_name)
         # Some flags of some commands determine the defaults of the others.

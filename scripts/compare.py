@@ -13,7 +13,7 @@ import torch
 import tyro
 
 from bodyfit.data.errors import BodyfitError
-from bodyfit.data.results.result import FitResult
+from bodyfit.data.results.store import StoredResult
 from bodyfit.fitting.benchmark.accuracy import aligned, mean_distance_mm, rigidly_aligned
 from bodyfit.scripts.result_bodies import ResultBodies, results_in
 
@@ -53,19 +53,21 @@ class CompareCommand:
         print(json.dumps(document) if self.json else _as_text(document))
         return 0
 
-    def _pair(self, a: int, b: int, runs: list[dict[str, Path]], bodies: ResultBodies) -> dict:
+    def _pair(self, a: int, b: int, runs: list[dict[str, StoredResult]], bodies: ResultBodies) -> dict:
         first, second = _matching(runs[a], runs[b])
         people = []
         for name in sorted(first.keys() & second.keys()):
-            results = [FitResult.load(run[name]) for run in (first, second)]
+            results = [run[name].load() for run in (first, second)]
             if any(result.status in ("failed", "implausible") for result in results):
                 continue
             meshes = [
-                torch.from_numpy(bodies.vertices(result, run[name]))[None]
+                torch.from_numpy(bodies.vertices(result, run[name].path))[None]
                 for result, run in zip(results, (first, second), strict=True)
             ]
             if meshes[0].shape != meshes[1].shape:
-                raise BodyfitError(f"{first[name]} and {second[name]}: bodies of different meshes cannot be compared.")
+                raise BodyfitError(
+                    f"{first[name].path} and {second[name].path}: bodies of different meshes cannot be compared."
+                )
             people.append(
                 {
                     "name": name,
@@ -81,19 +83,21 @@ class CompareCommand:
         return {"runs": [str(self.outs[a]), str(self.outs[b])], "people": people}
 
 
-def _by_name(out: Path) -> dict[str, Path]:
+def _by_name(out: Path) -> dict[str, StoredResult]:
     """photo/person -> result."""
-    return {str(file.relative_to(base).with_suffix("")): file for file, base in results_in(out)}
+    return {stored.name: stored for stored in results_in(out)}
 
 
-def _matching(first: dict[str, Path], second: dict[str, Path]) -> tuple[dict[str, Path], dict[str, Path]]:
+def _matching(
+    first: dict[str, StoredResult], second: dict[str, StoredResult]
+) -> tuple[dict[str, StoredResult], dict[str, StoredResult]]:
     """Both runs by name if any names match, else by the numbers at the end of the photo names."""
     if first.keys() & second.keys():
         return first, second
     return _by_number(first), _by_number(second)
 
 
-def _by_number(run: dict[str, Path]) -> dict[str, Path]:
+def _by_number(run: dict[str, StoredResult]) -> dict[str, StoredResult]:
     found = {}
     for name, file in run.items():
         photo, _, person = name.rpartition("/")

@@ -11,6 +11,7 @@ import tyro
 from tqdm import tqdm
 
 from bodyfit.data.errors import BodyfitError
+from bodyfit.data.files import confined
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ class ConvertCommand:
     def run(self) -> int:
         """Convert everything; 1 where some results could not be, and they are named; BodyfitError where none could."""
         from bodyfit.data.results.meshes import save_mesh
-        from bodyfit.data.results.result import FitResult, ResultError
+        from bodyfit.data.results.result import ResultError
         from bodyfit.data.results.rigged import save_rigged_glb
         from bodyfit.scripts.result_bodies import ResultBodies, results_in
 
@@ -49,24 +50,24 @@ class ConvertCommand:
             raise BodyfitError("name at least one output folder or result: bodyfit convert OUT -o NEW --to pkl")
         if self.rigged and self.to != "glb":
             raise BodyfitError(f"--rigged writes .glb files: say --to glb, not --to {self.to}.")
-        files = [(f, base) for path in self.inputs for f, base in results_in(path)]
+        found = [one for path in self.inputs for one in results_in(path)]
         bodies = ResultBodies(self.body)
         failed: list[str] = []
-        for file, base in tqdm(files, unit="file", disable=None):
+        for stored in tqdm(found, unit="file", disable=None):
             try:
-                result = FitResult.load(file)
+                result, file = stored.load(), stored.path
             except ResultError as error:
                 failed.append(str(error))
                 log.warning("%s", error)
                 continue
-            target = self.out / file.relative_to(base).with_suffix(f".{self.to}")
+            target = confined(self.out, f"{stored.name}.{self.to}")
             if self.to in ("pkl", "json", "npz"):
                 result.save(target)
             elif self.rigged:
                 save_rigged_glb(target, bodies.of(result, file), result.parameters(), frame=self.frame)
             else:
                 save_mesh(target, bodies.vertices(result, file), bodies.of(result, file).faces, frame=self.frame)
-        if len(failed) == len(files):
+        if len(failed) == len(found):
             raise BodyfitError(failed[0])
-        log.info("%d results written to %s, %d could not be read", len(files) - len(failed), self.out, len(failed))
+        log.info("%d results written to %s, %d could not be read", len(found) - len(failed), self.out, len(failed))
         return 1 if failed else 0

@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
 from bodyfit.data.errors import BodyfitError
+from bodyfit.data.keypoints.inputs import FitInput, find_inputs
 from bodyfit.data.lazy import LazyModule
+from bodyfit.fitting.run.helpers import HelperPool
+from bodyfit.fitting.run.parts import gather_inputs
+from bodyfit.fitting.solve.frames import CameraOptions
 
 if TYPE_CHECKING:
-    from bodyfit.data.keypoints import inputs as keypoint_inputs
     from bodyfit.fitting.run import config_files
-    from bodyfit.fitting.solve import frames
-else:  # they import torch: `--help` need not wait for it
+else:  # it imports torch: `--help`, and helper processes, need not wait for it
     config_files = LazyModule("bodyfit.fitting.run.config_files")
-    frames = LazyModule("bodyfit.fitting.solve.frames")
-    keypoint_inputs = LazyModule("bodyfit.data.keypoints.inputs")
 
 log = logging.getLogger(__name__)
+
+FEW = 48
+"""Inputs up to which starting helper processes costs more than they save."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,7 @@ class FitCommand:
     refine_focal: bool = False
     """Also refine the focal length around its guess, where perspective shows it."""
     device: str = "auto"
-    """cpu, cuda, cuda:1, or auto: CUDA where there is one."""
+    """cpu, cuda, cuda:1, cuda:all (a process for each GPU), or auto: CUDA where there is one."""
     meshes: bool = True
     """Write one mesh per person."""
     overlays: bool = True
@@ -76,8 +81,16 @@ class FitCommand:
     """Format of the meshes."""
     frame: Literal["opencv", "opengl", "blender"] = "opencv"
     """Axes of the meshes: opencv (y down, z forward), opengl (y up, z back), blender (z up)."""
-    window: int = 256
-    """Photos that are read, fitted and written at a time."""
+    results: Literal["folders", "shards"] = "folders"
+    """Parameters as one .npz per person, or shards: hundreds of people per .safetensors file, for large runs.
+    `bodyfit.open_results(OUT)` and all commands read both."""
+    batch: int = 256
+    """People that are solved together."""
+    workers: int = 1
+    """Processes that solve, each with its share of the CPU cores; more than one pays on machines with many cores."""
+    cluster: str | None = None
+    """Work on a Ray cluster: "auto" for the one that this machine belongs to, or ray://HOST:10001. Inputs and OUT must
+    lie on a file system that all of its machines see. Needs `pip install bodyfit[cluster]`."""
     json: bool = False
     """Print the summary as one JSON document on stdout, and nothing else."""
 
@@ -93,10 +106,12 @@ class FitCommand:
         camera = run.camera
         if "--focal" in words or "--camera" in words:  # they exclude each other, and the command line comes first
             camera = replace(camera, focal=None, camera=None)
-        output = {f: getattr(run.output, f) for f in ("meshes", "mesh_format", "frame", "overlays", "people")}
+        output = {
+            f: getattr(run.output, f) for f in ("meshes", "mesh_format", "frame", "overlays", "people", "results")
+        }
         cameras = {f: getattr(camera, f) for f in ("focal", "camera", "image_size", "format", "detector")}
         others = {f: getattr(run, f) for f in ("body", "gender", "prior", "init", "device")}
-        own = {"config": path, "refine_focal": run.fit.refine_focal, "window": run.batch}
+        own = {"config": path, "refine_focal": run.fit.refine_focal, "batch": run.batch}
         return cls(**required, **output, **cameras, **others, **own)
 
     def run_config(self) -> config_files.RunConfig:
@@ -104,35 +119,32 @@ class FitCommand:
         from bodyfit.fitting.solve.fitter import FitConfig
 
         fit = config_files.read_config(self.config).fit if self.config else FitConfig()
+        output = (self.meshes, self.mesh_format, self.frame, self.overlays, self.people, self.results)
         return config_files.RunConfig(
             fit=replace(fit, refine_focal=self.refine_focal),
-            camera=frames.CameraOptions(self.focal, self.camera, self.image_size, self.format, self.detector),
-            output=config_files.OutputOptions(self.meshes, self.mesh_format, self.frame, self.overlays, self.people),
+            camera=CameraOptions(self.focal, self.camera, self.image_size, self.format, self.detector),
+            output=config_files.OutputOptions(*output),
             **{f: getattr(self, f) for f in ("body", "gender", "prior", "init", "device")},
-            batch=self.window,
+            batch=self.batch,
         ).with_absolute_paths()
 
     def run(self) -> int:
         """Fit; 0 when every person with enough keypoints was fitted, 1 when some were not, 2 when nothing could be."""
         if not self.inputs:
             raise BodyfitError("name at least one photo, keypoint file or folder: bodyfit fit PHOTOS -o OUT")
-        from bodyfit.data.body.body_model import load_body_model
-        from bodyfit.fitting.run.folder_run import FolderRun
-        from bodyfit.fitting.run.ranges import check_ranges
-        from bodyfit.fitting.solve.fitter import Fitter, pick_device
-        from bodyfit.prior.model.checkpoint import load_prior
-
-        config = self.run_config()
-        check_ranges(config_files.as_document(config), "options")
-        _check_camera(config.camera)
+        if self.batch < 1 or self.workers < 1:
+            raise BodyfitError("--batch and --workers must be at least 1.")
         inputs = self._inputs()
-        fitter = Fitter(
-            load_body_model(config.body, gender=config.gender),
-            load_prior(config.prior),
-            config.fit,
-            device=pick_device(config.device),
-        )
-        summary = FolderRun(self.out, fitter, config).run(inputs)
+        with self._backend(len(inputs)) as backend:
+            from bodyfit.fitting.run.folder_run import FolderRun
+            from bodyfit.fitting.run.ranges import check_ranges
+            from bodyfit.fitting.solve.loading import load_fitter
+
+            config = self.run_config()
+            check_ranges(config_files.as_document(config), "options")
+            _check_camera(config.camera)
+            device = "cpu" if self.cluster or self.workers > 1 else config.device.replace("cuda:all", "cuda:0")
+            summary = FolderRun(self.out, load_fitter(config, device), config, backend).run(inputs)
         if self.json:
             print(json.dumps(json.loads((self.out / "summary.json").read_text())))
         counts = summary["counts"]
@@ -147,14 +159,50 @@ class FitCommand:
         )
         return 0 if counts["failed"] == counts["implausible"] == 0 else 1
 
-    def _inputs(self) -> list[keypoint_inputs.FitInput]:
-        """Everything that there are keypoints for, or may be. Raises BodyfitError where there is nothing like that."""
-        from bodyfit.data.detect.photos import shared_detector
-        from bodyfit.fitting.run.folder_run import gather_inputs
+    @contextmanager
+    def _backend(self, inputs: int) -> Iterator[Any]:
+        """Where the work is done. Helper processes start here, while this one loads PyTorch."""
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        drawn, one_process = self.meshes or self.overlays, not self.cluster and self.workers == 1
+        helpers = None
+        if one_process and self.device != "cuda:all" and inputs > FEW:
+            helpers = HelperPool(cores if drawn else max(1, cores // 6))
+        try:
+            yield self._chosen_backend(cores, helpers)
+        finally:
+            if helpers is not None:
+                helpers.close()
 
-        found = gather_inputs(self.inputs, lambda path: keypoint_inputs.find_inputs(path, exclude=[self.out]))
+    def _chosen_backend(self, cores: int, helpers: HelperPool | None) -> Any:
+        from bodyfit.data.quick_imports import import_roma
+
+        import_roma()  # before anything else does
+        from bodyfit.fitting.run.cluster import OnCluster
+        from bodyfit.fitting.run.executors import InProcesses, InThreads
+
+        if self.cluster:
+            return OnCluster(self.cluster)
+        if self.device == "cuda:all":
+            import torch
+
+            count = torch.cuda.device_count()
+            if count == 0:
+                raise BodyfitError(f"device 'cuda:all': PyTorch {torch.__version__} sees no CUDA device here.")
+            return InProcesses([f"cuda:{n}" for n in range(count)], helpers=max(1, cores // count - 1))
+        if self.workers > 1:
+            device = "cpu" if self.device == "auto" else self.device
+            return InProcesses([device] * self.workers, max(1, cores // self.workers))
+        return InThreads(helpers)
+
+    def _inputs(self) -> list[FitInput]:
+        """Everything that there are keypoints for, or may be. Raises BodyfitError where there is nothing like that."""
+        found = gather_inputs(self.inputs, lambda path: find_inputs(path, exclude=[self.out]))
         alone = [str(item.photo) for item in found if item.keypoints is None]
-        detector = shared_detector(self.detector) if alone else None
+        detector = None
+        if alone:
+            from bodyfit.data.detect.photos import shared_detector  # imports torch
+
+            detector = shared_detector(self.detector)
         if detector is not None:
             log.info("keypoints of %d photos without a keypoint file: found by %s", len(alone), detector.name)
         inputs = [item for item in found if item.keypoints is not None or detector is not None]
@@ -175,7 +223,7 @@ def _say_once(names: list[str], what: str) -> None:
         log.warning("%s%s: %s", names[0], f" and {len(names) - 1} more" if len(names) > 1 else "", what)
 
 
-def _check_camera(camera: frames.CameraOptions) -> None:
+def _check_camera(camera: CameraOptions) -> None:
     """A mistake in what is said about the camera would fail every photo: say it once, before the work."""
     from bodyfit.data.photo.camera import parse_focal, read_camera
 

@@ -76,7 +76,7 @@ class RenderCommand:
                 f"{self.output}: one file cannot hold {len(jobs)} pictures ({names}, ...). "
                 "Choose with --image and --person, or give a folder."
             )
-        failures = 0
+        made = missing = 0
         for name, people in jobs:
             try:
                 path = self.output if one_file else confined(self.output, name + _ENDINGS[self.style])
@@ -84,11 +84,14 @@ class RenderCommand:
             except BodyfitError as error:
                 if one_file:
                     raise
-                failures += 1
+                missing += any(person.status != "failed" for person in people)  # those who failed have no body
                 logger.warning("%s", error)
             else:
+                made += 1
                 logger.info("wrote %s", path)
-        return 1 if failures == len(jobs) else 0
+        if missing:
+            logger.warning("%d of %d pictures could not be made", missing, len(jobs))
+        return 1 if missing or not made else 0
 
     def _jobs(
         self, chosen: "tuple[results_folder.PersonEntry, ...]"

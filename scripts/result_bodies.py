@@ -12,10 +12,11 @@ from bodyfit.data.body.body_model import BodyModel, load_body_model
 from bodyfit.data.body.posing import pose_body
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.results.result import FitResult
+from bodyfit.data.results.store import StoredResult, open_results
 
 
-def results_in(path: Path) -> list[tuple[Path, Path]]:
-    """(file, folder it is named relative to) of each result of an output folder, or of a single result.
+def results_in(path: Path) -> list[StoredResult]:
+    """Each result of an output folder in either layout, or of a single file.
 
     Links that lead out of the folder are left out.
 
@@ -23,13 +24,8 @@ def results_in(path: Path) -> list[tuple[Path, Path]]:
         BodyfitError: where there is none.
     """
     if path.is_file():
-        return [(path, path.parent)]
-    results = path / "results"
-    inside = path.resolve()
-    found = [file for file in sorted(results.rglob("*.npz")) if file.resolve().is_relative_to(inside)]
-    if not found:
-        raise BodyfitError(f"{path}: no results in it. Expected the output folder of `bodyfit fit`.")
-    return [(file, results) for file in found]
+        return [StoredResult("", path.stem, path.parent, path.name)]
+    return list(open_results(path).stored)
 
 
 class ResultBodies:

@@ -6,6 +6,7 @@ but its numbers. `posing.pose_body` turns a model and its parameters into a mesh
 
 import hashlib
 import logging
+import mmap
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
@@ -172,7 +173,7 @@ def _load_file(path: Path, gender: str, num_betas: int, num_expression: int) -> 
         faces=faces,
         shapedirs=shapedirs,
         exprdirs=exprdirs,
-        posedirs=fields.numbers("posedirs", (vertices, 3, 9 * (joints - 1))),
+        posedirs=_without_memory_for_zeros(fields.numbers("posedirs", (vertices, 3, 9 * (joints - 1)))),
         joint_regressor=fields.numbers("J_regressor", (joints, vertices)),
         weights=weights,
         parents=_parents(fields, joints),
@@ -183,6 +184,19 @@ def _load_file(path: Path, gender: str, num_betas: int, num_expression: int) -> 
     )
     log.debug("%s: %s, %s, %d vertices", path, kind, model.name, vertices)
     return model
+
+
+def _without_memory_for_zeros(array: Float[np.ndarray, "V 3 P"]) -> Float[np.ndarray, "V 3 P"]:
+    """The same numbers, with memory only for vertices that move: of the open body's 158 MB, two thirds are zeros."""
+    moving = np.flatnonzero(array.any(axis=(1, 2)))
+    if len(moving) > len(array) // 2:
+        return array
+    # Pages that are never written take no memory. Not np.zeros, which asks for pages of 2 MB.
+    private = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
+    untouched = np.frombuffer(mmap.mmap(-1, max(array.nbytes, 1), **private), array.dtype, array.size)
+    untouched = untouched.reshape(array.shape)
+    untouched[moving] = array[moving]
+    return untouched
 
 
 def _kind_from_joints(path: Path, joints: int) -> str:

@@ -8,25 +8,10 @@ from typing import Any, Literal, get_type_hints
 
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.files import read_json
+from bodyfit.fitting.run.options import OutputOptions
 from bodyfit.fitting.run.ranges import check_ranges
 from bodyfit.fitting.solve.fitter import FitConfig
 from bodyfit.fitting.solve.frames import CameraOptions
-
-
-@dataclass(frozen=True)
-class OutputOptions:
-    """What is written beside the parameters, and of whom."""
-
-    meshes: bool = True
-    """Write one mesh per person."""
-    mesh_format: Literal["obj", "ply", "glb"] = "obj"
-    """File format of the meshes."""
-    frame: Literal["opencv", "opengl", "blender"] = "opencv"
-    """Axes of the meshes: opencv (x right, y down, z forward), opengl (y up, z back) or blender (z up)."""
-    overlays: bool = True
-    """Write one picture per photo, everybody drawn over it."""
-    people: Literal["all", "main"] = "all"
-    """Everybody, or only the largest person of each photo."""
 
 
 @dataclass(frozen=True)

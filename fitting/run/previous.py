@@ -11,7 +11,8 @@ import torch
 
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.files import ArrayFile
-from bodyfit.data.results.result import FitResult, Parameters, ResultError
+from bodyfit.data.results.result import Parameters, ResultError
+from bodyfit.data.results.store import StoredResult, open_results
 from bodyfit.fitting.solve.frames import Frame
 
 log = logging.getLogger(__name__)
@@ -32,7 +33,7 @@ class PreviousResults:
     """Looks up starts by photo and person.
 
     Args:
-        path: the output folder of a run (results/<image>/<nnn>.npz), or one .npz whose arrays have a row a person, in
+        path: the output folder of a run (in either layout), or one .npz whose arrays have a row a person, in
             the order of the people of the one photo that is fitted. Rotations may be axis-angle or matrices.
 
     Raises:
@@ -42,12 +43,17 @@ class PreviousResults:
     def __init__(self, path: Path | str):
         self.path = Path(path)
         self._rows: list[Parameters] | None = None
+        self._saved: dict[tuple[str, str], StoredResult] = {}
         if self.path.is_file():
             self._rows = _read_rows(self.path)
-        elif not (self.path / "results").is_dir():
-            raise InitError(
-                f"{self.path}: neither an .npz file nor the output folder of a run (with results/). Expected either."
-            )
+            return
+        try:
+            self._saved = {(one.image, one.person): one for one in open_results(self.path).stored}
+        except BodyfitError as error:
+            if not (self.path / "results").is_dir():
+                raise InitError(
+                    f"{self.path}: neither an .npz file nor the output folder of a run (with results). Expected either."
+                ) from error
 
     def find(self, frame: Frame) -> list[Parameters | None]:
         """A start, or None, for each person of the frame."""
@@ -59,14 +65,15 @@ class PreviousResults:
                     f"{len(people)}. Expected a row a person, in the file's order."
                 )
             return list(self._rows)
-        return [self._saved(self.path / "results" / frame.name / f"{person}.npz") for person in people]
+        return [self._start(frame.name, person) for person in people]
 
-    def _saved(self, path: Path) -> Parameters | None:
-        if not path.exists():
-            log.info("%s: no such result to start from; started anew", path)
+    def _start(self, image: str, person: str) -> Parameters | None:
+        stored = self._saved.get((image, person))
+        if stored is None:
+            log.info("%s: no result of %s, person %s, to start from; started anew", self.path, image, person)
             return None
         try:
-            result = FitResult.load(path)
+            result = stored.load()
         except ResultError as error:
             log.warning("%s Started anew.", error)
             return None

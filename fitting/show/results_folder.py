@@ -21,6 +21,7 @@ from bodyfit.data.files import PHOTO_SUFFIXES, confined, read_json
 from bodyfit.data.lazy import LazyModule
 from bodyfit.data.results.meshes import COORDINATE_FRAMES, MESH_SUFFIXES, load_mesh
 from bodyfit.data.results.result import FitResult
+from bodyfit.data.results.store import JOURNAL, load_result, read_journal, split_row
 from bodyfit.fitting.draw.layers import Mesh
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class PersonEntry:
 
     @property
     def result_path(self) -> Path | None:
-        return self._inside("result", f"results/{self.image}/{self.person}.npz", (".npz", ".json"))
+        return self._inside("result", f"results/{self.image}/{self.person}.npz", (".npz", ".json", ".safetensors"))
 
     @property
     def mesh_path(self) -> Path | None:
@@ -93,7 +94,7 @@ class PersonEntry:
         if self.result_path is None:
             return None
         try:
-            result = FitResult.load(self.result_path)
+            result = load_result(self.result_path)
         except BodyfitError as error:
             logger.warning("results: %s", error)
             return None
@@ -149,8 +150,9 @@ class PersonEntry:
         written = self.row.get(key) or usual
         try:
             path = confined(self.folder, str(written))
-            inside = path.resolve().is_relative_to(self.folder.resolve()) and path.suffix.lower() in suffixes
-            return path if inside and path.is_file() else None
+            file = split_row(path)[0]  # of a shard
+            inside = file.resolve().is_relative_to(self.folder.resolve()) and file.suffix.lower() in suffixes
+            return path if inside and file.is_file() else None
         except (BodyfitError, OSError, ValueError):  # a name that no file system can hold
             return None
 
@@ -222,6 +224,9 @@ def open_results_folder(folder: Path | str, *, body: Path | str | None = None) -
     if body is not None and not body.exists():
         raise BodyfitError(f"{body}: no such file or folder. --body names the one that `bodyfit fit` was given.")
     path = folder / "summary.json"
+    if not path.is_file() and (folder / JOURNAL).is_file():  # a run is at work, or was stopped
+        rows = [row for record in read_journal(folder / JOURNAL).values() for row in record["rows"]]
+        return ResultsFolder(folder, tuple(_person(folder, row, body) for row in rows), {})
     if not path.is_file():
         what = "has no summary.json" if folder.is_dir() else "is no folder"
         raise BodyfitError(f"{folder}: {what}. Give the folder that `bodyfit fit PHOTOS -o OUT` wrote.")

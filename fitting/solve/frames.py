@@ -18,7 +18,6 @@ from bodyfit.data.keypoints.detections import Detections, KeypointError, read_ke
 from bodyfit.data.keypoints.inputs import FitInput
 from bodyfit.data.photo.camera import Intrinsics, parse_focal, read_camera
 from bodyfit.data.photo.photo import read_photo_header
-from bodyfit.fitting.energy.observations import person_size
 
 log = logging.getLogger(__name__)
 
@@ -163,6 +162,8 @@ class Frame:
         d = self.detections
         if len(d) < 2:
             return self
+        from bodyfit.fitting.energy.observations import person_size  # imports PyTorch, which reading alone can spare
+
         usable = np.array([problem is None for problem in d.problems])
         i = int(np.argmax(person_size(d.xy, d.confidence) * np.where(usable, 1.0, 1e-6)))
         only = slice(i, i + 1)

@@ -9,8 +9,8 @@ import pytest
 from bodyfit.data.errors import BodyfitError
 from bodyfit.fitting.energy.config import EnergyConfig
 from bodyfit.fitting.run.config_files import OutputOptions, RunConfig, as_document, read_config
-from bodyfit.fitting.run.folder_run import write_json
 from bodyfit.fitting.run.ranges import _RANGES, _numbers, check_ranges
+from bodyfit.fitting.run.writing import write_json
 from bodyfit.fitting.solve.fitter import FitConfig
 from bodyfit.fitting.solve.frames import CameraOptions
 

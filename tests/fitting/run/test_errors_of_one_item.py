@@ -10,7 +10,7 @@ import pytest
 from bodyfit.data.keypoints.inputs import find_inputs
 from bodyfit.data.results.result import FitResult
 from bodyfit.fitting.energy.levenberg_marquardt import SolverOptions
-from bodyfit.fitting.run import folder_run
+from bodyfit.fitting.run import parts
 from bodyfit.fitting.run.config_files import OutputOptions, RunConfig
 from bodyfit.fitting.run.folder_run import FolderRun
 from bodyfit.fitting.run.previous import InitError, PreviousResults
@@ -39,7 +39,8 @@ def folder(tmp_path) -> Path:
 
 def _run(fitter: Fitter, folder: Path, out: Path, overlays: bool = False) -> dict:
     output = OutputOptions(meshes=False, overlays=overlays)
-    return FolderRun(out, fitter, RunConfig(fit=QUICK, output=output)).run(find_inputs(folder, exclude=[out]))
+    FolderRun(out, fitter, RunConfig(fit=QUICK, output=output)).run(find_inputs(folder, exclude=[out]))
+    return json.loads((out / "summary.json").read_text())
 
 
 def _statuses(summary: dict) -> dict[str, str]:
@@ -48,7 +49,7 @@ def _statuses(summary: dict) -> dict[str, str]:
 
 @pytest.mark.parametrize("place", ["read_frame", "fit", "save"])
 def test_an_unforeseen_error_fails_its_item_and_leaves_a_traceback(fitter, folder, tmp_path, monkeypatch, place):
-    original_read, original_fit, original_save = folder_run.read_frame, fitter.fit, FitResult.save
+    original_read, original_fit, original_save = parts.read_frame, fitter.fit, FitResult.save
 
     def read_frame(item, *args, **kwargs):
         if item.name == "b":
@@ -66,7 +67,7 @@ def test_an_unforeseen_error_fails_its_item_and_leaves_a_traceback(fitter, folde
         return original_save(self, path)
 
     target, name, replacement = {
-        "read_frame": (folder_run, "read_frame", read_frame),
+        "read_frame": (parts, "read_frame", read_frame),
         "fit": (fitter, "fit", fit),
         "save": (FitResult, "save", save),
     }[place]
@@ -101,24 +102,23 @@ def test_an_implausible_person_is_kept_and_counted_apart(fitter, folder, tmp_pat
 
 
 @pytest.mark.parametrize(
-    "content",
+    "rows",
     [
-        '{"made_by": {}, "people": [{}]}',
-        '{"people": 5}',
-        "[" * 100_000,
-        '{"made_by": null, "people": [{"image": "a", "result": "../../../etc/passwd"}]}',
-        '{"made_by": null, "people": [{"image": "a", "result": 5}]}',
+        [{}],
+        5,
+        [{"image": "a", "status": "converged", "result": "../../../etc/passwd"}],
+        [{"image": "a", "status": "converged", "result": 5}],
+        [{"image": "other", "status": "converged"}],
     ],
 )
-def test_a_damaged_note_of_what_is_done_means_fitting_anew(fitter, folder, tmp_path, content):
+def test_a_damaged_line_of_the_journal_means_fitting_anew(fitter, folder, tmp_path, rows):
     _run(fitter, folder, tmp_path / "out")
-    note = tmp_path / "out" / "results" / "a" / "people.json"
-    whole = json.loads(note.read_text())
-    note.write_text(
-        content.replace("null", json.dumps(whole["made_by"])).replace("{}", json.dumps(whole["made_by"]), 1)
-    )
+    journal = tmp_path / "out" / "journal.jsonl"
+    lines = [json.loads(line) for line in journal.read_text().splitlines()]
+    damaged = [line | {"rows": rows} if line["name"] == "a" else line for line in lines]
+    journal.write_text("[" * 100_000 + "\n" + "".join(json.dumps(line) + "\n" for line in damaged))
     again = _run(fitter, folder, tmp_path / "out")
-    assert again["fitted_now"] == 1 and json.loads(note.read_text())["people"][0].keys() >= {"status", "result"}
+    assert again["fitted_now"] == 1 and again["people"][0].keys() >= {"status", "result"}
 
 
 def test_keypoints_alone_at_30_000_px_are_drawn_on_a_page_of_bounded_size(fitter, folder, tmp_path):
@@ -165,5 +165,6 @@ def test_a_damaged_previous_result_is_started_anew(fitter, folder, tmp_path):
     _run(fitter, folder, tmp_path / "first")
     (tmp_path / "first" / "results" / "b" / "000.npz").write_bytes(b"PK no more")
     config = RunConfig(fit=QUICK, output=OutputOptions(meshes=False, overlays=False), init=tmp_path / "first")
-    summary = FolderRun(tmp_path / "second", fitter, config).run(find_inputs(folder))
+    FolderRun(tmp_path / "second", fitter, config).run(find_inputs(folder))
+    summary = json.loads((tmp_path / "second" / "summary.json").read_text())
     assert set(_statuses(summary).values()) <= {"converged", "max_iterations"} and len(_statuses(summary)) == 3

@@ -16,7 +16,8 @@ from bodyfit.data.results.meshes import load_mesh
 from bodyfit.data.results.result import FitResult
 from bodyfit.fitting.energy.levenberg_marquardt import SolverOptions
 from bodyfit.fitting.run.config_files import OutputOptions, RunConfig
-from bodyfit.fitting.run.folder_run import FolderRun, result_vertices
+from bodyfit.fitting.run.folder_run import FolderRun
+from bodyfit.fitting.run.worker import result_vertices
 from bodyfit.fitting.solve.fitter import FitConfig, Fitter
 from bodyfit.fitting.solve.hypotheses import StartConfig
 from bodyfit.fitting.solve.stages import StageConfig
@@ -33,7 +34,9 @@ QUICK = FitConfig(
 def run(folder: Path, out: Path, config: FitConfig = QUICK, **output) -> dict:
     settings = RunConfig(fit=config, output=OutputOptions(**{"overlays": False, **output}))
     inputs = [item for item in find_inputs(folder, exclude=[out]) if item.keypoints]
-    return FolderRun(out, Fitter(config=config), settings).run(inputs)
+    summary = FolderRun(out, Fitter(config=config), settings).run(inputs)
+    assert json.loads((out / "summary.json").read_text()).items() >= summary.items()
+    return json.loads((out / "summary.json").read_text())
 
 
 @pytest.fixture
@@ -176,7 +179,7 @@ def test_meshes_are_posed_only_where_they_are_wanted(folder, tmp_path, monkeypat
     def never(*_, **__):
         raise AssertionError("posed")
 
-    monkeypatch.setattr("bodyfit.fitting.run.folder_run.pose_body", never)
+    monkeypatch.setattr("bodyfit.fitting.run.worker.pose_body", never)
     assert run(folder, tmp_path / "out", meshes=False)["counts"]["failed"] == 0
 
 

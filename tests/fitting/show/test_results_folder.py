@@ -230,7 +230,7 @@ def test_a_result_of_an_impossible_camera_is_left_out(results_folder, tmp_path, 
 def test_pictures_are_written_into_their_folder_alone(hostile, tmp_path, caplog):
     out = hostile(image="../beach")
     command = RenderCommand(out, tmp_path / "deep" / "pictures", style="views", size_px=32, backend="software")
-    assert command.run() == 0  # the other people are drawn
+    assert command.run() == 1  # a picture is missing; the other people are drawn
     assert "'../beach_000.png' cannot be the name of a file" in caplog.text
     assert not list((tmp_path / "deep").glob("*.png")) and len(list((tmp_path / "deep" / "pictures").iterdir())) == 2
 

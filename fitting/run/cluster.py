@@ -1,0 +1,174 @@
+"""The parts of a run as tasks on a Ray cluster: an actor per GPU, or per CPU core, that has loaded its models once."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from bodyfit.data.errors import BodyfitError
+from bodyfit.fitting.run.executors import Finished, RunSettings, WorkerSpec, work_apart
+from bodyfit.fitting.run.parts import Part
+from bodyfit.fitting.run.worker import PartOutcome
+
+log = logging.getLogger(__name__)
+
+QUEUED = 2
+"""Parts that an actor has at a time, the one in work among them: more would only wait in its memory."""
+TRIES = 5
+"""Times that a part is begun before the run gives up: each lost actor costs one of its parts one."""
+
+
+class _Actor:
+    """What runs on a node."""
+
+    def __init__(self, spec: WorkerSpec):
+        self.worker = spec.load()
+
+    def work(self, part: Part) -> PartOutcome:
+        return work_apart(self.worker, part)
+
+
+class OnCluster:
+    """Work on a Ray cluster.
+
+    Args:
+        address: "auto", or ray://HOST:10001.
+    """
+
+    def __init__(self, address: str):
+        self.address, self.actors, self.lost = address, 0, 0
+
+    @contextmanager
+    def running(self, run: RunSettings) -> Iterator[Finished]:
+        ray = _ray()
+        ours = not ray.is_initialized()
+        if ours:
+            _connect(ray, self.address)
+        pool = _Pool(ray, run)
+        try:
+            yield lambda parts: self._finished(pool, parts)
+        finally:
+            pool.end()
+            if ours:
+                ray.shutdown()
+
+    def _finished(self, pool: _Pool, parts: Iterable[Part]) -> Iterator[PartOutcome]:
+        coming, again, tries = iter(parts), deque[Part](), Counter[int]()
+        while True:
+            pool.grow()
+            self.actors = len(pool.actors)
+            for actor in pool.with_room():
+                part = again.popleft() if again else next(coming, None)
+                if part is None:
+                    break
+                pool.submit(actor, part)
+            if not pool.pending:
+                return
+            for part, outcome in pool.wait():
+                if outcome is not None:
+                    yield outcome
+                    continue
+                self.lost += 1
+                tries[part.number] += 1
+                if tries[part.number] >= TRIES:
+                    raise BodyfitError(
+                        f"the photos from {part.inputs[0].name} on were lost with {TRIES} workers in a row. Is there "
+                        "too little memory on the nodes? The same command goes on where it stopped."
+                    )
+                log.warning("a worker was lost; its %d photos are fitted again by another", len(part.inputs))
+                again.append(part)
+
+    def status(self) -> str:
+        return f", {self.actors} workers" + (f", {self.lost} parts begun again" if self.lost else "")
+
+
+class _Pool:
+    """The actors of a run, and the parts that each has."""
+
+    def __init__(self, ray: Any, run: RunSettings):
+        self.ray, self.actors, self.pending = ray, list[Any](), dict[Any, tuple[Any, Part]]()
+        self.on_gpu = run.config.device != "cpu" and ray.cluster_resources().get("GPU", 0) >= 1
+        device = "cuda" if self.on_gpu else "cpu"
+        self.spec = ray.put(WorkerSpec(run.out.absolute(), run.config, run.identity, device, 1))
+
+    def grow(self) -> None:
+        """An actor for each GPU or core that the cluster has now; nodes may come and go."""
+        alive = [node for node in self.ray.nodes() if node["Alive"]]
+        kind = "GPU" if self.on_gpu else "CPU"
+        wanted = int(sum(node["Resources"].get(kind, 0) for node in alive))
+        resources = {"num_gpus": 1, "num_cpus": 1} if self.on_gpu else {"num_cpus": 1}
+        while len(self.actors) < wanted:
+            remote = self.ray.remote(**resources, scheduling_strategy="SPREAD", max_restarts=0)(_Actor)
+            self.actors.append(remote.remote(self.spec))
+        if not self.actors:
+            raise BodyfitError(f"the Ray cluster has no {kind}s. Start nodes with `ray start --address=HOST:6379`.")
+
+    def with_room(self) -> Iterator[Any]:
+        """Actors that can take a part, the least busy first, until all are full."""
+        for round_ in range(1, QUEUED + 1):
+            for actor in self.actors:
+                if sum(owner is actor for owner, _ in self.pending.values()) < round_:
+                    yield actor
+
+    def submit(self, actor: Any, part: Part) -> None:
+        """Hand a part to an actor."""
+        self.pending[actor.work.remote(part)] = (actor, part)
+
+    def wait(self) -> list[tuple[Part, PartOutcome | None]]:
+        """Parts that have ended since, each with its outcome; None: its worker was lost."""
+        ended, _ = self.ray.wait(list(self.pending), num_returns=1, timeout=5.0)
+        found = []
+        for task in ended:
+            if task not in self.pending:
+                continue
+            actor, part = self.pending.pop(task)
+            try:
+                found.append((part, self.ray.get(task)))
+            except self.ray.exceptions.RayTaskError as error:
+                raise _cause(error) from error
+            except self.ray.exceptions.RayError as error:
+                log.debug("lost: %s", error)
+                found.append((part, None))
+                found += self._drop(actor)
+        return found
+
+    def _drop(self, actor: Any) -> list[tuple[Part, None]]:
+        """Forget an actor; the parts that it had."""
+        self.actors = [other for other in self.actors if other is not actor]
+        tasks = [task for task, (owner, _) in self.pending.items() if owner is actor]
+        return [(self.pending.pop(task)[1], None) for task in tasks]
+
+    def end(self) -> None:
+        """End all actors."""
+        for actor in self.actors:
+            self.ray.kill(actor)
+
+
+def _cause(error: Exception) -> BaseException:
+    """Our own error inside of Ray's."""
+    cause = getattr(error, "cause", None)
+    return cause if isinstance(cause, BodyfitError) else BodyfitError(f"a worker failed: {error}")
+
+
+def _ray() -> Any:
+    try:
+        import ray
+    except ImportError as error:
+        raise BodyfitError('--cluster needs Ray: pip install "bodyfit[cluster]", on every machine.') from error
+    return ray
+
+
+def _connect(ray: Any, address: str) -> None:
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=False)
+    except (ConnectionError, ValueError, OSError, RuntimeError) as error:
+        raise BodyfitError(
+            f"{address}: no Ray cluster answers ({error!s:.200}). Start one: `ray start --head` here, and `ray start "
+            "--address=HOST:6379` on the other machines (docs/scale.md)."
+        ) from error
+
+
+__all__ = ["OnCluster"]

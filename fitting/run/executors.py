@@ -1,0 +1,228 @@
+"""Where the parts of a run are worked on: in this process, or in several processes of this machine (one per GPU)."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import multiprocessing
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from bodyfit.data.errors import BodyfitError
+from bodyfit.fitting.run.config_files import RunConfig
+from bodyfit.fitting.run.helpers import HelperPool, be_a_helper
+from bodyfit.fitting.run.identity import run_identity
+from bodyfit.fitting.run.parts import Part
+from bodyfit.fitting.run.said import collected
+from bodyfit.fitting.run.worker import PartOutcome, PartWorker
+from bodyfit.fitting.solve.fitter import Fitter
+from bodyfit.fitting.solve.loading import load_fitter
+
+PARTS_AT_ONCE = 3
+"""Parts in work in one process: one is solved while others are read and written."""
+TRIES = 3
+"""Times that a part is begun before the run gives up: each lost worker costs one."""
+
+Finished = Callable[[Iterable[Part]], "Iterator[PartOutcome]"]
+
+
+class RunSettings(Protocol):
+    """What a backend must know of a run (`folder_run.FolderRun`)."""
+
+    out: Path
+    config: RunConfig
+    fitter: Fitter
+    identity: str
+
+
+class Backend(Protocol):
+    """Works on parts, several at a time, and gives each one's outcome as it comes."""
+
+    def running(self, run: RunSettings) -> AbstractContextManager[Finished]:
+        """Start workers; ended and cleaned up after the block, whatever happens in it."""
+
+    def status(self) -> str:
+        """A few words for the progress line, or none."""
+
+
+# ---- in this process ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class InThreads:
+    """Work in this process: one batch is solved at a time, what comes before and after it in threads and helpers."""
+
+    helpers: HelperPool | None = None
+    """None: everything happens in threads of this process, which is right for a few photos."""
+
+    @contextmanager
+    def running(self, run: RunSettings) -> Iterator[Finished]:
+        executor = self.helpers.executor if self.helpers else None
+        worker = PartWorker(run.out, run.fitter, run.config, run.identity, executor)
+        _share_memory_among_threads()
+        threads = ThreadPoolExecutor(PARTS_AT_ONCE if self.helpers else 1, "part")
+        try:
+            yield lambda parts: _as_they_come(lambda part: threads.submit(worker.work, part), parts, PARTS_AT_ONCE)
+        except BrokenProcessPool as error:
+            raise BodyfitError(_LOST) from error
+        finally:
+            worker.stop()
+            threads.shutdown(wait=True, cancel_futures=True)
+
+    def status(self) -> str:
+        return ""
+
+
+def _share_memory_among_threads() -> None:
+    """glibc gives each thread a heap of its own, which keeps what a batch has freed: 150 MB more for nothing."""
+    with contextlib.suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).mallopt(_ARENA_MAX, 2)
+
+
+_ARENA_MAX = -8
+_LOST = (
+    "a helper process ended unexpectedly; is there too little memory? What was finished is kept: the same command goes "
+    "on where it stopped."
+)
+
+
+def _as_they_come(
+    submit: Callable[[Part], Future[PartOutcome]], parts: Iterable[Part], most: int
+) -> Iterator[PartOutcome]:
+    """Outcomes as they come, with at most `most` parts in work: the next is only asked for when there is room."""
+    pending: set[Future[PartOutcome]] = set()
+    for part in parts:
+        pending.add(submit(part))
+        if len(pending) >= most:
+            done, pending = wait(pending, return_when=FIRST_COMPLETED)
+            yield from (future.result() for future in done)
+    while pending:
+        done, pending = wait(pending, return_when=FIRST_COMPLETED)
+        yield from (future.result() for future in done)
+
+
+# ---- in several processes -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class WorkerSpec:
+    """What a worker in another process loads its models from."""
+
+    out: Path
+    config: RunConfig
+    identity: str
+    device: str
+    threads: int | None = None
+    """CPU threads; None: as many as PyTorch takes."""
+    helpers: int = 0
+    """Processes that read and write beside it."""
+
+    def load(self) -> PartWorker:
+        """Body, prior and network, read once per worker.
+
+        Raises:
+            BodyfitError: when they are not the ones that the run was started with.
+        """
+        if self.threads:
+            torch.set_num_threads(self.threads)
+        fitter = load_fitter(self.config, self.device)
+        found = run_identity(fitter, self.config)
+        if found != self.identity:
+            raise BodyfitError(
+                "a worker loaded another body, prior or network, or another bodyfit, than the run was started with: "
+                f"{fitter.identity}. Install the same version and put the same files everywhere."
+            )
+        helpers = HelperPool(self.helpers).executor if self.helpers else None
+        return PartWorker(self.out, fitter, self.config, self.identity, helpers)
+
+
+_worker: PartWorker | None = None
+
+
+def _start_worker(spec: WorkerSpec) -> None:
+    global _worker
+    be_a_helper()
+    _worker = spec.load()
+
+
+def work_apart(worker: PartWorker, part: Part) -> PartOutcome:
+    """`PartWorker.work`, with what it logs in the outcome."""
+    outcome, said = collected(worker.work, part)
+    return replace(outcome, said=said)
+
+
+def _work(part: Part) -> PartOutcome:
+    assert _worker is not None
+    return work_apart(_worker, part)
+
+
+class InProcesses:
+    """A worker process for each of the given devices.
+
+    Args:
+        devices: "cuda:0", "cuda:1", ... or "cpu" several times.
+        threads: CPU threads of each; None: PyTorch's choice.
+        helpers: helper processes of each.
+    """
+
+    def __init__(self, devices: list[str], threads: int | None = None, helpers: int = 0):
+        self.devices, self.threads, self.helpers = devices, threads, helpers
+
+    @contextmanager
+    def running(self, run: RunSettings) -> Iterator[Finished]:
+        specs = [
+            WorkerSpec(run.out, run.config, run.identity, device, self.threads, self.helpers) for device in self.devices
+        ]
+        pools = [_pool(spec) for spec in specs]
+        try:
+            yield lambda parts: self._finished(parts, specs, pools)
+        finally:
+            for pool in pools:
+                pool.shutdown(wait=True, cancel_futures=True)
+
+    def _finished(
+        self, parts: Iterable[Part], specs: list[WorkerSpec], pools: list[ProcessPoolExecutor]
+    ) -> Iterator[PartOutcome]:
+        """Each worker has one part in work and one queued; parts of a worker that died are begun again elsewhere."""
+        coming, again, tries = iter(parts), deque[Part](), Counter[int]()
+        pending: dict[Future[PartOutcome], tuple[int, Part]] = {}
+        while True:
+            busy = Counter(place for place, _ in pending.values())
+            for place in sorted(range(len(pools)), key=lambda n: busy[n]):
+                while busy[place] < 2 and (part := again.popleft() if again else next(coming, None)) is not None:
+                    pending[pools[place].submit(_work, part)] = (place, part)
+                    busy[place] += 1
+            if not pending:
+                return
+            done, _ = wait(pending, return_when=FIRST_COMPLETED)
+            for future in done:
+                place, part = pending.pop(future)
+                try:
+                    yield future.result()
+                except BrokenProcessPool as error:
+                    tries[part.number] += 1
+                    if tries[part.number] >= TRIES:
+                        raise BodyfitError(_LOST) from error
+                    again.append(part)
+                    for other in [f for f, (p, _) in pending.items() if p == place]:
+                        again.append(pending.pop(other)[1])
+                    pools[place] = _pool(specs[place])
+
+    def status(self) -> str:
+        return f", {len(self.devices)} workers"
+
+
+def _pool(spec: WorkerSpec) -> ProcessPoolExecutor:
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(1, mp_context=context, initializer=_start_worker, initargs=(spec,))
+
+
+__all__ = ["Backend", "InProcesses", "InThreads", "WorkerSpec", "work_apart"]

@@ -1,0 +1,37 @@
+"""Processes that read, draw and write for one that solves. They load no PyTorch: they start quickly."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing.connection import wait as wait_for
+
+
+class HelperPool:
+    """Processes that read, draw and write for one that solves. They start at once, and end with it, even by kill -9."""
+
+    def __init__(self, count: int):
+        self.executor = ProcessPoolExecutor(
+            count, mp_context=multiprocessing.get_context("spawn"), initializer=be_a_helper
+        )
+        for _ in range(count):
+            self.executor.submit(os.getpid)
+
+    def close(self) -> None:
+        """End the processes; what is queued is dropped."""
+        self.executor.shutdown(wait=True, cancel_futures=True)
+
+
+def be_a_helper() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the one that solves ends the run in an orderly way
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait_for([parent.sentinel])
+        os._exit(1)

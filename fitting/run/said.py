@@ -1,0 +1,83 @@
+"""Log messages of a run: carried home from helper processes, and what repeats is counted instead of printed."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+SHOWN = 3
+"""Messages of one kind that are printed; the others are counted."""
+_NAMES = re.compile(r"\S*[\d/]\S*")
+"""Words with a digit or a slash: names and numbers, in which messages of one kind differ."""
+
+
+@dataclass(frozen=True)
+class Said:
+    """A log message of another process."""
+
+    logger: str
+    level: int
+    message: str
+    values: tuple[Any, ...]
+
+    def say(self) -> None:
+        """Log it here."""
+        logging.getLogger(self.logger).log(self.level, self.message, *self.values)
+
+
+class _Keeper(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: list[Said] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        values = tuple(v if isinstance(v, int | float) else str(v) for v in record.args or ())
+        self.said.append(Said(record.name, record.levelno, str(record.msg), values))
+
+
+def collected(function: Callable[..., Any], *arguments: Any) -> tuple[Any, list[Said]]:
+    """function(*arguments), and what it logged meanwhile: for processes whose log nobody reads."""
+    keeper, ours = _Keeper(), logging.getLogger("bodyfit")
+    ours.addHandler(keeper)
+    ours.setLevel(logging.INFO)
+    ours.propagate = False
+    try:
+        return function(*arguments), keeper.said
+    finally:
+        ours.removeHandler(keeper)
+
+
+class _Repeats(logging.Filter):
+    def __init__(self) -> None:
+        super().__init__()
+        self.count: Counter[tuple[str, int, str]] = Counter()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not record.name.startswith("bodyfit"):
+            return True
+        if not hasattr(record, "time_said"):  # the first of several handlers
+            kind = (record.name, record.levelno, _NAMES.sub("…", record.getMessage()))
+            self.count[kind] += 1
+            record.time_said = self.count[kind]
+        return record.time_said <= SHOWN
+
+
+@contextmanager
+def repeats_counted() -> Iterator[None]:
+    """Within, messages that differ in names and numbers alone are printed three times, then counted."""
+    repeats, handlers = _Repeats(), list(logging.getLogger().handlers)
+    for handler in handlers:
+        handler.addFilter(repeats)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            handler.removeFilter(repeats)
+        for (name, level, message), count in repeats.count.items():
+            if count > SHOWN:
+                logging.getLogger(name).log(level, "%d more like this: %s", count - SHOWN, message)

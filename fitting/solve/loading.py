@@ -1,0 +1,29 @@
+"""A fitter from the names of its files, as a run's settings give them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from bodyfit.data.body.body_model import load_body_model
+from bodyfit.fitting.solve.fitter import FitConfig, Fitter, pick_device
+from bodyfit.prior.model.checkpoint import load_prior
+
+
+class NamedFiles(Protocol):
+    """The settings that name what a fitter is made of (`run.config_files.RunConfig`)."""
+
+    fit: FitConfig
+    body: Path | None
+    gender: str
+    prior: Path | None
+
+
+def load_fitter(config: NamedFiles, device: str) -> Fitter:
+    """Read body, prior and start network.
+
+    Raises:
+        BodyfitError: for files that are missing or wrong, and for a device that is not there.
+    """
+    body = load_body_model(config.body, gender=config.gender)
+    return Fitter(body, load_prior(config.prior), config.fit, device=pick_device(device))

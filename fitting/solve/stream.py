@@ -1,0 +1,71 @@
+"""A fit of more people than memory holds: frames from an iterator, results as they come."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from bodyfit.data.body.body_model import BodyModel
+from bodyfit.data.errors import BodyfitError
+from bodyfit.data.results.result import FitResult
+from bodyfit.fitting.solve.fitter import FitConfig, Fitter, pick_device
+from bodyfit.fitting.solve.frames import Frame
+from bodyfit.prior.model.vposer import VPoser
+
+
+def fit_many(
+    frames: Iterable[Frame],
+    *,
+    batch: int = 256,
+    body: BodyModel | None = None,
+    prior: VPoser | None = None,
+    config: FitConfig | None = None,
+    device: str = "auto",
+) -> Iterator[FitResult]:
+    """Fit the people of any number of frames in batches, with the memory of two batches.
+
+        for result in bodyfit.fit_many(frames_of_a_video()):
+            result.save(...)
+
+    While a batch is solved, the frames of the next are taken from the iterator, in the caller's thread.
+
+    Args:
+        frames: any iterable; a generator may read or detect one frame after another.
+        batch: people that are solved together. A frame is never divided, so a batch with a crowd may be larger.
+        body, prior, config, device: as in `fit`.
+
+    Yields:
+        one FitResult per person, in the order of the frames and their people, failures included.
+
+    Raises:
+        BodyfitError: for a batch below 1, at the call.
+    """
+    if batch < 1:
+        raise BodyfitError(f"batch must be at least 1, got {batch}.")
+    return _stream(frames, batch, Fitter(body, prior, config, device=pick_device(device)))
+
+
+def _stream(frames: Iterable[Frame], batch: int, fitter: Fitter) -> Iterator[FitResult]:
+    with ThreadPoolExecutor(1, "fit_many") as solver:
+        solving: Future[list[FitResult]] | None = None
+        for some in _batches(frames, batch):
+            coming = solver.submit(fitter.fit, some)
+            if solving is not None:
+                yield from solving.result()
+            solving = coming
+        if solving is not None:
+            yield from solving.result()
+
+
+def _batches(frames: Iterable[Frame], batch: int) -> Iterator[list[Frame]]:
+    some: list[Frame] = []
+    people = 0
+    for frame in frames:
+        here = len(frame.detections.person_ids)
+        if some and people + here > batch:
+            yield some
+            some, people = [], 0
+        some.append(frame)
+        people += here
+    if some:
+        yield some

@@ -1,0 +1,204 @@
+"""`bodyfit benchmark-folder`: rates, memory and start-up of runs over folders, beside the solver alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from bodyfit.data.errors import BodyfitError
+
+PLAIN = ("--no-meshes", "--no-overlays", "--image-size", "640", "480")
+
+
+@dataclass(frozen=True)
+class BenchmarkFolderCommand:
+    """Measure `bodyfit fit` on folders made of the sample people, each moved, scaled and disturbed a little.
+
+    Every figure is that of the command as a user starts it. Rates are people per second of the run; the solver's own
+    rate is that of batches of 512 of the same people in memory, measured before and after.
+    """
+
+    people: int = 2000
+    """People, one per keypoint file."""
+    many: int = 0
+    """Also measure memory for this many people (10000 for the table in docs/scale.md; it takes minutes)."""
+    photos: int = 0
+    """Also measure meshes and overlays for this many photos of 640 x 480."""
+    ray: bool = False
+    """Also measure a local Ray cluster of two nodes of one core. Needs bodyfit[cluster]."""
+    workers: int = 0
+    """Also measure this many solving processes."""
+    json: bool = False
+    """Print one JSON document on stdout, and nothing else."""
+
+    def run(self) -> int:
+        """Measure and print."""
+        if self.people < 2:
+            raise BodyfitError("--people must be at least 2.")
+        figures: dict[str, Any] = {"cores": os.cpu_count(), "people": self.people}
+        with tempfile.TemporaryDirectory() as place:
+            figures |= self._measured(Path(place))
+        print(json.dumps(figures) if self.json else "\n".join(f"{k:44}{_shown(v)}" for k, v in figures.items()))
+        return 0
+
+    def _measured(self, place: Path) -> dict[str, Any]:
+        inputs, found = make_inputs(place / "in", self.people), {}
+        few = make_inputs(place / "few", max(self.people // 10, 2))
+        before = solver_rate(inputs)
+        for layout in ("folders", "shards"):
+            run = timed_fit(inputs, place / layout, *PLAIN, "--results", layout)
+            found[f"people/s, {layout}"] = run["rate"]
+            found[f"peak MB, {layout}"] = run["peak_mb"]
+        again = timed_fit(inputs, place / "shards", *PLAIN, "--results", "shards")
+        start = timed_fit(few, place / "start", *PLAIN)
+        solver = (before + solver_rate(inputs)) / 2
+        found |= {"solver alone, people/s (batch 512)": solver}
+        found |= {f"share of the solver, {x}": found[f"people/s, {x}"] / solver for x in ("folders", "shards")}
+        found |= {"start-up, s": start["seconds"] - start["run_seconds"], "again, s": again["seconds"]}
+        found["again, s beyond start-up"] = again["run_seconds"]
+        if self.many:
+            fewer = timed_fit(make_inputs(place / "k1", self.many // 10), place / "o1", *PLAIN)
+            more = timed_fit(make_inputs(place / "k10", self.many), place / "o10", *PLAIN)
+            found |= {f"peak MB, {self.many // 10} people": fewer["peak_mb"], f"peak MB, {self.many}": more["peak_mb"]}
+        if self.photos:
+            found |= self._pictures(place)
+        if self.workers:
+            found[f"people/s, {self.workers} workers"] = timed_fit(
+                inputs, place / "workers", *PLAIN, "--workers", str(self.workers)
+            )["rate"]
+        if self.ray:
+            found["people/s, Ray, two nodes of one core"] = ray_rate(inputs, place / "ray")
+        return found
+
+    def _pictures(self, place: Path) -> dict[str, Any]:
+        inputs, found = make_inputs(place / "photos", self.photos, photos=True), {}
+        kinds = {"meshes and overlays": (), "meshes": ("--no-overlays",), "overlays": ("--no-meshes",)}
+        for name, options in kinds.items():
+            found[f"people/s, {name}"] = timed_fit(inputs, place / name.replace(" ", "-"), *options)["rate"]
+        return found
+
+
+def make_inputs(folder: Path, count: int, *, photos: bool = False) -> Path:
+    """A folder of keypoint files of one person each; with `photos`, each beside a picture of 640 x 480."""
+    samples = resources.files("bodyfit.data") / "assets" / "samples" / "keypoints"
+    files = sorted((f for f in samples.iterdir() if f.name.endswith(".json")), key=lambda f: f.name)
+    people = [person for file in files for person in json.loads(file.read_text())["people"]]
+    folder.mkdir(parents=True)
+    rng = random.Random(0)
+    for n in range(count):
+        person = {key: list(value) for key, value in people[n % len(people)].items() if key.endswith("_2d")}
+        scale, shift = rng.uniform(0.6, 1.4), (rng.uniform(-40, 40), rng.uniform(-30, 30))
+        for points in person.values():
+            for i in range(0, len(points), 3):
+                if points[i + 2] > 0:
+                    points[i : i + 2] = [scale * points[i + j] + shift[j] + rng.gauss(0, 1) for j in (0, 1)]
+        (folder / f"p{n:06d}_keypoints.json").write_text(json.dumps({"version": 1.3, "people": [person]}))
+        if photos:
+            from PIL import Image, ImageFilter
+
+            noise = Image.effect_noise((640, 480), 60).filter(ImageFilter.GaussianBlur(2)).convert("RGB")
+            noise.save(folder / f"p{n:06d}.jpg", quality=90)
+    return folder
+
+
+def solver_rate(folder: Path, batch: int = 512) -> float:
+    """People per second of `Fitter.solve` alone, on people of a folder: the median of three batches after one."""
+    lines = _python(_SOLVER, str(folder), str(batch))
+    return float(lines.split()[-1])
+
+
+_SOLVER = """
+import statistics, sys, time, torch
+from itertools import cycle, islice
+import numpy as np
+from bodyfit.data.keypoints.inputs import find_inputs
+from bodyfit.fitting.energy.observations import observe
+from bodyfit.fitting.solve.fitter import Fitter
+from bodyfit.fitting.solve.frames import CameraOptions, read_frame
+batch, camera, fitter = int(sys.argv[2]), CameraOptions(image_size=(640, 480)), Fitter()
+frames = list(islice(cycle([read_frame(i, camera) for i in find_inputs(sys.argv[1])[:batch]]), batch))
+xy, seen = (np.concatenate([getattr(f.detections, n) for f in frames]) for n in ("xy", "confidence"))
+model = fitter.model_for(seen)
+focal, center = np.array([f.focal_px for f in frames]), np.array([f.center_px for f in frames])
+people, times = observe(xy, seen, focal, center, names=model.names), []
+for _ in range(4):
+    began = time.perf_counter()
+    with torch.no_grad():
+        fitter.solve(people, model)
+    times.append(time.perf_counter() - began)
+print(batch / statistics.median(times[1:]))
+"""
+
+
+def timed_fit(inputs: Path, out: Path, *options: str) -> dict[str, float]:
+    """`bodyfit fit` in a process of its own: seconds in all, of the run alone, its rate and its peak memory."""
+    command = [sys.executable, "-m", "bodyfit.scripts.cli", "fit", str(inputs), "-o", str(out), *options]
+    began, process = time.perf_counter(), subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    peak = [0.0]
+    threading.Thread(target=_watch, args=(process, peak), daemon=True).start()
+    _, errors = process.communicate()
+    seconds = time.perf_counter() - began
+    if process.returncode not in (0, 1):
+        raise BodyfitError(f"bodyfit fit failed: {errors[-500:]}")
+    summary = json.loads((out / "summary.json").read_text())
+    rate = summary["fitted_now"] / summary["seconds"]
+    return {"seconds": seconds, "run_seconds": summary["seconds"], "rate": rate, "peak_mb": peak[0]}
+
+
+def _watch(process: subprocess.Popen[str], peak: list[float]) -> None:
+    """The most memory that the solving process has taken, from /proc (0 where there is none)."""
+    status = Path(f"/proc/{process.pid}/status")
+    while process.poll() is None:
+        try:
+            lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
+            peak[0] = max(peak[0], float(lines["VmHWM"].split()[0]) / 1024)
+        except (OSError, KeyError, ValueError):
+            pass
+        time.sleep(0.05)
+
+
+def ray_rate(inputs: Path, out: Path) -> float:
+    """People per second on a local Ray cluster of two nodes of one core."""
+    return float(_python(_RAY, str(inputs), str(out), *PLAIN).split()[-1])
+
+
+_RAY = """
+import json, sys
+import ray
+from ray.cluster_utils import Cluster
+from bodyfit.scripts import cli
+if __name__ == "__main__":
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    for _ in range(2):
+        cluster.add_node(num_cpus=1)
+    ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
+    try:
+        cli.main(["fit", sys.argv[1], "-o", sys.argv[2], "--cluster", "auto", *sys.argv[3:]])
+    except SystemExit:
+        pass
+    summary = json.load(open(sys.argv[2] + "/summary.json"))
+    ray.shutdown()
+    cluster.shutdown()
+    print(summary["fitted_now"] / summary["seconds"])
+"""
+
+
+def _python(code: str, *arguments: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+    if done.returncode:
+        raise BodyfitError(f"a measurement failed: {done.stderr[-800:]}")
+    return done.stdout
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) and value < 100 else f"{value:.0f}"
