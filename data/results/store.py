@@ -51,7 +51,7 @@ class StoredResult(NamedTuple):
     @property
     def name(self) -> str:
         """image/person, which is the path of files made of this result, without suffix."""
-        return f"{self.image}/{self.person}"
+        return f"{self.image}/{self.person}" if self.image else self.person
 
     @property
     def path(self) -> Path:
