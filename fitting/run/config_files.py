@@ -25,8 +25,10 @@ class OutputOptions:
     """Axes of the meshes: opencv (x right, y down, z forward), opengl (y up, z back) or blender (z up)."""
     overlays: bool = True
     """Write one picture per photo, everybody drawn over it."""
-    people: Literal["all", "main"] = "all"
-    """Everybody, or only the largest person of each photo."""
+    people: str = "all"
+    """all; main, the largest person of a photo; 3, the three largest; 002 (three digits), the person of this number."""
+    min_size_px: float = 0.0
+    """Leave out people whose body keypoints span fewer pixels."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,8 @@ class RunConfig:
     """Body model file or folder; None: the open body."""
     gender: Literal["neutral", "female", "male"] = "neutral"
     """Which body of a folder, or of the open ones."""
+    num_betas: int = 10
+    """Shape components to fit, at most those of the body."""
     prior: Path | None = None
     """Pose prior file or folder; None: the shipped one."""
     init: Path | None = None

@@ -60,7 +60,7 @@ class FolderRun:
     ):
         self.out, self.fitter, self.config = Path(out), fitter, config
         self.camera, self.output = config.camera, config.output
-        self.starts = PreviousResults(config.init) if config.init else None
+        self.starts = PreviousResults(config.init, fitter.prior) if config.init else None
         self.identity = run_identity(fitter, config)
         self.errors = ErrorLog(self.out)
         write_json(self.out / "config.json", {"bodyfit": bodyfit.__version__, **as_document(config)})
@@ -92,7 +92,8 @@ class FolderRun:
             try:
                 confined(self.out, item.name)
                 frame = read_frame(item, self.camera, decode=not self.output.overlays)
-                frames.append(frame.main_person() if self.output.people == "main" else frame)
+                frame = frame.chosen(self.output.people, self.output.min_size_px)
+                frames.append(frame)
             except BodyfitError as error:
                 rows[item.name] = self._failed(item, str(error))
             except Exception as error:
@@ -185,6 +186,7 @@ class FolderRun:
             return None
         if frame.photo is not None:
             image = read_photo(frame.photo).image
+            image = frame.lens.undistorted_image(image) if frame.lens else image
             size, image = image.shape[1::-1], shrunk(image)
         else:
             size, image = frame.image_size, blank_page(*frame.image_size)

@@ -1,53 +1,42 @@
-"""Starts that others made: the results of a previous run, or the .npz that a regressor wrote."""
+"""Starts that others made: the results of a previous run or of SMPLify-X, or the .npz that a regressor wrote."""
 
 from __future__ import annotations
 
 import logging
 from pathlib import Path
 
-import numpy as np
-import roma
-import torch
-
-from bodyfit.data.errors import BodyfitError
-from bodyfit.data.files import ArrayFile
 from bodyfit.data.results.result import FitResult, Parameters, ResultError
+from bodyfit.fitting.run.starts import KEYS, InitError, read_starts
 from bodyfit.fitting.solve.frames import Frame
+from bodyfit.prior.model.vposer import VPoser
 
 log = logging.getLogger(__name__)
-
-_KEYS = ("global_orient", "body_pose", "betas", "expression", "transl", "jaw_pose", "left_hand_pose", "right_hand_pose")
-
-
-_MAX_BYTES = 64 * 1024**2
-_LARGEST = 1e4
-"""Of metres, radians and shape numbers."""
-
-
-class InitError(BodyfitError):
-    """A file of starts that cannot be used."""
 
 
 class PreviousResults:
     """Looks up starts by photo and person.
 
     Args:
-        path: the output folder of a run (results/<image>/<nnn>.npz), or one .npz whose arrays have a row a person, in
-            the order of the people of the one photo that is fitted. Rotations may be axis-angle or matrices.
+        path: the output folder of a run or of SMPLify-X (results/<image>/<nnn>.npz or .pkl), or of `convert --to pkl`
+            (<image>/<nnn>.pkl); or one .npz or .pkl with a row for each person, in the order of the people of the one
+            photo that is fitted. `starts` says which layouts.
+        prior: decodes poses that are the latent of a VPoser, if it is that one.
 
     Raises:
         InitError: for a path that is neither.
     """
 
-    def __init__(self, path: Path | str):
-        self.path = Path(path)
+    def __init__(self, path: Path | str, prior: VPoser | None = None):
+        self.path, self.prior = Path(path), prior
         self._rows: list[Parameters] | None = None
         if self.path.is_file():
-            self._rows = _read_rows(self.path)
-        elif not (self.path / "results").is_dir():
-            raise InitError(
-                f"{self.path}: neither an .npz file nor the output folder of a run (with results/). Expected either."
-            )
+            self._rows = read_starts(self.path, prior)
+        elif not self.path.is_dir():
+            raise InitError(f"{self.path}: no such file or folder. Expected an .npz, a .pkl or the output of a run.")
+        else:
+            self.folder = self.path / "results" if (self.path / "results").is_dir() else self.path
+            if not any(next(self.folder.rglob(f"*{suffix}"), None) for suffix in (".npz", ".pkl")):
+                raise InitError(f"{self.path}: no results (.npz, .pkl) in it. Expected the output folder of a run.")
 
     def find(self, frame: Frame) -> list[Parameters | None]:
         """A start, or None, for each person of the frame."""
@@ -59,9 +48,12 @@ class PreviousResults:
                     f"{len(people)}. Expected a row a person, in the file's order."
                 )
             return list(self._rows)
-        return [self._saved(self.path / "results" / frame.name / f"{person}.npz") for person in people]
+        return [self._saved(self.folder / frame.name / f"{person}.npz") for person in people]
 
     def _saved(self, path: Path) -> Parameters | None:
+        """A start from our result at `path`, or from SMPLify-X's pickle of the same name."""
+        if path.with_suffix(".pkl").exists() and not path.exists():
+            return read_starts(path.with_suffix(".pkl"), self.prior)[0]
         if not path.exists():
             log.info("%s: no such result to start from; started anew", path)
             return None
@@ -72,44 +64,4 @@ class PreviousResults:
             return None
         if result.status == "implausible":
             return None
-        return {key: getattr(result, key) for key in _KEYS}
-
-
-def _read_rows(path: Path) -> list[Parameters]:
-    with ArrayFile(path, InitError) as file:
-        missing = [key for key in ("global_orient", "body_pose") if key not in file]
-        if missing:
-            raise InitError(
-                f"{path}: has no {' and no '.join(missing)}. Found: {', '.join(file.keys)}. Expected SMPL-X parameters."
-            )
-        arrays = {key: _numbers(file, key) for key in _KEYS if key in file}
-    count = len(arrays["global_orient"]) if arrays["global_orient"].ndim > 1 else 1
-    for key, array in arrays.items():
-        if array.size % max(count, 1) or not count or (array.ndim > 1 and len(array) != count):
-            raise InitError(f"{path}: '{key}' has shape {array.shape}. Expected a row for each of {count} people.")
-    for key, array in arrays.items():
-        if key.endswith(("orient", "pose")):
-            array = _axis_angle(array, path, key)
-        arrays[key] = array.reshape(count, -1) if array.size else array.reshape(count, 0)
-    arrays["body_pose"] = arrays["body_pose"][:, :63]  # SMPL's two hand joints are not SMPL-X's
-    if arrays["body_pose"].shape[1] != 63 or arrays["global_orient"].shape[1] != 3:
-        raise InitError(f"{path}: expected body_pose of 21 (or 23) joints and global_orient of one, a row a person.")
-    return [{key: array[n] for key, array in arrays.items()} for n in range(count)]
-
-
-def _numbers(file: ArrayFile, key: str) -> np.ndarray:
-    array = file.read(key, most=_MAX_BYTES)
-    if array.dtype.kind not in "fiu" or array.ndim == 0:
-        raise InitError(f"{file.path}: '{key}' holds {array.dtype} of shape {array.shape}. Expected rows of numbers.")
-    array = array.astype(np.float64)
-    if not (np.abs(array) < _LARGEST).all():  # NaN is not
-        raise InitError(f"{file.path}: '{key}' holds numbers that are not finite, or beyond any body's.")
-    return array
-
-
-def _axis_angle(array: np.ndarray, path: Path, key: str) -> np.ndarray:
-    if array.shape[-2:] == (3, 3) and array.ndim > 2:
-        return roma.rotmat_to_rotvec(torch.from_numpy(array)).numpy()
-    if array.shape[-1] % 3:
-        raise InitError(f"{path}: '{key}' has shape {array.shape}. Expected axis-angle numbers or 3 x 3 matrices.")
-    return array
+        return {key: getattr(result, key) for key in KEYS}
