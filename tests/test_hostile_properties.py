@@ -20,6 +20,7 @@ from bodyfit.data.keypoints.detections import read_keypoints
 from bodyfit.data.landmarks import LANDMARK_NAMES
 from bodyfit.data.motion.bvh import read_bvh
 from bodyfit.data.photo.camera import parse_focal
+from bodyfit.data.photo.intrinsics import read_camera
 from bodyfit.data.photo.photo import read_photo
 from bodyfit.data.results.result import FitResult
 from bodyfit.fitting.run.config_files import read_config

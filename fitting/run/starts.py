@@ -36,6 +36,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
 }
 _WHOLE = ("poses", "pose", "pred_pose", "pred_rotmat", "smpl_thetas", "thetas", "full_pose", "rotvec")
 """All joints in one array: SMPL's 24, SMPL-H's 52, SMPL-X's 55, or Multi-HMR's 53 (hands, then the jaw)."""
+_KNOWN = {"transl", *_WHOLE, *(key for keys in _NAMES.values() for key in keys)}
 _MHR = ("mhr_model_params", "body_pose_params", "shape_params", "scale_params", "pred_pose_raw")
 
 
@@ -60,6 +61,9 @@ def read_starts(path: Path, prior: VPoser | None = None) -> list[Parameters]:
         arrays = _pickled(path)
     else:
         with ArrayFile(path, InitError) as file:
+            bad = [k for k in file.keys if k in _KNOWN and (file.dtype(k).kind not in "fiu" or not file.shape(k))]
+            if bad:
+                raise InitError(f"{path}: '{bad[0]}' holds no rows of numbers. Expected a row for each person.")
             arrays = {k: file.read(k, most=_MOST_BYTES) for k in file.keys if file.dtype(k).kind in "fiu"}
     found = _named(arrays)
     missing = [key for key in ("global_orient", "body_pose") if key not in found]
@@ -122,6 +126,9 @@ def _rows(path: Path, arrays: dict[str, np.ndarray], prior: VPoser | None) -> li
         array = _axis_angle(array, path) if key.endswith(("orient", "pose")) else array
         if count == 0 or array.size % count or not (np.abs(array) < _LARGEST).all():  # NaN is not
             raise InitError(f"{path}: '{key}' of shape {array.shape} for {count} people, or beyond any body's numbers.")
+        one_pose = count == 1 and key.endswith("pose")  # (21, 3) of one person
+        if array.ndim > 1 and len(array) != count and not one_pose:
+            raise InitError(f"{path}: '{key}' of shape {array.shape} for {count} people.")
         rows[key] = array.reshape(count, -1)
     width = rows["body_pose"].shape[1]
     if width == 32:

@@ -65,6 +65,7 @@ def readers() -> dict:
     from bodyfit.data.keypoints.detections import read_keypoints
     from bodyfit.data.keypoints.inputs import find_inputs
     from bodyfit.data.motion.mocap import read_motion
+    from bodyfit.data.photo.intrinsics import read_camera
     from bodyfit.data.photo.photo import photo_size, read_photo
     from bodyfit.data.results.result import FitResult
     from bodyfit.fitting.run.config_files import read_config
