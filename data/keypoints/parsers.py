@@ -75,7 +75,7 @@ def _read_cached(path: Path, _time: int, _size: int, format: str | None) -> dict
     except OSError as cause:
         raise KeypointError(f"{path}: cannot be read ({cause.strerror}).") from cause
     except (TypeError, ValueError, LookupError, OverflowError, AttributeError) as cause:  # nearly right in many ways
-        raise KeypointError(f"{path}: not quite the layout that it looks like ({cause}). {EXPECTED}.") from cause
+        raise KeypointError(f"{path}: not quite the layout that it looks like ({cause!s:.200}). {EXPECTED}.") from cause
 
 
 def _with_extent(images: dict[str, ImagePeople]) -> dict[str, ImagePeople]:
@@ -130,7 +130,7 @@ def _people_by_image(content: Any, source: Source) -> dict[str, ImagePeople] | N
         return openpose.read_many(content, source)
     if content and all(isinstance(item, Mapping) and isinstance(item.get("predictions"), list) for item in content):
         return predictions.read_json_lines(content, source)
-    if content and all(isinstance(item, list) and predictions.is_people(item) for item in content):
+    if any(content) and all(isinstance(item, list) and predictions.is_people(item) for item in content):
         return mmpose.read_lists(content, source)
     return None
 

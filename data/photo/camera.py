@@ -10,6 +10,8 @@ from bodyfit.data.photo.camera_files import CameraError
 
 log = logging.getLogger(__name__)
 
+_LONGEST = 1e12
+
 DIAGONAL_35MM = math.hypot(36.0, 24.0)
 """Millimetres; a 35 mm equivalent focal length gives the same diagonal angle of view on this frame (CIPA DCG-001)."""
 
@@ -72,7 +74,7 @@ def parse_focal(text: str, image_size: tuple[int, int]) -> float:
     width, height = image_size
     number = r"([0-9]*\.?[0-9]+(?:e[0-9]+)?)"
     found = re.fullmatch(rf"{number}(px|mm|deg)?(?:/{number}mm)?", text.strip().lower().replace(" ", ""))
-    value = float(found[1]) if found else 0.0
+    value = min(float(found[1]), _LONGEST) % _LONGEST if found else 0.0  # beyond any lens: not understood
     unit, sensor_mm = (found[2] or "px", found[3] and float(found[3])) if found else ("", None)
     if not value < 1e9 or (sensor_mm is not None and not 1e-3 < sensor_mm < 1e6):
         value = 0.0  # beyond any camera

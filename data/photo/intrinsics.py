@@ -99,7 +99,7 @@ def read_camera(path: Path | str, name: str | None = None, photo: Path | None = 
     try:
         return _intrinsics(fields, path)
     except (TypeError, ValueError, OverflowError, AttributeError) as cause:
-        raise CameraError(f"{path}: found {cause}. {_EXPECTED}.") from cause
+        raise CameraError(f"{path}: found {cause!s:.200}. {_EXPECTED}.") from cause
 
 
 def _chosen(path: Path, cameras: dict[str, Fields], name: str | None, photo: Path | None) -> Fields:

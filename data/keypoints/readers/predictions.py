@@ -21,7 +21,7 @@ def is_people(content: Any) -> bool:
 
 def read(entries: list[Mapping[str, Any]], source: Source, names: Any = None) -> dict[str, ImagePeople]:
     """People by the image that they name; `names` of the points where the file has them for all people."""
-    entries = [entry for entry in entries if not _is_a_thing(entry, entries)]
+    entries = _only_people(entries)
     bodies, all_names = [], []
     for entry in entries:
         named = named_points(entry["keypoints"])
@@ -60,13 +60,22 @@ def read_json_lines(frames: list[Any], source: Source) -> dict[str, ImagePeople]
     return images
 
 
-def _is_a_thing(entry: Mapping[str, Any], entries: list[Mapping[str, Any]]) -> bool:
-    """A YOLO result that is named otherwise than person, among those that are."""
-    if isinstance(entry.get("name"), str) and isinstance(entry.get("class"), int):
-        people = [item for item in entries if str(item.get("name")).lower() == "person"]
-        return bool(people) and str(entry["name"]).lower() != "person"
-    category = entry.get("category_id")
-    return isinstance(category, int) and category != 1 and any(item.get("category_id") == 1 for item in entries)
+def _only_people(entries: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Without YOLO results named otherwise than person, and without other categories than 1, where there are such."""
+    any_named = any(_is_yolo(entry) and entry["name"].lower() == "person" for entry in entries)
+    any_first = any(entry.get("category_id") == 1 for entry in entries)
+
+    def is_a_thing(entry: Mapping[str, Any]) -> bool:
+        if _is_yolo(entry):
+            return any_named and entry["name"].lower() != "person"
+        category = entry.get("category_id")
+        return any_first and isinstance(category, int) and category != 1
+
+    return [entry for entry in entries if not is_a_thing(entry)]
+
+
+def _is_yolo(entry: Mapping[str, Any]) -> bool:
+    return isinstance(entry.get("name"), str) and isinstance(entry.get("class"), int)
 
 
 def _size(entry: Mapping[str, Any]) -> tuple[int, int] | None:
