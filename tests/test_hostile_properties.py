@@ -26,7 +26,6 @@ from bodyfit.data.results.result import FitResult
 from bodyfit.fitting.run.config_files import read_config
 from bodyfit.fitting.run.ranges import check_ranges
 from bodyfit.fitting.show.results_folder import open_results_folder
-from bodyfit.fitting.solve.frames import read_camera
 from bodyfit.fitting.solve.plausible import why_implausible
 from bodyfit.prior.model.restricted_load import stored_tensors
 

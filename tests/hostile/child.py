@@ -72,7 +72,6 @@ def readers() -> dict:
     from bodyfit.fitting.run.previous import PreviousResults
     from bodyfit.fitting.show.prior_viewer import read_body_poses
     from bodyfit.fitting.show.results_folder import open_results_folder
-    from bodyfit.fitting.solve.frames import read_camera
     from bodyfit.fitting.start.network import load_start_network
     from bodyfit.prior.model.checkpoint import load_prior
     from bodyfit.prior.training.dataset import load_poses
