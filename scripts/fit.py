@@ -18,7 +18,7 @@ from bodyfit.data.keypoints.inputs import FitInput, find_inputs
 from bodyfit.data.lazy import LazyModule
 from bodyfit.fitting.run.helpers import HelperPool
 from bodyfit.fitting.run.parts import gather_inputs
-from bodyfit.fitting.solve.frames import CameraOptions
+from bodyfit.fitting.solve.frames import CameraOptions, check_people
 
 if TYPE_CHECKING:
     from bodyfit.fitting.run import config_files
@@ -29,6 +29,13 @@ log = logging.getLogger(__name__)
 
 FEW = 48
 """Inputs up to which starting helper processes costs more than they save."""
+
+
+_OUTPUT = ("meshes", "mesh_format", "frame", "overlays", "people", "min_size_px", "results")
+_CAMERA = ("focal", "camera", "image_size", "format", "detector", "camera_name", "keypoints_size")
+_CAMERA += ("min_confidence", "checks")
+_BODY = ("body", "gender", "num_betas", "prior", "init", "device")
+"""Options that are fields of the configuration's parts, under the same names."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,8 @@ class FitCommand:
     """SMPL, SMPL-H or SMPL-X file (.npz, .pkl), or a folder of models. Default: the open body that comes along."""
     gender: Literal["neutral", "female", "male"] = "neutral"
     """Which body of a folder, or of the open ones."""
+    num_betas: int = 10
+    """Shape components to fit, at most those of the body: 10 to 300 in official files."""
     prior: Path | None = None
     """Pose prior: our weights, or VPoser V02_05 or vposer_v1_0 (folder or checkpoint). Default: the one shipped. A
     start.safetensors of `bodyfit prior train-start` beside it is used, too."""
@@ -54,18 +63,34 @@ class FitCommand:
     """Focal length: pixels ("1500" or "1500px"), 35 mm equivalent ("35mm") or horizontal field of view ("60deg").
     Default: the photo's EXIF, else the image diagonal; the result says which."""
     camera: Path | None = None
-    """Camera file (.json or .npz) with K (3x3), or focal and center."""
+    """Camera file: K (3x3) or focal and center as .json, .npz or .npy; OpenCV's YAML, XML; ROS, Kalibr, EasyMocap
+    (intri.yml), Pose2Sim and anipose (.toml), COLMAP (cameras.txt), nerfstudio. Distortion and fx != fy are used."""
+    camera_name: str | None = None
+    """Which camera of a camera file with several. Default: the one that the photo's folder or name says."""
     image_size: tuple[int, int] | None = None
     """Width and height, px, for keypoints without a photo. Default: the extent of the keypoints."""
     format: str | None = None
-    """Keypoint format, where it should not be recognised from the file."""
+    """Keypoint format, where it should not be recognised from the file (docs/keypoints.md names them)."""
     detector: str = "auto"
     """What finds keypoints in photos without a keypoint file: auto or builtin (included, works offline), none,
     rtmlib (pip install rtmlib onnxruntime; downloads models), or the path of a whole-body ONNX file (extra onnx)."""
-    people: Literal["all", "main"] = "all"
-    """Everybody, or only the largest person of each photo."""
+    keypoints_size: tuple[int, int] | None = None
+    """Width and height, px, of the picture that the keypoints were made on, where it was a scaled copy of the photo and
+    the file does not say so."""
+    people: str = "all"
+    """all: everybody. main: the largest person of each photo. 3: the three largest. 002 (three digits): the person of
+    this number."""
+    min_confidence: float | None = None
+    """Count points with less confidence as unseen. Default: 0.1 for what a person needs at least. For detectors whose
+    scores are all low (Detectron2): 0.02 or so, and the best of the file count as 1."""
+    min_size_px: Annotated[float, tyro.conf.arg(name="min-size")] = 0.0
+    """Leave out people whose body keypoints span fewer pixels."""
+    checks: bool = True
+    """Fail people whose keypoints cannot be right: outside of the photo, left and right exchanged, at impossible
+    distances. --no-checks fits them, too."""
     init: Path | None = None
-    """Start from parameters: the output folder of a previous run, or an .npz of a regressor (one person)."""
+    """Start from parameters: the output folder of a previous run or of SMPLify-X, or an .npz or .pkl with a row for
+    each person of the one photo (SMPLify-X, 4D-Humans, Multi-HMR, SMPLer-X, ROMP; layouts: docs/keypoints.md)."""
     config: Path | None = None
     """Take all settings from a JSON file, such as the OUT/config.json of another run; options on the command line come
     before what it says."""
@@ -106,11 +131,9 @@ class FitCommand:
         camera = run.camera
         if "--focal" in words or "--camera" in words:  # they exclude each other, and the command line comes first
             camera = replace(camera, focal=None, camera=None)
-        output = {
-            f: getattr(run.output, f) for f in ("meshes", "mesh_format", "frame", "overlays", "people", "results")
-        }
-        cameras = {f: getattr(camera, f) for f in ("focal", "camera", "image_size", "format", "detector")}
-        others = {f: getattr(run, f) for f in ("body", "gender", "prior", "init", "device")}
+        output = {f: getattr(run.output, f) for f in _OUTPUT}
+        cameras = {f: getattr(camera, f) for f in _CAMERA}
+        others = {f: getattr(run, f) for f in _BODY}
         own = {"config": path, "refine_focal": run.fit.refine_focal, "batch": run.batch}
         return cls(**required, **output, **cameras, **others, **own)
 
@@ -119,12 +142,11 @@ class FitCommand:
         from bodyfit.fitting.solve.fitter import FitConfig
 
         fit = config_files.read_config(self.config).fit if self.config else FitConfig()
-        output = (self.meshes, self.mesh_format, self.frame, self.overlays, self.people, self.results)
         return config_files.RunConfig(
             fit=replace(fit, refine_focal=self.refine_focal),
-            camera=CameraOptions(self.focal, self.camera, self.image_size, self.format, self.detector),
-            output=config_files.OutputOptions(*output),
-            **{f: getattr(self, f) for f in ("body", "gender", "prior", "init", "device")},
+            camera=CameraOptions(**{f: getattr(self, f) for f in _CAMERA}),
+            output=config_files.OutputOptions(**{f: getattr(self, f) for f in _OUTPUT}),
+            **{f: getattr(self, f) for f in _BODY},
             batch=self.batch,
         ).with_absolute_paths()
 
@@ -141,6 +163,7 @@ class FitCommand:
             from bodyfit.fitting.solve.loading import load_fitter
 
             config = self.run_config()
+            check_people(config.output.people)
             check_ranges(config_files.as_document(config), "options")
             _check_camera(config.camera)
             device = "cpu" if self.cluster or self.workers > 1 else config.device.replace("cuda:all", "cuda:0")
@@ -213,7 +236,7 @@ class FitCommand:
             )
         if detector is None:
             _say_once(alone, "no keypoint file beside it or in keypoints/, left out")
-        blank = [str(item.keypoints) for item in inputs if item.photo is None]
+        blank = [str(item.keypoints) for item in inputs if item.photo is None and item.problem is None]
         _say_once(blank, "no photo with it; fitted all the same" + ", drawn on a blank page" * self.overlays)
         return inputs
 
@@ -225,11 +248,16 @@ def _say_once(names: list[str], what: str) -> None:
 
 def _check_camera(camera: CameraOptions) -> None:
     """A mistake in what is said about the camera would fail every photo: say it once, before the work."""
-    from bodyfit.data.photo.camera import parse_focal, read_camera
+    from bodyfit.data.keypoints.formats import BODY_FORMATS, find_body_format
+    from bodyfit.data.photo.camera import parse_focal
+    from bodyfit.data.photo.camera_files import camera_fields
+    from bodyfit.data.photo.intrinsics import read_camera
 
+    if camera.format is not None and find_body_format(camera.format) is None:
+        raise BodyfitError(f"--format {camera.format}: expected one of {', '.join(BODY_FORMATS)}.")
     if camera.focal is not None and camera.camera is not None:
         raise BodyfitError(f"{camera.camera}: a camera file and a focal length were given. Give one of them.")
     if camera.focal is not None:
         parse_focal(camera.focal, (1000, 1000))
-    if camera.camera is not None:
-        read_camera(camera.camera)
+    if camera.camera is not None and (camera.camera_name is not None or len(camera_fields(camera.camera)) == 1):
+        read_camera(camera.camera, camera.camera_name)

@@ -49,6 +49,10 @@ class RenderCommand:
     """Show the fitted skeleton."""
     keypoints: bool = False
     """Show the detected keypoints in overlays, each with a line to the fitted one."""
+    background: Literal["photo", "white", "transparent"] = "photo"
+    """What is behind the bodies of overlays: white or transparent (.png) leaves only them."""
+    wireframe: bool = False
+    """Draw bodies in overlays as the edges of their triangles."""
     runner_up: bool = False
     """Draw the alternative hypothesis (the second-best mode) in place of the best one, for those who have one."""
     body: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
@@ -67,6 +71,8 @@ class RenderCommand:
             raise BodyfitError(
                 "--skeleton and --keypoints belong to the best hypothesis; leave them out with --runner-up."
             )
+        if self.background == "transparent" and (self.style != "overlay" or self.output.suffix not in ("", ".png")):
+            raise BodyfitError("--background transparent is for overlays written as .png.")
         chosen = results_folder.open_results_folder(self.out, body=self.body).find(self.image, self.person)
         jobs = list(self._jobs(chosen))
         one_file = self.output.suffix != "" and not self.output.is_dir()
@@ -116,7 +122,10 @@ class RenderCommand:
         elif self.style == "views":
             portraits.save_picture(portraits.views_picture(people[0], height_px=self.size_px, **shared), path)
         else:
-            style = portraits.OverlayStyle(self.opacity, self.shadow, self.skeleton, self.keypoints, self.runner_up)
+            style = portraits.OverlayStyle(
+                *(self.opacity, self.shadow, self.skeleton, self.keypoints, self.runner_up, self.background),
+                wireframe=self.wireframe,
+            )
             picture, photo = portraits.overlay_picture(people, style, backend=self.backend)
             if self.style == "side-by-side":
                 picture = portraits.side_by_side(photo, picture)

@@ -32,7 +32,7 @@ ROOMS = {
         *("prior.training", "fitting.draw"),
     },
     "fitting.run": {
-        *("data", "data.body", "data.keypoints", "data.photo", "data.results"),
+        *("data", "data.body", "data.keypoints", "data.photo", "data.results", "prior.model"),
         *("fitting.solve", "fitting.draw"),
     },
     "fitting.benchmark": {

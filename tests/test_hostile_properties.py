@@ -20,12 +20,12 @@ from bodyfit.data.keypoints.detections import read_keypoints
 from bodyfit.data.landmarks import LANDMARK_NAMES
 from bodyfit.data.motion.bvh import read_bvh
 from bodyfit.data.photo.camera import parse_focal
+from bodyfit.data.photo.intrinsics import read_camera
 from bodyfit.data.photo.photo import read_photo
 from bodyfit.data.results.result import FitResult
 from bodyfit.fitting.run.config_files import read_config
 from bodyfit.fitting.run.ranges import check_ranges
 from bodyfit.fitting.show.results_folder import open_results_folder
-from bodyfit.fitting.solve.frames import read_camera
 from bodyfit.fitting.solve.plausible import why_implausible
 from bodyfit.prior.model.restricted_load import stored_tensors
 

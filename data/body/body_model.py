@@ -155,6 +155,7 @@ def load_body_model(
 
 def _load_file(path: Path, gender: str, num_betas: int, num_expression: int) -> BodyModel:
     fields = ModelFields(path)
+    _refuse_skel(fields)
     v_template = fields.numbers("v_template", (None, 3))
     vertices = len(v_template)
     weights = fields.numbers("weights", (vertices, None))
@@ -173,7 +174,7 @@ def _load_file(path: Path, gender: str, num_betas: int, num_expression: int) -> 
         faces=faces,
         shapedirs=shapedirs,
         exprdirs=exprdirs,
-        posedirs=_without_memory_for_zeros(fields.numbers("posedirs", (vertices, 3, 9 * (joints - 1)))),
+        posedirs=_without_memory_for_zeros(_pose_correctives(fields, vertices, joints)),
         joint_regressor=fields.numbers("J_regressor", (joints, vertices)),
         weights=weights,
         parents=_parents(fields, joints),
@@ -199,11 +200,37 @@ def _without_memory_for_zeros(array: Float[np.ndarray, "V 3 P"]) -> Float[np.nda
     return untouched
 
 
+def _refuse_skel(fields: ModelFields) -> None:
+    if any(key.startswith(("skel_template", "skin_template", "osim")) for key in fields.keys):
+        raise BodyModelError(
+            f"{fields.path}: SKEL, a body with a skeleton of its own joints, which is not posed as SMPL is. Expected "
+            "SMPL, SMPL-H or SMPL-X."
+        )
+
+
+_STAR_CORRECTIVES = 93
+"""Columns of STAR's pose correctives: 23 quaternions and one shape number."""
+
+
+def _pose_correctives(fields: ModelFields, vertices: int, joints: int) -> np.ndarray:
+    found = fields.numbers("posedirs", (vertices, 3, None))
+    if found.shape[2] == _STAR_CORRECTIVES:
+        raise BodyModelError(
+            f"{fields.path}: STAR, whose pose correctives follow quaternions and the shape, which is not supported. "
+            "Expected SMPL, SMPL-H or SMPL-X."
+        )
+    if found.shape[2] != 9 * (joints - 1):
+        wanted = f"{vertices} x 3 x {9 * (joints - 1)}"
+        raise BodyModelError(f"{fields.path}: 'posedirs' has shape {found.shape}, expected {wanted}.")
+    return found
+
+
 def _kind_from_joints(path: Path, joints: int) -> str:
     for kind, names in _JOINTS_OF_KIND.items():
         if joints == len(names):
             return kind
-    others = {16: " (MANO, a hand)", 5: " (FLAME, a head)"}
+    others = {16: " (MANO, a hand)", 5: " (FLAME, a head)", 33: " (SMAL, an animal)", 35: " (SMAL, an animal)"}
+    others[75] = " (SUPR)"
     raise BodyModelError(
         f"{path}: has {joints} joints{others.get(joints, '')}. "
         "Expected a body of 55 joints (SMPL-X), 52 (SMPL-H) or 24 (SMPL)."
@@ -225,7 +252,7 @@ def _shape_and_expression(
         ("expression", num_expression if kind == "smplx" else 0, columns - betas_end),
     ):
         if asked > there:
-            log.info("%s: has %d %s components, %d were asked for", fields.path, there, what, asked)
+            log.debug("%s: has %d %s components, %d were asked for", fields.path, there, what, asked)
     return (
         np.ascontiguousarray(shapedirs[:, :, : min(num_betas, betas_end)]),
         np.ascontiguousarray(shapedirs[:, :, betas_end:expression_end]),

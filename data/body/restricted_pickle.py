@@ -218,5 +218,6 @@ _ALLOWED = {
     *_READERS,
     *_RECONSTRUCTORS,
     *("numpy.ndarray", "numpy.dtype", "_codecs.encode", "__builtin__.object", "builtins.object"),
+    *("__builtin__.set", "builtins.set"),  # chumpy arrays carry one, empty, of what is to be computed anew
 }
 """What a pickled body model may mention. None of it is looked up."""

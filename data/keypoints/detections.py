@@ -9,8 +9,12 @@ from jaxtyping import Float
 
 from bodyfit.data.keypoints.formats import find_body_format
 from bodyfit.data.keypoints.inputs import FitInput, find_inputs, match_image
-from bodyfit.data.keypoints.parsers import ImagePeople, KeypointError, Person, read_keypoint_file
-from bodyfit.data.landmarks import BODY, LANDMARK_NAMES
+from bodyfit.data.keypoints.parsers import read_keypoint_file
+from bodyfit.data.keypoints.people import ImagePeople, KeypointError, Person
+from bodyfit.data.keypoints.place import Target, in_photo, outside_problem
+from bodyfit.data.keypoints.plausibility import exchange_hands, proves_visibility, sides_problem
+from bodyfit.data.keypoints.scores import LOW, rescaled
+from bodyfit.data.landmarks import BODY, FACE, LANDMARK_NAMES, LEFT_HAND, RIGHT_HAND
 
 __all__ = ["Detections", "FitInput", "KeypointError", "find_inputs", "read_keypoints"]
 
@@ -37,7 +41,9 @@ class Detections:
     """For each person None, or why they cannot be fitted."""
     source: Path
     image_size: tuple[int, int] | None = None
-    """(width, height) where the file itself says so."""
+    """(width, height) that the pixels are of, where it is known."""
+    warnings: tuple[str | None, ...] = ()
+    """For each person None, or what looks wrong without being sure; empty: nobody looks wrong."""
 
     def __len__(self) -> int:
         return len(self.person_ids)
@@ -54,7 +60,9 @@ class Detections:
     ) -> "Detections":
         """People whose points a program has at hand; numbers them and says who cannot be fitted."""
         ids = tuple(f"{i:03d}" for i in range(len(xy)))
-        return cls(xy, confidence, format, ids, tuple(_problem(row) for row in confidence), source, image_size)
+        best = float(confidence.max(initial=0.0))
+        problems = tuple(_problem(*person, best, None) for person in zip(xy, confidence, strict=True))
+        return cls(xy, confidence, format, ids, problems, source, image_size)
 
 
 def read_keypoints(
@@ -63,37 +71,92 @@ def read_keypoints(
     format: str | None = None,
     image_size: tuple[int, int] | None = None,
     image: str | None = None,
+    keypoints_size: tuple[int, int] | None = None,
+    orientation: int = 1,
+    min_confidence: float | None = None,
+    checks: bool = True,
 ) -> Detections:
-    """Read the people of one image.
+    """Read the people of one image, in pixels of its upright photo.
 
     Args:
-        path: A JSON file of OpenPose, COCO, COCO-WholeBody, Halpe, AlphaPose, OpenPifPaf, MMPose or MediaPipe.
+        path: A keypoint file of any format of docs/keypoints.md.
         format: Name of the body format, as `formats.find_body_format` takes it ("coco17", "body25"); None: recognised.
-        image_size: (width, height) of the photo in pixels; only for coordinates that are shares of it.
+        image_size: (width, height) of the photo in pixels. Shares of the image become pixels of it, and points made for
+            a scaled copy are scaled; without it, coordinates stay as the file has them.
         image: Which image of an annotation or result file with many: its file name, path or number.
+        keypoints_size: (width, height) of the picture that the keypoints were made on, where the file does not say it.
+        orientation: EXIF orientation of the photo, for keypoints made on the photo as it is stored.
+        min_confidence: Points with less count as unseen. Below 0.1, the file's best scores count as 1.
+        checks: Whether keypoints that cannot be right (outside of the photo, left and right exchanged) are a problem.
 
     Raises:
-        KeypointError: for a file that is no keypoint file, naming what was found and what was expected. A person who
-            cannot be used is no error but has a reason in `problems`.
+        KeypointError: for a file that is no keypoint file or is not of this photo, naming what was found and what was
+            expected. A person who cannot be used is no error but has a reason in `problems`.
     """
     path = Path(path)
     table = find_body_format(format) if format is not None else None
     format = table.name if table is not None else format
-    found = _choose_image(path, read_keypoint_file(path, format, image_size), image)
-    return detections_of(found, path)
+    found = _choose_image(path, read_keypoint_file(path, format), image)
+    try:
+        found = in_photo(found, Target(image_size, orientation, keypoints_size), path)
+    except KeypointError:
+        if checks or found.unit == "shares":
+            raise
+    return detections_of(found, path, photo_size=image_size, min_confidence=min_confidence, checks=checks)
 
 
-def detections_of(found: ImagePeople, source: Path) -> Detections:
-    """The same people with their points in `LANDMARK_NAMES` order; `source` is for messages."""
+def detections_of(
+    found: ImagePeople,
+    source: Path,
+    *,
+    photo_size: tuple[int, int] | None = None,
+    min_confidence: float | None = None,
+    checks: bool = True,
+) -> Detections:
+    """The same people with their points in `LANDMARK_NAMES` order; `source` is for messages, the rest as in
+    `read_keypoints`.
+    """
     number = len(found.people)
     xy, confidence = np.zeros((number, len(LANDMARK_NAMES), 2)), np.zeros((number, len(LANDMARK_NAMES)))
     for i, person in enumerate(found.people):
         bad = _merge(person, xy[i], confidence[i])
         if bad:
             log.warning("%s: person %03d: %d points with NaN or negative confidence count as unseen", source, i, bad)
-    return Detections.from_points(
-        xy, confidence, format=_format_name(found.people), source=source, image_size=found.size
+    best = float(confidence.max(initial=0.0))
+    confidence = rescaled(confidence, min_confidence)
+    ids = _person_ids(found.ids, number)
+    for i in range(number):
+        if exchange_hands(xy[i], confidence[i]):
+            log.warning("%s: person %s: each hand hangs on the other arm; exchanged", source, ids[i])
+    format_name = _format_name(found.people)
+    problems = [_problem(xy[i], confidence[i], best, photo_size if checks else None) for i in range(number)]
+    warnings: list[str | None] = [None] * number
+    for i in range(number):
+        exchanged = sides_problem(xy[i], confidence[i]) if checks and problems[i] is None else None
+        if exchanged and proves_visibility(format_name, confidence[i]):
+            problems[i] = f"{exchanged}. --no-checks fits it all the same"
+        elif exchanged:
+            warnings[i] = f"{exchanged}, or is the person seen from behind?"
+            log.warning("%s: person %s: %s", source, ids[i], warnings[i])
+    return Detections(
+        xy=np.where(confidence[..., None] > 0, xy, 0.0),
+        confidence=confidence,
+        format=format_name,
+        person_ids=ids,
+        problems=tuple(problems),
+        source=source,
+        image_size=found.size,
+        warnings=tuple(warnings),
     )
+
+
+def _person_ids(tracked: list[int | None], number: int) -> tuple[str, ...]:
+    """Tracking numbers where the file has them and they differ; the others get the next free ones, in file order."""
+    known = [n for n in tracked if n is not None]
+    if not known or len(set(known)) < len(known) or len(tracked) != number:
+        return tuple(f"{i:03d}" for i in range(number))
+    following = iter(range(max(known) + 1, max(known) + 1 + number))
+    return tuple(f"{next(following) if n is None else n:03d}" for n in tracked)
 
 
 def _choose_image(path: Path, images: dict[str, ImagePeople], image: str | None) -> ImagePeople:
@@ -132,13 +195,31 @@ def _merge(person: Person, xy: Float[np.ndarray, "144 2"], confidence: Float[np.
     return dropped
 
 
-def _problem(confidence: Float[np.ndarray, " 144"]) -> str | None:
+def _problem(
+    xy: Float[np.ndarray, "144 2"],
+    confidence: Float[np.ndarray, " 144"],
+    best: float,
+    photo_size: tuple[int, int] | None,
+) -> str | None:
     count = int((confidence[list(BODY)] > CONFIDENT).sum())
-    if count >= MIN_BODY_POINTS:
-        return None
-    return (
+    if count < MIN_BODY_POINTS:
+        return _too_few(confidence, count, best)
+    return outside_problem(xy[confidence > CONFIDENT], photo_size) if photo_size is not None else None
+
+
+def _too_few(confidence: Float[np.ndarray, " 144"], count: int, best: float) -> str:
+    """Why so few body points are not enough, and what there is instead."""
+    reason = (
         f"only {count} confident body keypoints (confidence above {CONFIDENT}), at least {MIN_BODY_POINTS} are needed"
     )
+    if 0 < best < LOW:
+        return f"{reason}: the best score in the file is {best:.2g}. Say --min-confidence {best / 4:.1g} or so"
+    seen = {name: int((confidence[list(part)] > CONFIDENT).sum()) for name, part in _OTHER_PARTS.items()}
+    others = [f"{points} points of {name}" for name, points in seen.items() if points]
+    return f"{reason}; seen besides: {' and '.join(others)}, which cannot place a body" if others else reason
+
+
+_OTHER_PARTS = {"the face": FACE, "the left hand": LEFT_HAND, "the right hand": RIGHT_HAND}
 
 
 def _format_name(people: list[Person]) -> str:

@@ -123,17 +123,121 @@ MEDIAPIPE_FACE_68 = (
     *(78, 82, 13, 312, 308, 317, 14, 87),  # inner lips
 )
 
+
+def _fingers(side: str, thumb_to_pinky: tuple[str, ...], parts: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(f"{side}_{finger}{part}" for finger in thumb_to_pinky for part in parts)
+
+
+_FINGER_ORDER = ("thumb", "index", "middle", "ring", "pinky")
+
+# OpenPose's whole-body model: BODY_25B, then 20 points for each hand (no wrist) and the 70 of the face.
+OPENPOSE_BODY_135 = KeypointFormat(
+    "openpose_body135",
+    OPENPOSE_BODY_25B.points + LEFT_HAND_21.points[1:] + RIGHT_HAND_21.points[1:] + FACE_70.points,
+)
+OPENPOSE_MPI_15 = KeypointFormat(
+    "openpose_mpi15",
+    _words("""
+    head_top neck right_shoulder right_elbow right_wrist left_shoulder left_elbow left_wrist
+    right_hip right_knee right_ankle left_hip left_knee left_ankle chest
+"""),
+)
+# DWPose and rtmlib rearrange COCO-WholeBody to OpenPose's 18 body points, which adds a neck.
+DWPOSE_134 = KeypointFormat("dwpose134", OPENPOSE_COCO_18.points + COCO_WHOLEBODY_133.points[17:])
+
+# Sapiens: body, feet, right hand from tips to knuckles, then the left; of its 238 face points none is an iBUG point by
+# definition, so they are not used. (Its own names: right_thumb4 is the tip, right_thumb_third_joint the first joint.)
+_SAPIENS_BODY = _words("""
+    nose left_eye right_eye left_ear right_ear left_shoulder right_shoulder left_elbow right_elbow
+    left_hip right_hip left_knee right_knee left_ankle right_ankle
+""")
+_SAPIENS_REST = _words("""
+    left_olecranon right_olecranon left_cubital_fossa right_cubital_fossa left_acromion right_acromion neck
+""")
+
+
+def _sapiens_hand(side: str) -> tuple[str, ...]:
+    return (*_fingers(side, _FINGER_ORDER, ("", "3", "2", "1")), f"{side}_wrist")
+
+
+SAPIENS_308 = KeypointFormat(
+    "sapiens308",
+    _SAPIENS_BODY
+    + _FEET_6
+    + _sapiens_hand("right")
+    + _sapiens_hand("left")
+    + _SAPIENS_REST
+    + tuple(f"face_{i}" for i in range(238)),
+)
+
+# "thorax" lies between the shoulders, where SMPL-X's neck joint is; "neck_base" is nearer to the chin.
+H36M_17 = KeypointFormat(
+    "h36m17",
+    _words("""
+    pelvis right_hip right_knee right_ankle left_hip left_knee left_ankle spine neck chin head_top
+    left_shoulder left_elbow left_wrist right_shoulder right_elbow right_wrist
+"""),
+)
+POSETRACK_17 = KeypointFormat(
+    "posetrack17", ("nose", "head_bottom", "head_top", "left_ear", "right_ear", *_COCO_17[5:])
+)
+MPII_16 = KeypointFormat(
+    "mpii16",
+    _words("""
+    right_ankle right_knee right_hip left_hip left_knee left_ankle pelvis thorax upper_neck head_top
+    right_wrist right_elbow right_shoulder left_shoulder left_elbow left_wrist
+"""),
+)
+LSP_14 = KeypointFormat(
+    "lsp14",
+    _words("""
+    right_ankle right_knee right_hip left_hip left_knee left_ankle
+    right_wrist right_elbow right_shoulder left_shoulder left_elbow left_wrist upper_neck head_top
+"""),
+)
+AIC_14 = KeypointFormat(
+    "aic14",
+    _words("""
+    right_shoulder right_elbow right_wrist left_shoulder left_elbow left_wrist
+    right_hip right_knee right_ankle left_hip left_knee left_ankle head_top upper_neck
+"""),
+)
+CROWDPOSE_14 = KeypointFormat(
+    "crowdpose14",
+    _words("""
+    left_shoulder right_shoulder left_elbow right_elbow left_wrist right_wrist
+    left_hip right_hip left_knee right_knee left_ankle right_ankle head_top upper_neck
+"""),
+)
+
 BODY_FORMATS: dict[str, KeypointFormat] = {
     table.name: table
     for table in (
         OPENPOSE_BODY_25,
         OPENPOSE_BODY_25B,
+        OPENPOSE_BODY_135,
         OPENPOSE_COCO_18,
+        OPENPOSE_MPI_15,
         COCO_17,
         COCO_WHOLEBODY_133,
+        DWPOSE_134,
         HALPE_26,
         HALPE_136,
         MEDIAPIPE_33,
+        SAPIENS_308,
+        H36M_17,
+        POSETRACK_17,
+        MPII_16,
+        LSP_14,
+        AIC_14,
+        CROWDPOSE_14,
     )
 }
-"""Formats that `read_keypoints(format=...)` takes; each has a length of its own but the two of 25 points."""
+"""Formats that `read_keypoints(format=...)` takes."""
+
+_ONLY_BY_NAME = (OPENPOSE_BODY_25B, H36M_17, POSETRACK_17, LSP_14, AIC_14, CROWDPOSE_14)
+
+BY_COUNT: dict[int, KeypointFormat] = {
+    len(table): table for table in BODY_FORMATS.values() if table not in _ONLY_BY_NAME
+}
+"""What a list of so many points is where nothing else says so. 25 points are looked at: `order`."""

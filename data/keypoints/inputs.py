@@ -11,7 +11,10 @@ from pathlib import Path
 
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.files import PHOTO_SUFFIXES, result_name
-from bodyfit.data.keypoints.parsers import KeypointError, read_keypoint_file
+from bodyfit.data.keypoints.image_names import ImageIndex, is_photo_name, match_image, natural_key
+from bodyfit.data.keypoints.parsers import KEYPOINT_SUFFIXES, VIDEO_SUFFIXES, KeypointError, read_keypoint_file
+
+_KEYPOINT_FOLDERS = ("keypoints", "labels")
 
 log = logging.getLogger(__name__)
 
@@ -29,15 +32,17 @@ class FitInput:
     relative paths by `files.result_name`."""
     image: str | None = None
     """Which image of `keypoints`, where that file holds many: `read_keypoints(keypoints, image=image)`."""
+    problem: str | None = None
+    """Why the two do not belong together, for whoever reads them to raise."""
 
 
 def find_inputs(path: Path | str, *, exclude: Iterable[Path] = ()) -> list[FitInput]:
     """Pair photos with keypoints, in natural order of names (2 before 10).
 
     Args:
-        path: A photo; a keypoint file; or a folder, with `images/` and `keypoints/` in it or with pairs side by side,
-            at any depth. X.jpg goes with X_keypoints.json, X.json, X.jpg.json, X.predictions.json and
-            X.jpg.predictions.json; an annotation file goes with every photo that it names.
+        path: A photo; a keypoint file; or a folder, with `images/` and `keypoints/` (or YOLO's `labels/`) in it or with
+            pairs side by side, at any depth. X.jpg goes with X_keypoints.json, X.json, X.jpg.json, X.predictions.json,
+            X.jpg.predictions.json, or X.txt, X.csv, X.npy, X.npz; an annotation file goes with all photos it names.
         exclude: Folders not to look into, such as the one that results are written to.
 
     Raises:
@@ -45,6 +50,8 @@ def find_inputs(path: Path | str, *, exclude: Iterable[Path] = ()) -> list[FitIn
     """
     path = Path(path)
     if path.is_file():
+        if path.suffix.lower() in VIDEO_SUFFIXES:
+            raise BodyfitError(f"{path}: a video. Expected photos, such as its frames, and keypoint files.")
         found = [_beside_photo(path)] if is_photo(path) else _beside_keypoints(path)
     elif path.is_dir():
         found = _in_folder(path, [folder.resolve() for folder in exclude])
@@ -58,112 +65,95 @@ def find_inputs(path: Path | str, *, exclude: Iterable[Path] = ()) -> list[FitIn
 
 def is_photo(path: Path) -> bool:
     """Whether the suffix is that of an image."""
-    return path.suffix.lower() in PHOTO_SUFFIXES
-
-
-def natural_key(name: str) -> list[tuple[int, int | str]]:
-    """Sorting key that compares numbers in names as numbers."""
-    return [(0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"(\d+)", name) if part]
+    return is_photo_name(path.name)
 
 
 def keypoint_base(path: Path) -> str:
     """The photo's name without suffix that a keypoint file's name speaks of."""
     base = path.name.removesuffix(path.suffix)
-    for ending in (".predictions", ".openpifpaf", "_keypoints", *PHOTO_SUFFIXES):
+    for ending in (".predictions", ".openpifpaf", "_keypoints", *PHOTO_SUFFIXES, *VIDEO_SUFFIXES):
         base = base.removesuffix(ending)
     return base
-
-
-def match_image(image: str, names: Iterable[str]) -> str | None:
-    """The one of `names` that means the same image as `image`; None if none does.
-
-    Tried in turn: the same words, the same file name, the same name without suffix, the same number at the end of the
-    name (COCO's image_id 785 is 000000000785.jpg).
-    """
-    return ImageIndex(names).find(image)
-
-
-class ImageIndex:
-    """Finds image names (paths, file names, numbers) by other names of the same images."""
-
-    def __init__(self, names: Iterable[str]):
-        self._by_word: list[dict[str, str]] = [{} for _ in range(4)]
-        for name in names:
-            for table, word in zip(self._by_word, self._words(name), strict=True):
-                if word:
-                    table.setdefault(word, name)
-
-    def find(self, image: str) -> str | None:
-        """The name that means `image`, by the closest way of saying so."""
-        for table, word in zip(self._by_word, self._words(image), strict=True):
-            if word in table:
-                return table[word]
-        return None
-
-    @staticmethod
-    def _words(name: str) -> tuple[str, str, str, str]:
-        path = Path(name)
-        stem = path.stem if is_photo(path) else path.name
-        number = re.search(r"\d+$", stem)
-        return name, path.name, stem, str(int(number[0])) if number else ""
 
 
 def _beside_photo(photo: Path) -> FitInput:
     folders = [photo.parent]
     if photo.parent.name == "images":
-        folders.append(photo.parent.parent / "keypoints")
+        folders += [photo.parent.parent / name for name in _KEYPOINT_FOLDERS]
     for folder in folders:
         for name in (
             f"{photo.stem}_keypoints.json",
             f"{photo.name}.predictions.json",
             f"{photo.stem}.predictions.json",
             f"{photo.name}.json",
-            f"{photo.stem}.json",
+            *(photo.stem + suffix for suffix in KEYPOINT_SUFFIXES),
         ):
             if os.path.isfile(folder / name):  # False also where the name is too long for the file system
-                file = folder / name
-                return FitInput(photo, file, photo.stem, image=_image_if_many(file, photo.name))
+                return _pair(photo, folder / name, photo.stem, photo.name)
     return FitInput(photo, None, photo.stem)
 
 
 def _beside_keypoints(keypoints: Path) -> list[FitInput]:
     folders = [keypoints.parent]
-    if keypoints.parent.name == "keypoints":
+    if keypoints.parent.name in _KEYPOINT_FOLDERS:
         folders.append(keypoints.parent.parent / "images")
     photos = {photo: photo.name for folder in folders if folder.is_dir() for photo in _files(folder, deep=False)}
     photos = {photo: name for photo, name in photos.items() if is_photo(photo)}
     base = keypoint_base(keypoints)
     for photo in photos:
         if photo.stem == base:
-            return [FitInput(photo, keypoints, base, image=_image_if_many(keypoints, photo.name))]
+            return [_pair(photo, keypoints, base, photo.name)]
     return _named_images(keypoints, photos) or [FitInput(None, keypoints, base)]
 
 
 def _in_folder(folder: Path, exclude: list[Path]) -> list[FitInput]:
-    images, keypoints = folder / "images", folder / "keypoints"
-    if images.is_dir() and keypoints.is_dir():
+    images = folder / "images"
+    keypoints = next((folder / name for name in _KEYPOINT_FOLDERS if (folder / name).is_dir()), folder)
+    if images.is_dir() and keypoints != folder:
         photos = {p: p.relative_to(images).as_posix() for p in _files(images, exclude) if is_photo(p)}
-        jsons = {p: p.relative_to(keypoints) for p in _files(keypoints, exclude) if p.suffix.lower() == ".json"}
+        files = {p: p.relative_to(keypoints) for p in _files(keypoints, exclude) if _may_hold_keypoints(p)}
     else:
-        photos, jsons = {}, {}
-        for file in _files(folder, exclude):
-            if is_photo(file):
-                photos[file] = file.relative_to(folder).as_posix()
-            elif file.suffix.lower() == ".json":
-                jsons[file] = file.relative_to(folder)
-    by_base = {(relative.parent / keypoint_base(file)).as_posix(): file for file, relative in jsons.items()}
+        below = {p: p.relative_to(folder) for p in _files(folder, exclude)}
+        photos = {file: relative.as_posix() for file, relative in below.items() if is_photo(file)}
+        files = {file: relative for file, relative in below.items() if _may_hold_keypoints(file)}
+    by_base = {(relative.parent / keypoint_base(file)).as_posix(): file for file, relative in _json_last(files)}
     found = []
     for photo, relative in photos.items():
         base = relative.removesuffix(photo.suffix)
         if base in by_base:
-            found.append(FitInput(photo, by_base[base], base, image=_image_if_many(by_base[base], relative)))
+            found.append(_pair(photo, by_base[base], base, relative))
     paired = {item.keypoints for item in found}
     for base, file in by_base.items():
-        if file not in paired:
+        # Tables and arrays can hold anything; alone in a folder of photos, only JSON is taken for keypoints.
+        if file not in paired and (file.suffix.lower() == ".json" or not photos):
             found += _named_images(file, photos) or [FitInput(None, file, base)]
     with_keypoints = {item.photo for item in found}
     alone = [FitInput(p, None, r.removesuffix(p.suffix)) for p, r in photos.items() if p not in with_keypoints]
     return found + alone
+
+
+def _may_hold_keypoints(file: Path) -> bool:
+    return file.suffix.lower() in KEYPOINT_SUFFIXES
+
+
+def _json_last(files: dict[Path, Path]) -> list[tuple[Path, Path]]:
+    """JSON after the other kinds: of two files of one name it counts."""
+    return sorted(files.items(), key=lambda item: item[0].suffix.lower() == ".json")
+
+
+def _pair(photo: Path, keypoints: Path, name: str, relative: str) -> FitInput:
+    """A photo and the keypoint file that goes by its name; if that names another photo, this is said."""
+    try:
+        images = list(_read_if_naming_images(keypoints))
+    except KeypointError:
+        return FitInput(photo, keypoints, name)  # reported by whoever reads it
+    if len(images) > 1:
+        return FitInput(photo, keypoints, name, image=match_image(relative, images) or relative)
+    other = images[0] if images and is_photo_name(images[0]) else None
+    problem = None
+    if other and match_image(relative, [other]) is None:
+        problem = f"{keypoints}: holds keypoints of {other}, which is another image than {photo.name} beside it."
+    return FitInput(photo, keypoints, name, problem=problem)
 
 
 def _named_images(keypoints: Path, photos: dict[Path, str]) -> list[FitInput]:
@@ -171,37 +161,39 @@ def _named_images(keypoints: Path, photos: dict[Path, str]) -> list[FitInput]:
 
     A broken file is not reported here but by the one who reads it, as the failure of its own entry.
     """
+    base = keypoint_base(keypoints)
     try:
         images = [name for name in _read_if_naming_images(keypoints) if name]
     except KeypointError:
         return []
     photo_of = {relative: photo for photo, relative in photos.items()}
-    index = ImageIndex(photo_of)
+    try:
+        names = ImageIndex(photo_of).find_all(images, keypoints)
+    except KeypointError as ambiguous:
+        return [FitInput(None, keypoints, base, problem=str(ambiguous))]
+    if images and photos and not any(names.values()):
+        shown = ", ".join(images[:3]) + (", ..." if len(images) > 3 else "")
+        there = ", ".join(list(photo_of)[:3]) + (", ..." if len(photos) > 3 else "")
+        problem = f"{keypoints}: holds keypoints of {shown}; none of the photos here ({there}) is such an image."
+        return [FitInput(None, keypoints, base, problem=problem)]
     found = []
     for image in images:
-        relative = index.find(image)
-        name = image if relative is None else relative
-        base = name.removesuffix(Path(name).suffix) if is_photo(Path(name)) else name
-        found.append(FitInput(photo_of.get(relative), keypoints, base, image=image))
+        relative = names[image]
+        name = relative or (f"{base}_{image}" if image.isdigit() else image)
+        name = name.removesuffix(Path(name).suffix) if is_photo_name(name) else name
+        found.append(FitInput(photo_of.get(relative), keypoints, name, image=image))
     return found
+
+
+_OPENPOSE_START = re.compile(rb'\s*\{\s*(?:"version"\s*:\s*[\d."]+\s*,\s*)?"people"')
 
 
 def _read_if_naming_images(keypoints: Path) -> Iterable[str]:
     """Names of the images in an annotation or result file; files that start as OpenPose's do need no parsing."""
     with keypoints.open("rb") as stream:
-        start = stream.read(2000)
-    if b'"people"' in start and b'"annotations"' not in start:
-        return ()
+        if _OPENPOSE_START.match(stream.read(200)):
+            return ()
     return read_keypoint_file(keypoints)
-
-
-def _image_if_many(keypoints: Path, image: str) -> str | None:
-    """What to ask `keypoints` for, if it holds more than the one image it is paired with by name."""
-    try:
-        images = list(_read_if_naming_images(keypoints))
-    except KeypointError:
-        return None
-    return match_image(image, images) or image if len(images) > 1 else None
 
 
 def _files(folder: Path, exclude: Iterable[Path] = (), deep: bool = True) -> Iterator[Path]:

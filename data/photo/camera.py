@@ -1,25 +1,19 @@
-"""What a photo's EXIF, a user or a camera file says about the camera: focal length and intrinsics."""
+"""Focal lengths from a photo's EXIF, or as users write them."""
 
 import logging
 import math
 import re
-from dataclasses import dataclass
-from pathlib import Path
 
-import numpy as np
 from PIL import ExifTags, Image
 
-from bodyfit.data.errors import BodyfitError
-from bodyfit.data.files import ArrayFile, parse_json, read_bytes
+from bodyfit.data.photo.camera_files import CameraError
 
 log = logging.getLogger(__name__)
 
+_LONGEST = 1e12
+
 DIAGONAL_35MM = math.hypot(36.0, 24.0)
 """Millimetres; a 35 mm equivalent focal length gives the same diagonal angle of view on this frame (CIPA DCG-001)."""
-
-
-class CameraError(BodyfitError):
-    """A camera file or a focal length that cannot be used."""
 
 
 # --- focal length ----------------------------------------------------------------------------------------------------
@@ -80,7 +74,7 @@ def parse_focal(text: str, image_size: tuple[int, int]) -> float:
     width, height = image_size
     number = r"([0-9]*\.?[0-9]+(?:e[0-9]+)?)"
     found = re.fullmatch(rf"{number}(px|mm|deg)?(?:/{number}mm)?", text.strip().lower().replace(" ", ""))
-    value = float(found[1]) if found else 0.0
+    value = min(float(found[1]), _LONGEST) % _LONGEST if found else 0.0  # beyond any lens: not understood
     unit, sensor_mm = (found[2] or "px", found[3] and float(found[3])) if found else ("", None)
     if not value < 1e9 or (sensor_mm is not None and not 1e-3 < sensor_mm < 1e6):
         value = 0.0  # beyond any camera
@@ -96,90 +90,3 @@ def parse_focal(text: str, image_size: tuple[int, int]) -> float:
         f"focal length '{text:.100}' is not understood. Expected pixels (1500), 35 mm equivalent (35mm), "
         "lens and longer sensor side (4.2mm/6.2mm) or the horizontal angle of view (60deg)."
     )
-
-
-# --- camera files ----------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Intrinsics:
-    """Pinhole intrinsics in pixels; the centre of the top-left pixel is (0, 0)."""
-
-    focal_px: float
-    center_px: tuple[float, float] | None = None
-    """None: the middle of the image."""
-    image_size: tuple[int, int] | None = None
-    """(width, height) that the numbers are for, where the file says so."""
-
-    def for_size(self, image_size: tuple[int, int]) -> "Intrinsics":
-        """The same camera for an image scaled to `image_size`; itself if the file did not say what it was made for."""
-        if self.image_size in (None, image_size):
-            return self
-        scale = np.array(image_size) / self.image_size
-        if abs(scale[0] / scale[1] - 1) > 0.01:
-            raise CameraError(
-                f"the camera is for images of {self.image_size}, which differ in shape from {image_size}."
-            )
-        center = self.center_px and tuple(float(c) for c in (np.array(self.center_px) + 0.5) * scale - 0.5)
-        return Intrinsics(self.focal_px * float(scale[0]), center, image_size)
-
-
-_MOST_BYTES = 16 * 1024**2
-_MATRIX_KEYS = ("K", "camera_matrix", "intrinsics", "mtx")
-
-
-def read_camera(path: Path | str) -> Intrinsics:
-    """Intrinsics from a .json or .npz file.
-
-    Either a 3 x 3 matrix (the whole JSON, or under `K`, `camera_matrix`, `intrinsics` or `mtx`), or `focal` (one number
-    or [fx, fy]) with an optional `center` [cx, cy], which may be called `focal_px` and `center_px` as in a result; and
-    optionally `image_size` [width, height].
-
-    Raises:
-        CameraError: naming what was found and expected.
-    """
-    path = Path(path)
-    content = {key.removesuffix("_px"): value for key, value in _camera_content(path).items()}
-    matrix = next((content[key] for key in _MATRIX_KEYS if key in content), None)
-    try:
-        if matrix is not None:
-            matrix = np.asarray(matrix, dtype=float)
-            if matrix.shape != (3, 3) or not np.allclose(matrix[2], (0, 0, 1)) or not np.isfinite(matrix).all():
-                raise ValueError(f"a camera matrix of shape {matrix.shape}")
-            focal, center = np.diag(matrix)[:2], matrix[:2, 2]
-        elif "focal" in content:
-            focal = np.broadcast_to(np.asarray(content["focal"], dtype=float).ravel(), 2)
-            center = np.asarray(content["center"], dtype=float).reshape(2) if "center" in content else None
-        else:
-            raise ValueError(f"{', '.join(content) or 'nothing'}")
-        if not ((focal > 0) & (focal < 1e12)).all():
-            raise ValueError(f"focal length {focal.tolist()}")
-        size = content.get("image_size")
-        size = None if size is None else tuple(int(n) for n in np.asarray(size).reshape(2))
-        if size is not None and not all(0 < n <= 1_000_000 for n in size):
-            raise ValueError(f"an image size of {size}")
-        if center is not None and not np.isfinite(center).all():
-            raise ValueError(f"a center of {center.tolist()}")
-    except (TypeError, ValueError, OverflowError) as cause:
-        raise CameraError(
-            f"{path}: found {cause!s:.200}. Expected a 3 x 3 camera matrix 'K' with last row 0 0 1, or 'focal' and "
-            "'center'."
-        ) from cause
-    if abs(focal[0] / focal[1] - 1) > 0.01:
-        log.warning("%s: focal lengths %.1f and %.1f differ; their mean is used for both", path, *focal)
-    return Intrinsics(float(focal.mean()), None if center is None else tuple(float(c) for c in center), size)
-
-
-def _camera_content(path: Path) -> dict[str, object]:
-    if path.suffix.lower() == ".npz":
-        with ArrayFile(path, CameraError) as file:
-            known = [*_MATRIX_KEYS, "focal", "focal_px", "center", "center_px", "image_size"]
-            return {key: file.read(key) for key in known if key in file}
-    content = read_bytes(path, CameraError, most=_MOST_BYTES)
-    try:
-        content = parse_json(content, str(path), CameraError)
-    except CameraError as cause:
-        raise CameraError(
-            f"{path}: neither JSON nor .npz. Expected a camera matrix 'K', or 'focal' and 'center'."
-        ) from cause
-    return content if isinstance(content, dict) else {"K": content}

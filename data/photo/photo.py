@@ -65,6 +65,8 @@ class PhotoHeader:
     focal_px: float | None
     """From EXIF; None where it says nothing usable."""
     focal_source: str | None
+    orientation: int = 1
+    """EXIF's number of how the stored picture has to be turned to stand upright; 1: not at all."""
 
 
 def read_photo_header(path: Path | str, *, whole: bool = False) -> PhotoHeader:
@@ -80,10 +82,11 @@ def read_photo_header(path: Path | str, *, whole: bool = False) -> PhotoHeader:
     with _opened(path) as image:
         focal_px, source = focal_from_exif(image)
         size = _upright_size(image)
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
         if whole:
             image.draft(None, (image.width // 8, image.height // 8))
             image.load()
-    return PhotoHeader(size, focal_px, source)
+    return PhotoHeader(size, focal_px, source, orientation if orientation in range(2, 9) else 1)
 
 
 def photo_size(path: Path | str) -> tuple[int, int]:

@@ -132,6 +132,16 @@ class FitResult:
     """Path of the photo; empty where there was none."""
     keypoint_source: str = ""
     """Where the keypoints come from: a keypoint file and its format, or a detector."""
+    lens: Float[np.ndarray, " n"] = field(default_factory=_empty)
+    """The camera that took the photo where it is no ideal pinhole, as `photo.lens.Lens.to_array` writes it: fx, fy, cx,
+    cy, skew, model (0: OpenCV's, 1: fisheye), distortion. Pixels here are those of the ideal camera (focal_px,
+    center_px); `Lens.undistorted_image` makes the photo fit them, `Lens.distorted` leads back. Empty: ideal.
+    """
+    camera_rotation: Float[np.ndarray, "3 3"] = field(default_factory=_empty)
+    """Where the camera stands, from its calibration: camera_rotation @ world + camera_translation is in the camera
+    frame. Empty, like the next, where that is not known.
+    """
+    camera_translation: Float[np.ndarray, " 3"] = field(default_factory=_empty)
     landmark_names: tuple[str, ...] = LANDMARK_NAMES
     """Names of the 144 landmarks, smplx's own."""
     conventions: str = CONVENTIONS
@@ -142,7 +152,7 @@ class FitResult:
             raise ResultError(f"status must be one of {', '.join(get_args(Status))}, got '{self.status}'.")
         for name, shape in _SHAPES.items():
             array = np.asarray(getattr(self, name), dtype=np.float64)
-            absent = name in _RUNNER_UP and array.size == 0
+            absent = name in (*_RUNNER_UP, *_CAMERA) and array.size == 0
             if not absent and not _fits(array.shape, shape):
                 raise ResultError(f"{name} has shape {array.shape}, expected {shape} (-1: any length).")
             object.__setattr__(self, name, array)
@@ -267,16 +277,22 @@ class FitResult:
         path.write_text(json.dumps(content, indent=1, allow_nan=False), encoding="utf-8")
 
     def _write_pkl(self, path: Path) -> None:
+        path.write_bytes(pickle.dumps(self.smplify_x(), protocol=2))
+
+    def smplify_x(self, latent: Float[np.ndarray, " Z"] | None = None) -> dict[str, Float[np.ndarray, "1 n"]]:
         """SMPLify-X's keys and shapes: the body stands in its own frame and the camera is moved, which is the same.
 
-        `body_pose` holds 63 axis-angle numbers where SMPLify-X wrote the latent, and a hand 45 where it wrote 12.
+        `body_pose` holds 63 axis-angle numbers, or the `latent` of the VPoser that SMPLify-X is to be used with, as its
+        own files do. A hand holds 45 where it wrote 12.
         """
         content = {name: value.astype(np.float32) for name, value in self.parameters().items() if name != "transl"}
+        if latent is not None:
+            content["body_pose"] = np.asarray(latent, dtype=np.float32)[None]
         camera = {
             "camera_rotation": np.eye(3, dtype=np.float32)[None],
             "camera_translation": self.transl[None].astype(np.float32),
         }
-        path.write_bytes(pickle.dumps(camera | content, protocol=2))
+        return camera | content
 
 
 @lru_cache(maxsize=3)
@@ -289,10 +305,12 @@ _PARAMETERS = (
     *("left_hand_pose", "right_hand_pose", "transl"),
 )
 _RUNNER_UP = tuple(f"runner_up_{name}" for name in ("global_orient", "body_pose", "transl", "betas"))
+_CAMERA = ("lens", "camera_rotation", "camera_translation")
 _SHAPES: dict[str, tuple[int, ...]] = {
     **{name: (3,) for name in ("global_orient", "jaw_pose", "leye_pose", "reye_pose", "transl")},
     **{name: (-1,) for name in ("betas", "expression", "latent")},
     **{"body_pose": (63,), "left_hand_pose": (45,), "right_hand_pose": (45,), "center_px": (2,)},
+    **dict(zip(_CAMERA, ((-1,), (3, 3), (3,)), strict=True)),
     **dict(zip(_RUNNER_UP, ((3,), (63,), (3,), (-1,)), strict=True)),
     **{"landmarks": (144, 3), "landmarks_px": (144, 2), "keypoints_px": (144, 2), "keypoint_confidence": (144,)},
 }

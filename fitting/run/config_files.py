@@ -28,6 +28,8 @@ class RunConfig:
     """Body model file or folder; None: the open body."""
     gender: Literal["neutral", "female", "male"] = "neutral"
     """Which body of a folder, or of the open ones."""
+    num_betas: int = 10
+    """Shape components to fit, at most those of the body."""
     prior: Path | None = None
     """Pose prior file or folder; None: the shipped one."""
     init: Path | None = None

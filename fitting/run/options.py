@@ -18,7 +18,9 @@ class OutputOptions:
     """Axes of the meshes: opencv (x right, y down, z forward), opengl (y up, z back) or blender (z up)."""
     overlays: bool = True
     """Write one picture per photo, everybody drawn over it."""
-    people: Literal["all", "main"] = "all"
-    """Everybody, or only the largest person of each photo."""
+    people: str = "all"
+    """all; main, the largest person of a photo; 3, the three largest; 002 (three digits), the person of this number."""
+    min_size_px: float = 0.0
+    """Leave out people whose body keypoints span fewer pixels."""
     results: Literal["folders", "shards"] = "folders"
     """Parameters as one .npz per person, or hundreds of people per .safetensors file (for large runs)."""

@@ -97,7 +97,7 @@ def read_input(item: FitInput, options: ReadOptions) -> ReadInput:
         key = input_key(item, options.settings)
         confined("OUT", item.name)
         frame = read_frame(item, options.camera, decode=not options.output.overlays)
-        frame = frame.main_person() if options.output.people == "main" else frame
+        frame = frame.chosen(options.output.people, options.output.min_size_px)
     except BodyfitError as error:
         return ReadInput(item, key, None, str(error))
     except OSError as error:  # removed since it was found

@@ -46,6 +46,10 @@ _RANGES: dict[str, tuple[float, float]] = {
     "fit.stages.tolerance": (0.0, 1.0),
     "fit.ambiguous_margin": (0.0, math.inf),
     "camera.image_size": (1, 100_000),
+    "camera.keypoints_size": (1, 100_000),
+    "camera.min_confidence": (0.0, 1.0),
+    "output.min_size_px": (0.0, 100_000),
+    "num_betas": (1, 400),
     "batch": (1, 1_000_000),
 }
 """Smallest and largest value of each setting that is a number, by its place in config.json."""

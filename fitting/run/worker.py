@@ -74,7 +74,7 @@ class PartWorker:
         self.fitter, self.batch, self.out = fitter, config.batch, out
         self.reading = ReadOptions(config.camera, config.output, settings, out)
         self.writer = PhotoWriter(out, config.output)
-        self.starts = PreviousResults(config.init) if config.init else None
+        self.starts = PreviousResults(config.init, fitter.prior) if config.init else None
         self.faces = np.ascontiguousarray(fitter.body.faces, dtype=np.int32)
         self._helpers, self._solving, self._stop = helpers, threading.Lock(), threading.Event()
         self._at_home = threading.Lock()  # detectors and caches of files are not made for several threads
@@ -203,6 +203,7 @@ class PartWorker:
                 else:
                     shard.people += of_photo
                 vertices = [next(bodies) for _ in of_photo] if drawn else []
+                place |= {"lens": read.frame.lens}
                 size = read.frame.image_size
                 jobs.append(PhotoJob(read.item, read.key, part.identity, size, people, vertices, **place))
             yield jobs

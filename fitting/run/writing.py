@@ -15,6 +15,7 @@ from jaxtyping import Float, Int, UInt8
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.files import WriteError, write_atomically
 from bodyfit.data.keypoints.inputs import FitInput
+from bodyfit.data.photo.lens import Lens
 from bodyfit.data.photo.photo import PhotoError, read_photo
 from bodyfit.data.results.meshes import save_mesh
 from bodyfit.data.results.result import FitResult
@@ -49,6 +50,8 @@ class PhotoJob:
     """The shard that holds the fitted people; None: a file each."""
     first_row: int = 0
     """Row of the photo's first fitted person in that shard."""
+    lens: Lens | None = None
+    """Distortion of the camera: bodies are drawn over the photo as an ideal lens would have taken it."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +126,7 @@ class PhotoWriter:
 
         if job.item.photo is not None:
             image = read_photo(job.item.photo).image
+            image = image if job.lens is None else job.lens.undistorted_image(image)
             size, image = image.shape[1::-1], shrunk(image)
         else:
             size, image = job.image_size, blank_page(*job.image_size)

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -11,6 +12,7 @@ from PIL import Image
 
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.files import write_atomically
+from bodyfit.data.photo.lens import Lens
 from bodyfit.data.photo.photo import read_photo
 from bodyfit.data.results.meshes import to_frame
 from bodyfit.data.results.result import FitResult
@@ -19,6 +21,7 @@ from bodyfit.fitting.draw.drawing import draw_keypoints, draw_residuals
 from bodyfit.fitting.draw.eye import Eye, farthest
 from bodyfit.fitting.draw.layers import Mesh
 from bodyfit.fitting.draw.render import render_overlay, render_view, side_by_side
+from bodyfit.fitting.draw.wireframe import draw_wireframe
 from bodyfit.fitting.show.results_folder import PersonEntry
 
 logger = logging.getLogger(__name__)
@@ -43,12 +46,16 @@ class OverlayStyle:
     """Whether the detected keypoints are drawn, each with a line to the fitted one."""
     runner_up: bool = False
     """Whether the alternative hypothesis is drawn in place of the best one, for those who have one."""
+    background: Literal["photo", "white", "transparent"] = "photo"
+    """What is behind the bodies; a transparent picture is RGBA."""
+    wireframe: bool = False
+    """Whether bodies are the edges of their triangles."""
 
 
 def overlay_picture(
     people: Iterable[PersonEntry], style: OverlayStyle | None = None, *, backend: str = "auto"
-) -> tuple[UInt8[np.ndarray, "H W 3"], UInt8[np.ndarray, "H W 3"]]:
-    """An overlay of the people of one photo. Returns the overlay and the photo.
+) -> tuple[UInt8[np.ndarray, "H W C"], UInt8[np.ndarray, "H W 3"]]:
+    """An overlay of the people of one photo. Returns the overlay (RGB, or RGBA if it is transparent) and the photo.
 
     Raises:
         BodyfitError: If nobody in the photo has a result and a mesh, or an alternative hypothesis if that is requested.
@@ -62,8 +69,37 @@ def overlay_picture(
     if not found:
         raise BodyfitError(f"{_names(people)}: no result and mesh to draw. Fit with meshes, or choose another photo.")
     photo = photo_of(*found[0][:2])
+    if style.background == "photo":
+        return _drawn_on(photo, found, style, backend), photo
+    white = _drawn_on(np.full_like(photo, 255), found, style, backend)
+    if style.background == "white":
+        return white, photo
+    return _transparent(white, _drawn_on(np.zeros_like(photo), found, style, backend)), photo
+
+
+def _transparent(on_white: UInt8[np.ndarray, "H W 3"], on_black: UInt8[np.ndarray, "H W 3"]) -> np.ndarray:
+    """RGBA from the same picture drawn on white and on black: where they differ, the background shows through."""
+    on_black = on_black.astype(np.float32)
+    through = (on_white - on_black).max(axis=-1, keepdims=True).clip(0, 255)
+    alpha = 255 - through
+    colour = np.where(alpha > 0, on_black * 255 / np.maximum(alpha, 1), 0)
+    return np.concatenate([colour, alpha], axis=-1).round().clip(0, 255).astype(np.uint8)
+
+
+def _drawn_on(
+    background: UInt8[np.ndarray, "H W 3"],
+    found: list[tuple[PersonEntry, FitResult, Mesh]],
+    style: OverlayStyle,
+    backend: str,
+) -> UInt8[np.ndarray, "H W 3"]:
+    if style.wireframe:
+        picture = background
+        for person, result, mesh in sorted(found, key=lambda item: -float(np.median(item[2][0][:, 2]))):
+            camera = {"focal_px": result.focal_px, "center_px": result.center_px}
+            picture = draw_wireframe(picture, mesh, **camera, colour=_bytes(person_colour(person.number)))
+        return _with_points(picture, found, style)
     picture = render_overlay(
-        photo,
+        background,
         [mesh for _, _, mesh in found],
         focal_px=[result.focal_px for _, result, _ in found],
         center_px=[result.center_px for _, result, _ in found],
@@ -72,6 +108,16 @@ def overlay_picture(
         shadow=style.shadow,
         backend=backend,
     )
+    return _with_points(picture, found, style)
+
+
+def _bytes(colour: Float[np.ndarray, "3"]) -> tuple[int, int, int]:
+    return tuple(round(255 * float(channel)) for channel in colour)
+
+
+def _with_points(
+    picture: UInt8[np.ndarray, "H W 3"], found: list[tuple[PersonEntry, FitResult, Mesh]], style: OverlayStyle
+) -> UInt8[np.ndarray, "H W 3"]:
     for _, result, _ in found:
         if style.skeleton:
             picture = draw_keypoints(picture, result.landmarks_px)
@@ -79,7 +125,7 @@ def overlay_picture(
             confidence = result.keypoint_confidence
             picture = draw_residuals(picture, result.keypoints_px, result.landmarks_px, confidence)
             picture = draw_keypoints(picture, result.keypoints_px, confidence, hollow=True)
-    return picture, photo
+    return picture
 
 
 def views_picture(
@@ -189,6 +235,8 @@ def photo_of(person: PersonEntry, result: FitResult) -> UInt8[np.ndarray, "H W 3
     if person.photo_path is not None:
         try:
             photo = read_photo(person.photo_path).image
+            lens = Lens.from_array(result.lens)
+            photo = lens.undistorted_image(photo) if lens else photo
         except BodyfitError as error:
             logger.warning("pictures: %s", error)
         else:

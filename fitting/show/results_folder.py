@@ -266,7 +266,7 @@ def _mesh_frame(folder: Path) -> str:
 @functools.lru_cache(maxsize=3)
 def _body_model(path: Path | None, gender: str) -> "body_model.BodyModel | None":
     try:
-        return body_model.load_body_model(path, gender=gender)
+        return body_model.load_body_model(path, gender=gender, num_betas=300)  # as many as results can have
     except BodyfitError as error:
         logger.warning("results: %s", error)
         return None

@@ -16,7 +16,10 @@ from bodyfit.data.errors import BodyfitError
 from bodyfit.data.keypoints.arrays import detections_from_arrays
 from bodyfit.data.keypoints.detections import Detections, KeypointError, read_keypoints
 from bodyfit.data.keypoints.inputs import FitInput
-from bodyfit.data.photo.camera import Intrinsics, parse_focal, read_camera
+from bodyfit.data.keypoints.order import pixels_per_metre
+from bodyfit.data.photo.camera import parse_focal
+from bodyfit.data.photo.intrinsics import Extrinsics, Intrinsics, read_camera
+from bodyfit.data.photo.lens import Lens
 from bodyfit.data.photo.photo import read_photo_header
 
 log = logging.getLogger(__name__)
@@ -36,6 +39,14 @@ class CameraOptions:
     """Keypoint format, where it should not be recognised."""
     detector: str = "auto"
     """What finds keypoints in a photo without a keypoint file, as `data.detect.choose.load_detector` names it."""
+    camera_name: str | None = None
+    """Which camera of a camera file with several."""
+    keypoints_size: tuple[int, int] | None = None
+    """(width, height), px, of the picture that the keypoints were made on, where it was not the photo."""
+    min_confidence: float | None = None
+    """Points with less confidence count as unseen."""
+    checks: bool = True
+    """Whether people whose keypoints or distance cannot be right are failures."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +65,10 @@ class Frame:
     """The photo's pixels, RGB, where the frame was made from them; fitting does not look at them."""
     keypoint_source: str = "given as arrays"
     """Where the keypoints come from: arrays, a keypoint file and its format, or a detector."""
+    lens: Lens | None = None
+    """The camera that took the photo where it is no ideal pinhole; the keypoints are those of the ideal one."""
+    extrinsics: Extrinsics | None = None
+    """Where the camera stands, if that is known."""
 
     @classmethod
     def from_keypoints(
@@ -159,16 +174,44 @@ class Frame:
 
     def main_person(self) -> Frame:
         """Only the largest person, under the number they had."""
-        d = self.detections
-        if len(d) < 2:
+        return self.chosen("main")
+
+    def chosen(self, people: str = "all", min_size_px: float = 0.0) -> Frame:
+        """Some of the people, under the numbers they had, in the file's order.
+
+        Args:
+            people: "all"; "main", the largest; "3", the three largest; "002" (three digits or more), the person of this
+                number. People who can be fitted come before those who cannot.
+            min_size_px: Leave out people whose body keypoints span less.
+        """
+        if people == "all" and min_size_px <= 0:
             return self
         from bodyfit.fitting.energy.observations import person_size  # imports PyTorch, which reading alone can spare
 
-        usable = np.array([problem is None for problem in d.problems])
-        i = int(np.argmax(person_size(d.xy, d.confidence) * np.where(usable, 1.0, 1e-6)))
-        only = slice(i, i + 1)
-        people = {"xy": d.xy[only], "confidence": d.confidence[only]}
-        return replace(self, detections=replace(d, **people, person_ids=d.person_ids[only], problems=d.problems[only]))
+        d = self.detections
+        usable = np.array([problem is None for problem in d.problems], dtype=bool)
+        size = person_size(d.xy, d.confidence)
+        wanted = [i for i in range(len(d)) if size[i] >= min_size_px]
+        count = {"all": len(d), "main": 1}.get(people, int(people) if people.isdigit() and len(people) < 3 else None)
+        if count is None:
+            wanted = [i for i in wanted if d.person_ids[i] == people]
+        else:
+            largest = sorted(wanted, key=lambda i: (not usable[i], -size[i]))[:count]
+            wanted = sorted(largest)
+        if len(wanted) == len(d):
+            return self
+        lists = [name for name in ("person_ids", "problems", "warnings") if getattr(d, name)]
+        some = {name: tuple(getattr(d, name)[i] for i in wanted) for name in lists}
+        return replace(self, detections=replace(d, xy=d.xy[wanted], confidence=d.confidence[wanted], **some))
+
+
+def check_people(people: str) -> None:
+    """Raise BodyfitError unless `people` is what `Frame.chosen` takes."""
+    if people not in ("all", "main") and not (people.isdigit() and int(people) + (len(people) > 2) > 0):
+        raise BodyfitError(
+            f"people '{people}' is not understood. Expected all, main (the largest), 3 (the three largest) or 002 "
+            "(three digits: the person of this number)."
+        )
 
 
 def read_frame(item: FitInput, options: CameraOptions | None = None, *, decode: bool = True) -> Frame:
@@ -184,22 +227,38 @@ def read_frame(item: FitInput, options: CameraOptions | None = None, *, decode: 
         KeypointError, PhotoError: naming the file, what was found and what was expected.
     """
     options = options or CameraOptions()
+    if item.problem is not None:
+        raise KeypointError(item.problem)
     exif_px = exif_source = None
-    size = options.image_size
+    size, orientation = options.image_size, 1
     if item.photo is not None:
         header = read_photo_header(item.photo, whole=decode)
-        size, exif_px, exif_source = header.size, header.focal_px, header.focal_source
+        size, exif_px, exif_source, orientation = header.size, header.focal_px, header.focal_source, header.orientation
     if item.keypoints is None:
         detections = _detected(item, options.detector)
-        source = f"detected by {detections.format}"
+        keypoint_source = f"detected by {detections.format}"
     else:
-        detections = read_keypoints(item.keypoints, format=options.format, image_size=size, image=item.image)
-        source = f"keypoint file, {detections.format}"
+        detections = read_keypoints(
+            item.keypoints,
+            format=options.format,
+            image_size=size,
+            image=item.image,
+            keypoints_size=options.keypoints_size,
+            orientation=orientation,
+            min_confidence=options.min_confidence,
+            checks=options.checks,
+        )
+        keypoint_source = f"keypoint file, {detections.format}"
     if size is None:
         size = detections.image_size or _extent(detections)
-    camera = _camera(options, size, exif_px, exif_source)
-    center = camera[2] or ((size[0] - 1) / 2, (size[1] - 1) / 2)
-    return Frame(item.name, detections, size, *camera[:2], center, item.photo, keypoint_source=source)
+    camera, source = _camera(options, size, exif_px, exif_source, item.photo)
+    if camera.lens is not None:
+        detections = _seen_by_pinhole(detections, camera.lens)
+    if options.checks:
+        detections = _at_believable_distances(detections, camera.focal_px, source)
+    center = camera.center_px or ((size[0] - 1) / 2, (size[1] - 1) / 2)
+    more = {"keypoint_source": keypoint_source, "lens": camera.lens, "extrinsics": camera.extrinsics}
+    return Frame(item.name, detections, size, camera.focal_px, source, center, item.photo, **more)
 
 
 def _detected(item: FitInput, detector: str) -> Detections:
@@ -219,16 +278,58 @@ def _detected(item: FitInput, detector: str) -> Detections:
 
 
 def _camera(
-    options: CameraOptions, size: tuple[int, int], exif_px: float | None, exif_source: str | None
-) -> tuple[float, str, tuple[float, float] | None]:
+    options: CameraOptions,
+    size: tuple[int, int],
+    exif_px: float | None,
+    exif_source: str | None,
+    photo: Path | None,
+) -> tuple[Intrinsics, str]:
     if options.camera is not None:
-        camera: Intrinsics = read_camera(options.camera).for_size(size)
-        return camera.focal_px, f"camera file {options.camera.name}", camera.center_px
+        camera = read_camera(options.camera, options.camera_name, photo).for_size(size)
+        return camera, f"camera file {options.camera.name}"
     if options.focal is not None:
-        return parse_focal(options.focal, size), f"given as {options.focal}", None
+        return Intrinsics(parse_focal(options.focal, size)), f"given as {options.focal}"
     if exif_px is not None:
-        return exif_px, exif_source or "EXIF", None
-    return math.hypot(*size), "image diagonal", None
+        return Intrinsics(exif_px), exif_source or "EXIF"
+    return Intrinsics(math.hypot(*size)), _GUESS
+
+
+_GUESS = "image diagonal"
+
+
+def _seen_by_pinhole(detections: Detections, lens: Lens) -> Detections:
+    """The same people as an ideal pinhole camera would have seen them; what no lens explains is unseen."""
+    seen = detections.confidence > 0
+    xy, confidence = detections.xy.copy(), detections.confidence.copy()
+    xy[seen] = lens.undistorted(xy[seen])
+    lost = seen & ~np.isfinite(xy).all(axis=-1)
+    if lost.any():
+        log.warning("%s: %d points lie where the lens distortion has no inverse; unseen", detections.source, lost.sum())
+    xy[lost], confidence[lost] = 0, 0
+    return replace(detections, xy=xy, confidence=confidence)
+
+
+NEAREST_M, FARTHEST_M = 0.3, 1000.0
+"""Metres between which people are believed to stand from a camera of known focal length."""
+_NEAREST_GUESSED_M = 0.1
+"""The same where the focal length is but a guess: a face that fills the picture was taken with a wider lens."""
+
+
+def _at_believable_distances(detections: Detections, focal_px: float, source: str) -> Detections:
+    """The same, with a problem for everyone whom this focal length puts where nobody can have been photographed."""
+    problems = list(detections.problems)
+    for i, problem in enumerate(problems):
+        metre_px = pixels_per_metre(detections.xy[i], detections.confidence[i])
+        if problem is not None or metre_px is None:
+            continue
+        distance = focal_px / metre_px
+        nearest = _NEAREST_GUESSED_M if source == _GUESS else NEAREST_M
+        if not nearest < distance < FARTHEST_M:
+            problems[i] = (
+                f"a focal length of {focal_px:.4g} px ({source}) puts this person {distance:.2g} m from the camera. Is "
+                "it in pixels of this photo? Say --focal 35mm, 1500px or 60deg, or --no-checks"
+            )
+    return replace(detections, problems=tuple(problems))
 
 
 def _size_in_memory(name: str, image: ArrayLike | None, image_size: tuple[int, int] | None) -> tuple[int, int]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Protocol
 
 from bodyfit.data.body.body_model import load_body_model
 from bodyfit.fitting.solve.fitter import FitConfig, Fitter, pick_device
 from bodyfit.prior.model.checkpoint import load_prior
+
+log = logging.getLogger(__name__)
 
 
 class NamedFiles(Protocol):
@@ -16,6 +19,7 @@ class NamedFiles(Protocol):
     fit: FitConfig
     body: Path | None
     gender: str
+    num_betas: int
     prior: Path | None
 
 
@@ -25,5 +29,7 @@ def load_fitter(config: NamedFiles, device: str) -> Fitter:
     Raises:
         BodyfitError: for files that are missing or wrong, and for a device that is not there.
     """
-    body = load_body_model(config.body, gender=config.gender)
+    body = load_body_model(config.body, gender=config.gender, num_betas=config.num_betas)
+    if body.num_betas < config.num_betas:
+        log.warning("%s: has %d shape components; all are fitted", body.path.name, body.num_betas)
     return Fitter(body, load_prior(config.prior), config.fit, device=pick_device(device))

@@ -63,7 +63,7 @@ class ResultMaker:
                     **mine,
                     **_errors(mine["landmarks_px"], frame.detections.xy[i], frame.detections.confidence[i]),
                     status=state,
-                    reason="the cost at the start is not a number" if state == "failed" else "",
+                    reason="the cost at the start is not a number" if state == "failed" else _warning(frame, i),
                     cost=float(cost[n]),
                     runner_up_cost=float(second[n]),
                     ambiguous=bool(margin < self.ambiguous_margin),
@@ -137,6 +137,7 @@ class ResultMaker:
             person_id=frame.detections.person_ids[i],
             photo=str(frame.photo.resolve()) if frame.photo else "",
             keypoint_source=frame.keypoint_source,
+            **_calibration(frame),
         )
 
 
@@ -149,6 +150,20 @@ def _judged(blank: FitResult, **solved: Any) -> FitResult:
         return replace(blank, reason="the solution is not a number")
     reason = why_implausible(result)
     return result if reason is None else replace(result, status="implausible", reason=reason)
+
+
+def _warning(frame: Frame, i: int) -> str:
+    """What looked wrong about person i before the fit."""
+    return (frame.detections.warnings[i] or "") if frame.detections.warnings else ""
+
+
+def _calibration(frame: Frame) -> dict[str, np.ndarray]:
+    """What is known of the camera beyond focal length and centre."""
+    known = {"lens": frame.lens.to_array()} if frame.lens else {}
+    if frame.extrinsics:
+        known["camera_rotation"] = np.array(frame.extrinsics.rotation)
+        known["camera_translation"] = np.array(frame.extrinsics.translation)
+    return known
 
 
 def _errors(fitted_px: np.ndarray, xy: np.ndarray, confidence: np.ndarray) -> dict[str, float]:

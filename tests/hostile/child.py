@@ -65,13 +65,13 @@ def readers() -> dict:
     from bodyfit.data.keypoints.detections import read_keypoints
     from bodyfit.data.keypoints.inputs import find_inputs
     from bodyfit.data.motion.mocap import read_motion
+    from bodyfit.data.photo.intrinsics import read_camera
     from bodyfit.data.photo.photo import photo_size, read_photo
     from bodyfit.data.results.result import FitResult
     from bodyfit.fitting.run.config_files import read_config
     from bodyfit.fitting.run.previous import PreviousResults
     from bodyfit.fitting.show.prior_viewer import read_body_poses
     from bodyfit.fitting.show.results_folder import open_results_folder
-    from bodyfit.fitting.solve.frames import read_camera
     from bodyfit.fitting.start.network import load_start_network
     from bodyfit.prior.model.checkpoint import load_prior
     from bodyfit.prior.training.dataset import load_poses

@@ -78,8 +78,8 @@ def numerics() -> dict[str, bytes]:
     }
 
 
-PLAUSIBLE = {"one at 1e9", "one at 1e308", "one NaN", "one infinite", "confidence 1e308", "on a line"}
-"""Of `numerics`: one bad point, or something that a lying person may look like."""
+PLAUSIBLE = {"one at 1e9", "one at 1e308", "one NaN", "one infinite", "confidence 1e308", "on a line", "normalised"}
+"""Of `numerics`: one bad point, shares of the photo, or something that a lying person may look like."""
 
 
 def input_folders(base: Path) -> Iterator[tuple[str, Path]]:

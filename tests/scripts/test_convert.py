@@ -1,10 +1,14 @@
 """`bodyfit convert`: rigged bodies."""
 
 import json
+import pickle
 
+import numpy as np
 import pytest
+import torch
 
 from bodyfit.data.errors import BodyfitError
+from bodyfit.prior.model.checkpoint import load_prior
 from bodyfit.scripts.convert import ConvertCommand
 
 
@@ -30,3 +34,42 @@ def test_a_result_that_cannot_be_read_stops_no_other(make_result, tmp_path):
         file.write_bytes(b"PK no more")
     with pytest.raises(BodyfitError, match="not a readable"):
         ConvertCommand((tmp_path / "out",), tmp_path / "none", "json").run()
+
+
+@pytest.mark.parametrize(
+    ("to", "written"),
+    [
+        ("pkl", {"a/000.pkl", "b/000.pkl"}),
+        ("smpl", {"a/000.npz", "b/000.npz"}),
+        ("amass", {"000.npz"}),
+        ("bvh", {"000.bvh"}),
+        ("easymocap", {"a.json", "b.json"}),
+        ("csv", {"joints.csv", "parameters.csv"}),
+    ],
+)
+def test_layouts_of_other_programs(make_result, tmp_path, to, written):
+    for image in ("a", "b"):
+        make_result().save(tmp_path / "out" / "results" / image / "000.npz")
+    assert ConvertCommand((tmp_path / "out",), tmp_path / "new", to=to).run() == 0
+    new = tmp_path / "new"
+    assert {file.relative_to(new).as_posix() for file in new.rglob("*") if file.is_file()} == written
+
+
+def test_options_that_do_not_go_together(make_result, tmp_path):
+    file = make_result().save(tmp_path / "000.npz")
+    for options, message in (
+        ({"to": "obj", "latent": True}, "--latent and --prior are for --to pkl"),
+        ({"to": "pkl", "world": True}, "--world is for meshes"),
+        ({"to": "obj", "world": True}, "where the camera stood is not known"),
+        ({"to": "bvh", "fps": 0.0}, "--fps 0: expected a number above 0"),
+    ):
+        with pytest.raises(BodyfitError, match=message):
+            ConvertCommand((file,), tmp_path / "new", **options).run()
+
+
+def test_a_latent_is_the_priors_own(make_result, tmp_path):
+    file = make_result().save(tmp_path / "000.npz")
+    assert ConvertCommand((file,), tmp_path / "new", to="pkl", latent=True).run() == 0
+    content = pickle.loads((tmp_path / "new" / "000.pkl").read_bytes())
+    expected = load_prior().encode(torch.zeros(1, 63)).mean.detach()
+    np.testing.assert_allclose(content["body_pose"], expected, atol=1e-6)

@@ -144,3 +144,82 @@ def test_each_folder_is_looked_into_once_whatever_links_lead_to_it(tmp_path):
         (tmp_path / "sub" / name).symlink_to(tmp_path / "sub")
     (tmp_path / "nowhere").symlink_to(tmp_path / "nowhere")
     assert [item.name for item in find_inputs(tmp_path)] == ["sub/a"]
+
+
+def _results(*ids, key="image_id"):
+    return [{key: image, "keypoints": [10.0, 20.0, 0.9] * 17, "score": 0.9} for image in ids]
+
+
+def test_another_cameras_annotations_are_refused(tmp_path):
+    """camB_0001 is not camA_0001, although both end in the same number."""
+    _make(tmp_path, "camA_0001.jpg")
+    _make(tmp_path, "camB.json", content=_annotations("camB_0001.jpg"))
+    for path in (tmp_path, tmp_path / "camB.json"):
+        (found,) = [item for item in find_inputs(path) if item.keypoints]
+        assert found.photo is None
+        assert "holds keypoints of camB_0001.jpg; none of the photos here (camA_0001.jpg)" in found.problem
+    _make(tmp_path, "x.jpg")
+    _make(tmp_path, "x.json", content=_annotations("y.jpg"))
+    assert "holds keypoints of y.jpg, which is another image than x.jpg" in find_inputs(tmp_path / "x.jpg")[0].problem
+
+
+@pytest.mark.parametrize(
+    ("photos", "ids", "meant"),
+    [
+        (["frame_0", "frame_1", "frame_2"], [0, 1, 2], ["frame_0", "frame_1", "frame_2"]),
+        (["frame_1", "frame_2"], [1, 2], ["frame_1", "frame_2"]),
+        (["frame_0", "frame_1"], [1, 2], None),  # counted from 1: frame_0 and frame_1
+        (["frame_0", "frame_1", "frame_2"], [1, 2], None),
+        (["frame_1", "frame_2", "frame_3"], [1, 2], None),  # counted from 0: frame_2 and frame_3
+        (["000000000785", "000000040083"], [785, 40083], ["000000000785", "000000040083"]),
+        (["COCO_val2014_000000000785"], [785], ["COCO_val2014_000000000785"]),
+        (["a_785", "a_900"], [785, 900], ["a_785", "a_900"]),
+        (["camA_1", "camB_1"], [1], None),
+    ],
+)
+def test_numbers_mean_photos_only_where_nothing_else_could_be_meant(tmp_path, photos, ids, meant):
+    _make(tmp_path, *(f"{name}.jpg" for name in photos))
+    _make(tmp_path, "results.json", content=_results(*ids))
+    found = [item for item in find_inputs(tmp_path) if item.keypoints]
+    if meant is None:
+        assert [item.photo for item in found] == [None] and found[0].problem
+    else:
+        assert [item.photo.stem for item in found] == meant and not any(item.problem for item in found)
+
+
+@pytest.mark.parametrize("key", ["image_id", "image", "image_path", "file_name", "frame"])
+def test_lists_that_name_photos_give_an_input_for_each(tmp_path, key):
+    _make(tmp_path, "a.jpg", "b.jpg")
+    _make(tmp_path, "predictions.json", content=_results("/data/a.jpg", "/data/b.jpg", "/data/b.jpg", key=key))
+    found = find_inputs(tmp_path)
+    assert [(item.name, item.image) for item in found] == [("a", "/data/a.jpg"), ("b", "/data/b.jpg")]
+    assert [len(read_keypoints(item.keypoints, image=item.image)) for item in found] == [1, 2]
+
+
+def test_the_same_file_name_in_two_folders(tmp_path):
+    _make(tmp_path, "camA/0001.jpg", "camB/0001.jpg")
+    _make(tmp_path, "people.json", content=_annotations("camB/0001.jpg", "camA/0001.jpg"))
+    assert [i.photo.parent.name for i in find_inputs(tmp_path)] == ["camA", "camB"]
+    assert match_image("0001.jpg", ["camA/0001.jpg", "camB/0001.jpg"]) is None
+
+
+@pytest.mark.parametrize("name", ["x.txt", "x.npy", "x.csv", "x.npz", "x.jsonl"])
+def test_other_keypoint_files_beside_their_photo(tmp_path, name):
+    _make(tmp_path, "x.jpg", "y.jpg", "y.json")
+    (tmp_path / name).write_text("")
+    (tmp_path / "README.txt").write_text("not keypoints")
+    assert _pairs(tmp_path, find_inputs(tmp_path)) == [("x", "x.jpg", name), ("y", "y.jpg", "y.json")]
+    assert _pairs(tmp_path, find_inputs(tmp_path / "x.jpg")) == [("x", "x.jpg", name)]
+
+
+def test_yolos_images_and_labels(tmp_path):
+    _make(tmp_path, "images/x.jpg")
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / "x.txt").write_text("")
+    assert _pairs(tmp_path, find_inputs(tmp_path)) == [("x", "images/x.jpg", "labels/x.txt")]
+
+
+def test_a_video_is_named_as_such(tmp_path):
+    _make(tmp_path, "x.mp4")
+    with pytest.raises(BodyfitError, match=r"x\.mp4: a video. Expected photos"):
+        find_inputs(tmp_path / "x.mp4")

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from bodyfit.data.photo.camera import CameraError, Intrinsics, parse_focal, read_camera
+from bodyfit.data.photo.camera import parse_focal
+from bodyfit.data.photo.camera_files import CameraError
+from bodyfit.data.photo.intrinsics import Intrinsics, read_camera
 from bodyfit.data.photo.photo import PhotoError, photo_size, read_photo, read_photo_header
 
 WIDTH, HEIGHT = 40, 30

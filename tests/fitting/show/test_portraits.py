@@ -48,6 +48,19 @@ def test_styles_add_what_they_name(beach):
         assert (picture != plain).any()
 
 
+@pytest.mark.parametrize("wireframe", [False, True])
+def test_bodies_without_the_photo(beach, wireframe):
+    """Transparent pictures over white are the white ones; over the photo, near the usual overlay."""
+    overlay, photo = overlay_picture(beach, OverlayStyle(wireframe=wireframe), backend="software")
+    white, _ = overlay_picture(beach, OverlayStyle(background="white", wireframe=wireframe), backend="software")
+    clear, _ = overlay_picture(beach, OverlayStyle(background="transparent", wireframe=wireframe), backend="software")
+    assert clear.shape == (*photo.shape[:2], 4) and (clear[..., 3] == 0).mean() > 0.3
+    alpha = clear[..., 3:] / 255.0
+    for background, expected in ((255, white), (photo, overlay)):
+        found = clear[..., :3] * alpha + background * (1 - alpha)
+        assert np.abs(found - expected).max() < 4
+
+
 def test_photo_that_is_gone_is_replaced_by_a_grey_background(results_folder, tmp_path):
     folder = shutil.copytree(results_folder, tmp_path / "out")
     text = (folder / "summary.json").read_text().replace("beach.png", "gone.png").replace("images/gone", "images/beach")

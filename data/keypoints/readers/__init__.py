@@ -1,0 +1,1 @@
+"""Readers of keypoint files, one file per family of producers."""

@@ -1,0 +1,68 @@
+"""Results as tables for spreadsheets and statistics: a row per person and joint, a row per person."""
+
+import csv
+import io
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from bodyfit.data.results.result import FitResult
+
+_JOINT_COLUMNS = (
+    *("image", "person", "joint", "x_m", "y_m", "z_m", "x_px", "y_px", "keypoint_x_px", "keypoint_y_px", "confidence"),
+)
+_SCALARS = ("status", "reason", "cost", "error_px", "error_share", "ambiguous", "focal_px", "focal_source")
+_VECTORS = ("transl", "global_orient", "betas", "expression", "body_pose", "jaw_pose", "leye_pose", "reye_pose")
+_VECTORS += ("left_hand_pose", "right_hand_pose")
+
+
+def joint_table(results: Iterable[tuple[str, FitResult]]) -> str:
+    """A row for each landmark of each (image, result): fitted in 3D (camera frame, metres) and in the photo, and the
+    detected keypoint, empty where there was none.
+    """
+    return _written(_JOINT_COLUMNS, (row for image, result in results for row in _joint_rows(image, result)))
+
+
+def parameter_table(results: Iterable[tuple[str, FitResult]]) -> str:
+    """A row for each (image, result): status, errors, and every parameter in a column of its own."""
+    results = list(results)
+    sizes = {name: max((len(getattr(r, name)) for _, r in results), default=0) for name in _VECTORS}
+    vectors = [f"{name}_{i}" for name in _VECTORS for i in range(sizes[name])]
+
+    def rows() -> Iterator[list]:
+        for image, result in results:
+            row = [image, result.person_id, *(getattr(result, name) for name in _SCALARS)]
+            for name in _VECTORS:
+                values = getattr(result, name)
+                row += [*values.tolist(), *[""] * (sizes[name] - len(values))]
+            yield row
+
+    return _written(("image", "person", *_SCALARS, *vectors), rows())
+
+
+def _joint_rows(image: str, result: FitResult) -> Iterator[list]:
+    for i, name in enumerate(result.landmark_names):
+        seen = result.keypoint_confidence[i] > 0
+        if not np.isfinite(result.landmarks[i]).all():
+            continue  # the body model has no such point
+        detected = result.keypoints_px[i].tolist() if seen else ["", ""]
+        fitted = [*result.landmarks[i].tolist(), *result.landmarks_px[i].tolist()]
+        yield [image, result.person_id, name, *fitted, *detected, float(result.keypoint_confidence[i])]
+
+
+def _written(columns: Iterable[str], rows: Iterable[list]) -> str:
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(columns)
+    for row in rows:
+        writer.writerow([_cell(value) for value in row])
+    return stream.getvalue()
+
+
+def _cell(value: object) -> object:
+    """Numbers in 7 digits, NaN as nothing, an apostrophe before texts that a spreadsheet would run as formulas."""
+    if isinstance(value, float):
+        return f"{value:.7g}" if np.isfinite(value) else ""
+    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@"):
+        return f"'{value}"
+    return value
