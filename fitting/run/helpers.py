@@ -8,15 +8,26 @@ import signal
 import threading
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.connection import wait as wait_for
+from multiprocessing.context import SpawnContext, SpawnProcess
+from typing import Any
+
+
+class _Helper(SpawnProcess):
+    """A daemon: a process that ends waits for its other children, and these for it."""
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs | {"daemon": True})
+
+
+class _HelperContext(SpawnContext):
+    Process = _Helper
 
 
 class HelperPool:
     """Processes that read, draw and write for one that solves. They start at once, and end with it, even by kill -9."""
 
     def __init__(self, count: int):
-        self.executor = ProcessPoolExecutor(
-            count, mp_context=multiprocessing.get_context("spawn"), initializer=be_a_helper
-        )
+        self.executor = ProcessPoolExecutor(count, mp_context=_HelperContext(), initializer=be_a_helper)
         for _ in range(count):
             self.executor.submit(os.getpid)
 
