@@ -162,7 +162,7 @@ def _checked(found: ImagePeople, points: Float[np.ndarray, "n 2"], target: Targe
         )
     raise KeypointError(
         f"{source}: {outside:.0%} of the points lie outside of the photo ({size[0]} x {size[1]} px; they reach "
-        f"{reach[0]:.0f}, {reach[1]:.0f}). Was the photo scaled or cropped after the keypoints were made, or is it "
+        f"{reach[0]:.6g}, {reach[1]:.6g}). Was the photo scaled or cropped after the keypoints were made, or is it "
         "another one? Say --keypoints-size WIDTH HEIGHT of the picture that they were made on."
     )
 

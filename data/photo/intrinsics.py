@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from bodyfit.data.photo.camera_files import CameraError, Fields, camera_fields
 from bodyfit.data.photo.lens import Lens, checked_distortion
@@ -247,6 +246,8 @@ def _extrinsics(fields: Fields, path: Path) -> Extrinsics | None:
         return None
     turn = np.eye(3) if turn is None else _matrix(turn)
     if turn.size == 3:
+        from scipy.spatial.transform import Rotation  # takes half a second to import
+
         turn = Rotation.from_rotvec(turn.ravel().astype(float)).as_matrix()
     shift = np.zeros(3) if shift is None else np.asarray(_matrix(shift), dtype=float).ravel()
     if turn.shape != (3, 3) or shift.shape != (3,) or not np.allclose(turn @ turn.T, np.eye(3), atol=1e-3):

@@ -5,7 +5,6 @@ from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, UInt8
-from scipy.ndimage import map_coordinates
 
 _MODELS = ("opencv", "fisheye")
 _NEWTON_STEPS, _STEP = 30, 1e-6
@@ -76,6 +75,8 @@ class Lens:
         height, width = image.shape[:2]
         grid = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).reshape(-1, 2).astype(np.float64)
         x, y = self.distorted(grid).T.reshape(2, height, width)
+        from scipy.ndimage import map_coordinates  # takes half a second to import
+
         channels = [map_coordinates(image[..., c], (y, x), order=1, output=np.float32) for c in range(image.shape[2])]
         return np.stack(channels, axis=-1).round().astype(np.uint8)
 

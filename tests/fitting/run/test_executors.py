@@ -35,4 +35,4 @@ def test_workers_with_helpers_agree_with_one_process_and_end(tmp_path):
     one, two = open_results(tmp_path / "one"), open_results(tmp_path / "two")
     assert one.names == two.names and len(one) == 6
     for a, b in zip(one, two, strict=True):
-        np.testing.assert_array_equal(a.landmarks, b.landmarks)
+        np.testing.assert_allclose(a.landmarks, b.landmarks, rtol=0, atol=1e-5)  # metres; other numbers of threads

@@ -75,7 +75,7 @@ def test_smplify_xs_pickles(tmp_path):
     np.testing.assert_allclose(row["body_pose"], BODY[0], atol=1e-6)
     assert "left_hand_pose" not in row and "transl" not in row
     for folder in (tmp_path, tmp_path / "results"):
-        assert PreviousResults(folder)._saved(path.with_suffix(".npz")).keys() == row.keys()
+        assert PreviousResults(folder)._start("photo", "000").keys() == row.keys()
 
 
 def test_a_latent_needs_its_own_vposer(tmp_path):
