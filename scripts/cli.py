@@ -100,6 +100,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         print("bodyfit: stopped", file=sys.stderr)
         sys.exit(130)
+    except BrokenPipeError:  # who read our output has seen enough: bodyfit fit --help | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
 
 
 if __name__ == "__main__":
