@@ -97,7 +97,11 @@ def make_inputs(folder: Path, count: int, *, photos: bool = False) -> Path:
     rng = random.Random(0)
     for n in range(count):
         person = {key: list(value) for key, value in people[n % len(people)].items() if key.endswith("_2d")}
-        scale, shift = rng.uniform(0.6, 1.4), (rng.uniform(-40, 40), rng.uniform(-30, 30))
+        seen = [(p[i], p[i + 1]) for p in person.values() for i in range(0, len(p), 3) if p[i + 2] > 0]
+        low, high = ([pick(axis) for axis in zip(*seen, strict=True)] for pick in (min, max))
+        size = [b - a for a, b in zip(low, high, strict=True)]
+        scale = rng.uniform(0.6, 0.95) * min(640 / size[0], 480 / size[1])
+        shift = [rng.uniform(0, side - scale * s) - scale * a for side, s, a in zip((640, 480), size, low, strict=True)]
         for points in person.values():
             for i in range(0, len(points), 3):
                 if points[i + 2] > 0:
