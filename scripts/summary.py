@@ -69,7 +69,7 @@ def rows_of(out: Path) -> Iterable[Row]:
     if summary.is_file():
         return rows_of_summary(summary)
     if journal.is_file():
-        return (row for record in read_journal(journal).values() for row in record["rows"])
+        return (row for record in read_journal(journal).values() for row in record.get("rows", ()))
     raise BodyfitError(f"{out}: no summary.json in it. Expected the output folder of `bodyfit fit`.")
 
 

@@ -21,7 +21,7 @@ from typing import Any, Literal, NamedTuple, get_origin, get_type_hints, overloa
 import numpy as np
 
 from bodyfit.data.errors import BodyfitError
-from bodyfit.data.files import confined, write_atomically
+from bodyfit.data.files import confined, read_json, write_atomically
 from bodyfit.data.results.result import FitResult, ResultError
 
 JOURNAL = "journal.jsonl"
@@ -112,11 +112,11 @@ def open_results(folder: Path | str) -> Results:
 def _rows(folder: Path) -> Iterator[list[dict[str, Any]]]:
     journal = folder / JOURNAL
     if journal.is_file():
-        yield from (record["rows"] for record in read_journal(journal).values())
+        yield from (record.get("rows") for record in read_journal(journal).values())
         return
     try:
-        yield json.loads((folder / "summary.json").read_text(encoding="utf-8"))["people"]
-    except (OSError, ValueError, KeyError, TypeError):
+        yield read_json(folder / "summary.json")["people"]
+    except (BodyfitError, OSError, KeyError, TypeError):
         return
 
 
@@ -131,8 +131,8 @@ def read_journal(path: Path) -> dict[str, dict[str, Any]]:
                     records.pop(name, None)
                 if "name" in record:
                     records[record["name"]] = record
-            except (ValueError, AttributeError):
-                continue  # a line that a kill cut off
+            except (ValueError, AttributeError, TypeError, RecursionError):
+                continue  # a line that a kill cut off, or that is none of ours
     return records
 
 
@@ -206,7 +206,7 @@ def load_shard(path: Path | str) -> list[FitResult]:
         return [_person(arrays, words, shared, n) for n in range(count)]
     except FileNotFoundError as cause:
         raise ResultError(f"{path}: no such file.") from cause
-    except (OSError, SafetensorError, ValueError, KeyError, IndexError, TypeError) as cause:
+    except (OSError, SafetensorError, ValueError, KeyError, IndexError, TypeError, RecursionError) as cause:
         raise ResultError(f"{path}: not a readable shard of results ({cause}). Is it complete?") from cause
 
 

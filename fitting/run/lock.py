@@ -83,7 +83,7 @@ class FolderLock:
         try:
             found = json.loads((self.folder / OWNER).read_text())
             return found if isinstance(found, dict) else {}
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return {}
 
     def _alive_elsewhere(self, owner: dict[str, Any]) -> bool:

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, get_args
 
-from bodyfit.data.files import write_atomically
+from bodyfit.data.errors import BodyfitError
+from bodyfit.data.files import parse_json, read_json, write_atomically
 from bodyfit.data.results.result import Status
 
 LARGE = 1000
@@ -68,15 +69,29 @@ def write_table(path: Path, summary: Path, write: Callable[[Path, Iterable[dict[
 
 
 def rows_of_summary(path: Path) -> Iterable[dict[str, Any]]:
-    """The rows of a summary.json, one at a time: `SummaryWriter` puts each on a line of its own."""
+    """The rows of a summary.json, one at a time: `SummaryWriter` puts each on a line of its own.
+
+    Raises:
+        BodyfitError: for a file that holds no such rows.
+    """
     found = False
-    with path.open(encoding="utf-8") as file:
+    with path.open(encoding="utf-8", errors="replace") as file:
         for line in file:
             if line.startswith("  {") and len(line) > 4:
                 found = True
-                yield json.loads(line.rstrip("\n,"))
+                yield _row(parse_json(line.rstrip("\n,").encode(), str(path)), path)
     if not found:  # laid out by somebody else
-        yield from json.loads(path.read_text(encoding="utf-8")).get("people", [])
+        document = read_json(path)
+        people = document.get("people") if isinstance(document, dict) else None
+        yield from (_row(row, path) for row in (people if isinstance(people, list) else [None]))
+
+
+def _row(row: Any, path: Path) -> dict[str, Any]:
+    words = isinstance(row, dict) and all(isinstance(row.get(key), str) for key in ("image", "status"))
+    numbers = [row.get(key) for key in ("error_share", "error_px")] if words else []
+    if not words or not all(number is None or isinstance(number, int | float) for number in numbers):
+        raise BodyfitError(f"{path}: expected a list `people` of rows as `bodyfit fit` writes them.")
+    return {"person": None} | row
 
 
 def write_csv(path: Path, rows: Iterable[dict[str, Any]]) -> None:

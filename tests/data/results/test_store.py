@@ -102,3 +102,11 @@ def test_rows_that_point_elsewhere_are_refused(tmp_path):
     (tmp_path / "summary.json").write_text(json.dumps({"people": [row]}))
     with pytest.raises(BodyfitError, match="cannot be the name"):
         open_results(tmp_path)
+
+
+@pytest.mark.parametrize("content", ['{"people": ' + 100_000 * "[", "[]", '{"people": [[1], {"result": 3}]}', "{"])
+@pytest.mark.parametrize("name", ["summary.json", "journal.jsonl"])
+def test_a_folder_that_somebody_tampered_with_is_one_error(tmp_path, name, content):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(BodyfitError, match="no results in it"):
+        open_results(tmp_path)
