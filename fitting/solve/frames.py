@@ -172,10 +172,6 @@ class Frame:
         )
         return read_frame(FitInput(photo, keypoints, file.stem, image), options)
 
-    def main_person(self) -> Frame:
-        """Only the largest person, under the number they had."""
-        return self.chosen("main")
-
     def chosen(self, people: str = "all", min_size_px: float = 0.0) -> Frame:
         """Some of the people, under the numbers they had, in the file's order.
 

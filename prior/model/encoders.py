@@ -3,7 +3,6 @@
 The layers carry the names of the original state dicts' keys, so official weights load without being renamed one by one.
 """
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu, softplus
@@ -103,10 +102,3 @@ ENCODERS: dict[str, type[nn.Module]] = {
     "vposer-v2": VPoserV2Encoder,
     "residual": ResidualEncoder,
 }
-
-
-@torch.no_grad()
-def shift_and_scale_latent(encoder: nn.Module, mean: Float[Tensor, " Z"], scale: Float[Tensor, " Z"]) -> None:
-    """Fold (latent - mean) / scale into the mean head of our encoder. The caller has to divide the spread."""
-    encoder.heads.mu.weight.div_(scale[:, None])
-    encoder.heads.mu.bias.sub_(mean).div_(scale)
