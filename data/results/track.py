@@ -1,0 +1,73 @@
+"""One person over time, fitted from a video or from several cameras: one shape, and a pose for each moment."""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from bodyfit.data.results.result import ResultError
+
+MomentStatus = Literal["fitted", "interpolated", "failed"]
+"""`interpolated`: nothing was seen at this moment; the pose comes from the moments around it."""
+Space = Literal["camera", "world"]
+
+_WIDTHS = {
+    **{name: 3 for name in ("global_orient", "transl", "jaw_pose", "leye_pose", "reye_pose")},
+    **{"body_pose": 63, "left_hand_pose": 45, "right_hand_pose": 45, "expression": None, "latent": None},
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Track:
+    """The body of one person over consecutive moments. Axis-angle, metres, the conventions of `FitResult`."""
+
+    person: str
+    """Name of the person, the same over the whole clip."""
+    fps: float
+    """Moments per second."""
+    moments: Int[np.ndarray, " T"]
+    """Numbers of the moments in the clip, ascending without gaps from the first to the last sighting."""
+    space: Space
+    """What transl and global_orient refer to: the one camera, or the world of the calibration."""
+    betas: Float[np.ndarray, " Nb"]
+    global_orient: Float[np.ndarray, "T 3"]
+    body_pose: Float[np.ndarray, "T 63"]
+    left_hand_pose: Float[np.ndarray, "T 45"]
+    right_hand_pose: Float[np.ndarray, "T 45"]
+    jaw_pose: Float[np.ndarray, "T 3"]
+    leye_pose: Float[np.ndarray, "T 3"]
+    reye_pose: Float[np.ndarray, "T 3"]
+    expression: Float[np.ndarray, "T Ne"]
+    transl: Float[np.ndarray, "T 3"]
+    latent: Float[np.ndarray, "T Z"]
+    status: tuple[MomentStatus, ...]
+    """One per moment."""
+    views: Int[np.ndarray, " T"]
+    """How many cameras saw the person at each moment."""
+    body_model: str
+    """Identity of the body model, as in a FitResult."""
+    body_gender: str
+    prior: str
+    """Identity of the pose prior."""
+    reason: str = ""
+    """What is to be known about the fit of this person as a whole."""
+
+    def __post_init__(self) -> None:
+        count = len(self.moments)
+        if not count or (np.diff(self.moments) != 1).any():
+            raise ResultError(f"track {self.person}: moments must ascend by one, at least one of them.")
+        for name, width in _WIDTHS.items():
+            found = np.shape(getattr(self, name))
+            if len(found) != 2 or found[0] != count or width not in (None, found[1]):
+                raise ResultError(f"track {self.person}: {name} has shape {found}, expected ({count}, {width or 'n'}).")
+        if len(self.status) != count or len(self.views) != count or not set(self.status) <= set(get_args(MomentStatus)):
+            raise ResultError(f"track {self.person}: status and views need one entry for each of {count} moments.")
+
+    def __len__(self) -> int:
+        return len(self.moments)
+
+    def parameters(self) -> dict[str, Float[np.ndarray, "T n"]]:
+        """What smplx's forward, and `pose_body`, take, as a batch of all moments."""
+        betas = np.repeat(self.betas[None], len(self), axis=0)
+        return {"betas": betas} | {name: getattr(self, name) for name in _WIDTHS if name != "latent"}
