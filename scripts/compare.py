@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from dataclasses import dataclass
 from itertools import combinations
@@ -13,9 +14,12 @@ import torch
 import tyro
 
 from bodyfit.data.errors import BodyfitError
+from bodyfit.data.results.result import FitResult
 from bodyfit.data.results.store import StoredResult
 from bodyfit.fitting.benchmark.accuracy import aligned, mean_distance_mm, rigidly_aligned
 from bodyfit.scripts.result_bodies import ResultBodies, results_in
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,8 @@ class CompareCommand:
             raise BodyfitError("name at least two output folders: bodyfit compare OUT1 OUT2")
         bodies = ResultBodies(self.body)
         runs = [_by_name(out) for out in self.outs]
-        pairs = [self._pair(a, b, runs, bodies) for a, b in combinations(range(len(runs)), 2)]
+        unreadable: dict[str, str] = {}
+        pairs = [self._pair(a, b, runs, bodies, unreadable) for a, b in combinations(range(len(runs)), 2)]
         distances = [(d["rigid"], d["scaled"]) for pair in pairs for d in pair["people"]]
         rigid, scaled = zip(*distances, strict=True)
         document = {
@@ -48,17 +53,21 @@ class CompareCommand:
             "rigid_mm": mean(rigid),
             "rigid_mm_median": median(rigid),
             "scaled_mm": mean(scaled),
+            "unreadable": unreadable,
             "pairs": pairs,
         }
         print(json.dumps(document) if self.json else _as_text(document))
-        return 0
+        return 1 if unreadable else 0
 
-    def _pair(self, a: int, b: int, runs: list[dict[str, StoredResult]], bodies: ResultBodies) -> dict:
+    def _pair(
+        self, a: int, b: int, runs: list[dict[str, StoredResult]], bodies: ResultBodies, unreadable: dict[str, str]
+    ) -> dict:
         first, second = _matching(runs[a], runs[b])
         people = []
         for name in sorted(first.keys() & second.keys()):
-            results = [run[name].load() for run in (first, second)]
-            if any(result.status in ("failed", "implausible") for result in results):
+            loaded = [_loaded(run[name], unreadable) for run in (first, second)]
+            results = [one for one in loaded if one is not None and one.status not in ("failed", "implausible")]
+            if len(results) < 2:
                 continue
             meshes = [
                 torch.from_numpy(bodies.vertices(result, run[name].path))[None]
@@ -81,6 +90,17 @@ class CompareCommand:
                 "names that end in the same numbers."
             )
         return {"runs": [str(self.outs[a]), str(self.outs[b])], "people": people}
+
+
+def _loaded(stored: StoredResult, unreadable: dict[str, str]) -> FitResult | None:
+    """The result, or None where its file cannot be read: the others are compared all the same."""
+    try:
+        return stored.load()
+    except BodyfitError as error:
+        if str(stored.path) not in unreadable:
+            log.error("left out: %s", error)
+        unreadable[str(stored.path)] = str(error)
+        return None
 
 
 def _by_name(out: Path) -> dict[str, StoredResult]:

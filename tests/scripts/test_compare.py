@@ -60,3 +60,15 @@ def test_runs_without_common_people_are_refused_by_name(save, tmp_path):
         CompareCommand((tmp_path / "a",)).run()
     with pytest.raises(BodyfitError, match="no results in it"):
         CompareCommand((tmp_path / "a", tmp_path)).run()
+
+
+def test_a_damaged_result_is_left_out_by_name_and_the_others_are_compared(save, tmp_path, capsys, caplog):
+    for run in ("a", "b"):
+        save(tmp_path / run, "x1")
+        save(tmp_path / run, "x2")
+    damaged = tmp_path / "b" / "results" / "x2" / "000.npz"
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    assert CompareCommand((tmp_path / "a", tmp_path / "b"), json=True).run() == 1
+    document = json.loads(capsys.readouterr().out)
+    assert document["people_compared"] == 1 and list(document["unreadable"]) == [str(damaged)]
+    assert str(damaged) in caplog.text
