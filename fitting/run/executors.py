@@ -198,22 +198,32 @@ class InProcesses:
             busy = Counter(place for place, _ in pending.values())
             for place in sorted(range(len(pools)), key=lambda n: busy[n]):
                 while busy[place] < 2 and (part := again.popleft() if again else next(coming, None)) is not None:
-                    pending[pools[place].submit(_work, part)] = (place, part)
+                    try:
+                        future = pools[place].submit(_work, part)
+                    except BrokenProcessPool:  # it has died since
+                        if busy[place]:  # what it had comes back below
+                            again.appendleft(part)
+                            break
+                        pools[place] = _pool(specs[place])
+                        future = pools[place].submit(_work, part)
+                    pending[future] = (place, part)
                     busy[place] += 1
             if not pending:
                 return
             done, _ = wait(pending, return_when=FIRST_COMPLETED)
-            for future in done:
-                place, part = pending.pop(future)
-                try:
-                    yield future.result()
-                except BrokenProcessPool as error:
-                    tries[part.number] += 1
-                    if tries[part.number] >= TRIES:
-                        raise BodyfitError(_LOST) from error
-                    again.append(part)
-                    for other in [f for f, (p, _) in pending.items() if p == place]:
-                        again.append(pending.pop(other)[1])
+            for place in {pending[future][0] for future in done}:
+                mine = [future for future in done if pending[future][0] == place]
+                lost = [future for future in mine if isinstance(future.exception(), BrokenProcessPool)]
+                for future in mine:
+                    if future not in lost:
+                        del pending[future]
+                        yield future.result()
+                if lost:  # with the process everything is lost that was queued for it
+                    begun = [pending.pop(future)[1] for future, (p, _) in list(pending.items()) if p == place]
+                    tries.update(part.number for part in begun)
+                    if max(tries.values()) >= TRIES:
+                        raise BodyfitError(_LOST) from lost[0].exception()
+                    again.extend(begun)
                     pools[place] = _pool(specs[place])
 
     def status(self) -> str:

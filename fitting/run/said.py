@@ -23,11 +23,11 @@ class Said:
     logger: str
     level: int
     message: str
-    values: tuple[Any, ...]
+    """With its values: those of NumPy and of our own kinds need not be sent between processes."""
 
     def say(self) -> None:
         """Log it here."""
-        logging.getLogger(self.logger).log(self.level, self.message, *self.values)
+        logging.getLogger(self.logger).log(self.level, "%s", self.message)
 
 
 class _Keeper(logging.Handler):
@@ -36,8 +36,7 @@ class _Keeper(logging.Handler):
         self.said: list[Said] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        values = tuple(v if isinstance(v, int | float) else str(v) for v in record.args or ())
-        self.said.append(Said(record.name, record.levelno, str(record.msg), values))
+        self.said.append(Said(record.name, record.levelno, record.getMessage()))
 
 
 def collected(function: Callable[..., Any], *arguments: Any) -> tuple[Any, list[Said]]:

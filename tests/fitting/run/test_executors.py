@@ -1,10 +1,15 @@
 """Several worker processes: the same results as one, and an end."""
 
+import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from bodyfit.data.results.store import open_results
 
@@ -34,5 +39,33 @@ def test_workers_with_helpers_agree_with_one_process_and_end(tmp_path):
     subprocess.run(command, check=True, timeout=240)
     one, two = open_results(tmp_path / "one"), open_results(tmp_path / "two")
     assert one.names == two.names and len(one) == 6
+    for a, b in zip(one, two, strict=True):
+        np.testing.assert_allclose(a.landmarks, b.landmarks, rtol=0, atol=1e-5)  # metres; other numbers of threads
+
+
+def children_of(pid: int) -> list[int]:
+    return [int(n) for n in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds worker processes through /proc")
+def test_a_worker_that_is_killed_costs_nothing_but_time(tmp_path):
+    """Its parts are begun again by a new one: every person is there once, as in a run that nobody disturbed."""
+    (tmp_path / "in").mkdir()
+    document = json.loads((SAMPLES / "keypoints" / "portrait_keypoints.json").read_text())
+    for n in range(96):
+        document["people"][0]["pose_keypoints_2d"][0] += 0.5
+        (tmp_path / "in" / f"p{n:02d}_keypoints.json").write_text(json.dumps(document))
+    command = [sys.executable, "-m", "bodyfit.scripts.cli", "fit", str(tmp_path / "in"), "--no-meshes", "--no-overlays"]
+    command += ["--batch", "4", "--device", "cpu"]
+    subprocess.run([*command, "-o", str(tmp_path / "one")], check=True, timeout=240)
+    process = subprocess.Popen([*command, "-o", str(tmp_path / "two"), "--workers", "2"])
+    journal, until = tmp_path / "two" / "journal.jsonl", time.monotonic() + 120
+    while not (journal.exists() and journal.stat().st_size) and time.monotonic() < until:
+        time.sleep(0.02)
+    workers = [pid for pid in children_of(process.pid) if "libtorch" in Path(f"/proc/{pid}/maps").read_text()]
+    os.kill(workers[0], signal.SIGKILL)
+    assert process.wait(timeout=240) == 0
+    one, two = open_results(tmp_path / "one"), open_results(tmp_path / "two")
+    assert one.names == two.names and len(two) == 96
     for a, b in zip(one, two, strict=True):
         np.testing.assert_allclose(a.landmarks, b.landmarks, rtol=0, atol=1e-5)  # metres; other numbers of threads

@@ -2,6 +2,7 @@
 
 import logging
 
+import numpy as np
 import pytest
 
 from bodyfit.fitting.run.said import SHOWN, collected, repeats_counted
@@ -48,7 +49,7 @@ def test_what_a_helper_logs_is_said_again_where_somebody_reads_it(printed):
             return "an object that cannot be sent between processes"
 
     def work(x):
-        log.warning("%d of %s", x, NoNumber())
+        log.warning("%d of %s", np.int64(x), NoNumber())
         return x + 1
 
     ours = logging.getLogger("bodyfit")
