@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import multiprocessing
+import os
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
@@ -18,7 +19,7 @@ import torch
 
 from bodyfit.data.errors import BodyfitError
 from bodyfit.fitting.run.config_files import RunConfig
-from bodyfit.fitting.run.helpers import HelperPool, be_a_helper
+from bodyfit.fitting.run.helpers import HelperPool, be_a_helper, deaf_to_ctrl_c
 from bodyfit.fitting.run.identity import run_identity
 from bodyfit.fitting.run.parts import Part
 from bodyfit.fitting.run.said import collected
@@ -232,7 +233,10 @@ class InProcesses:
 
 def _pool(spec: WorkerSpec) -> ProcessPoolExecutor:
     context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(1, mp_context=context, initializer=_start_worker, initargs=(spec,))
+    pool = ProcessPoolExecutor(1, mp_context=context, initializer=_start_worker, initargs=(spec,))
+    with deaf_to_ctrl_c():
+        pool.submit(os.getpid)  # the process starts now
+    return pool
 
 
 __all__ = ["Backend", "InProcesses", "InThreads", "WorkerSpec", "work_apart"]

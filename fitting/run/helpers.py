@@ -6,7 +6,9 @@ import multiprocessing
 import os
 import signal
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from multiprocessing.connection import wait as wait_for
 from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import Any
@@ -28,15 +30,31 @@ class HelperPool:
 
     def __init__(self, count: int):
         self.executor = ProcessPoolExecutor(count, mp_context=_HelperContext(), initializer=be_a_helper)
-        for _ in range(count):
-            self.executor.submit(os.getpid)
+        with deaf_to_ctrl_c():
+            for _ in range(count):
+                self.executor.submit(os.getpid)
 
     def close(self) -> None:
         """End the processes; what is queued is dropped."""
         self.executor.shutdown(wait=True, cancel_futures=True)
 
 
+@contextmanager
+def deaf_to_ctrl_c() -> Iterator[None]:
+    """Processes that start within never hear Ctrl-C, not even while they import: the one that solves ends the run."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler if before is None else before)
+
+
 def be_a_helper() -> None:
+    """What a process of a pool does first: leave Ctrl-C to the one that solves, and end when that one ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the one that solves ends the run in an orderly way
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

@@ -69,3 +69,18 @@ def test_a_worker_that_is_killed_costs_nothing_but_time(tmp_path):
     assert one.names == two.names and len(two) == 96
     for a, b in zip(one, two, strict=True):
         np.testing.assert_allclose(a.landmarks, b.landmarks, rtol=0, atol=1e-5)  # metres; other numbers of threads
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds worker processes through /proc")
+def test_ctrl_c_while_workers_start_is_one_line(tmp_path):
+    """Workers import PyTorch for seconds: they must not print a traceback each when the user stops the run there."""
+    command = [sys.executable, "-m", "bodyfit.scripts.cli", "fit", str(SAMPLES), "-o", str(tmp_path / "out")]
+    command += ["--device", "cpu", "--workers", "2"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    until = time.monotonic() + 120
+    while len(children_of(process.pid)) < 2 and time.monotonic() < until and process.poll() is None:
+        time.sleep(0.05)
+    time.sleep(0.5)
+    os.killpg(process.pid, signal.SIGINT)
+    _, error = process.communicate(timeout=120)
+    assert process.returncode == 130 and "Traceback" not in error and error.strip().endswith("stopped")
