@@ -8,6 +8,8 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:  # what type checkers and editors see of the table below; a test holds the two together
     from bodyfit.data.body.body_model import BodyModel as BodyModel
     from bodyfit.data.body.body_model import load_body_model as load_body_model
+    from bodyfit.data.body.measures import Measures as Measures
+    from bodyfit.data.body.measures import measure_body as measure_body
     from bodyfit.data.body.posing import pose_body as pose_body
     from bodyfit.data.errors import BodyfitError as BodyfitError
     from bodyfit.data.keypoints.detections import Detections as Detections
@@ -34,12 +36,14 @@ _HOME = {
     "FitResult": "data.results.result",
     "Fitter": "fitting.solve.fitter",
     "Frame": "fitting.solve.frames",
+    "Measures": "data.body.measures",
     "VPoser": "prior.model.vposer",
     "fit": "fitting.solve.fitter",
     "fit_many": "fitting.solve.stream",
     "inverse_kinematics": "fitting.solve.inverse_kinematics",
     "load_body_model": "data.body.body_model",
     "load_prior": "prior.model.checkpoint",
+    "measure_body": "data.body.measures",
     "open_results": "data.results.store",
     "pose_body": "data.body.posing",
     "read_keypoints": "data.keypoints.detections",

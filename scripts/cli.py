@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "report": ("report", "ReportCommand", "one self-contained HTML page of a run's results"),
     "render": ("render", "RenderCommand", "overlays, side views and turntables of results"),
     "convert": ("convert", "ConvertCommand", "results to other formats: pkl, json, meshes"),
+    "measure": ("measure", "MeasureCommand", "stature, girths, volume and mass of fitted bodies"),
     "summary": ("summary", "SummaryCommand", "what came of a run: failures by reason, errors, worst cases; tables"),
     "compare": ("compare", "CompareCommand", "how far the bodies of several runs or cameras differ"),
     "info": ("info", "InfoCommand", "what this installation has and can do"),

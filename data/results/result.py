@@ -21,10 +21,11 @@ if TYPE_CHECKING:
     import trimesh
 
     from bodyfit.data.body import body_model as body_models  # body_model is a field of FitResult
-    from bodyfit.data.body import posing
+    from bodyfit.data.body import measures, posing
 else:  # results are read, compared and put into tables without any of these, which take seconds
     torch, trimesh = LazyModule("torch"), LazyModule("trimesh")
     body_models, posing = LazyModule("bodyfit.data.body.body_model"), LazyModule("bodyfit.data.body.posing")
+    measures = LazyModule("bodyfit.data.body.measures")
 
 CONVENTIONS_VERSION = 1
 CONVENTIONS = (
@@ -185,16 +186,23 @@ class FitResult:
         Raises:
             ResultError: where the fit failed, or the result belongs to another body than the one at hand.
         """
-        self._must_be_fitted()
-        if body is None:
-            body = _open_body(self.body_gender, len(self.betas), len(self.expression))
-        if body.name != self.body_model:
-            raise ResultError(
-                f"person {self.person_id} was fitted with the body '{self.body_model}', but the one at hand is "
-                f"'{body.name}': numbers mean nothing to another body. Give the right one to mesh()."
-            )
+        body = self._body_at_hand(body)
         vertices = posing.pose_body(body, **self.smplx_parameters(torch.float64)).vertices[0].numpy()
         return trimesh.Trimesh(vertices, body.faces, process=False)
+
+    def measure(self, body: "body_models.BodyModel | None" = None) -> "measures.Measures":
+        """Stature, inseam, arm span, girths, volume and mass of the person's shape: metres, m^3, kg.
+
+        The pose does not matter: the shape is measured standing, in pose zero. From one photo, absolute size is a guess
+        (`data.body.measures.SCALE_NOTE`).
+
+        Args:
+            body: The body model that this result was fitted with; None: the open body, where it was that.
+
+        Raises:
+            ResultError: where the fit failed, or the result belongs to another body than the one at hand.
+        """
+        return measures.measure_body(self._body_at_hand(body), self.betas)
 
     def joints(self) -> Joints:
         """Names and positions of the joints. The rest (skin and face points) is in `landmarks`.
@@ -206,6 +214,18 @@ class FitResult:
         there = [row for row in rows if np.isfinite(self.landmarks[row]).all()]
         names = tuple(self.landmark_names[row] for row in there)
         return Joints(names, self.landmarks[there], self.landmarks_px[there])
+
+    def _body_at_hand(self, body: "body_models.BodyModel | None") -> "body_models.BodyModel":
+        """The body given, or the open one. Raises ResultError as `mesh` says."""
+        self._must_be_fitted()
+        if body is None:
+            body = _open_body(self.body_gender, len(self.betas), len(self.expression))
+        if body.name != self.body_model:
+            raise ResultError(
+                f"person {self.person_id} was fitted with the body '{self.body_model}', but the one at hand is "
+                f"'{body.name}': numbers mean nothing to another body. Give the right one to mesh() or measure()."
+            )
+        return body
 
     def _must_be_fitted(self) -> None:
         if self.status == "failed":

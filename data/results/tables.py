@@ -2,7 +2,8 @@
 
 import csv
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +12,18 @@ from bodyfit.data.results.result import FitResult
 _JOINT_COLUMNS = (
     *("image", "person", "joint", "x_m", "y_m", "z_m", "x_px", "y_px", "keypoint_x_px", "keypoint_y_px", "confidence"),
 )
+MEASURE_COLUMNS = {
+    "stature_m": "stature",
+    "inseam_m": "inseam",
+    "arm_span_m": "arm_span",
+    "head_circumference_m": "head_circumference",
+    "chest_circumference_m": "chest_circumference",
+    "waist_circumference_m": "waist_circumference",
+    "hip_circumference_m": "hip_circumference",
+    "volume_m3": "volume",
+    "mass_kg": "mass",
+}
+"""Names with units, as tables and JSON have them, of the fields of `data.body.measures.Measures`."""
 _SCALARS = ("status", "reason", "cost", "error_px", "error_share", "ambiguous", "focal_px", "focal_source")
 _VECTORS = ("transl", "global_orient", "betas", "expression", "body_pose", "jaw_pose", "leye_pose", "reye_pose")
 _VECTORS += ("left_hand_pose", "right_hand_pose")
@@ -38,6 +51,12 @@ def parameter_table(results: Iterable[tuple[str, FitResult]]) -> str:
             yield row
 
     return _written(("image", "person", *_SCALARS, *vectors), rows())
+
+
+def measure_table(people: Iterable[Mapping[str, Any]]) -> str:
+    """A row for each person of `bodyfit measure`: units are in the columns' names; empty where nothing was measured."""
+    columns = ("image", "person", "status", "focal_source", "reason", *MEASURE_COLUMNS)
+    return _written(columns, ([person.get(name, "") for name in columns] for person in people))
 
 
 def _joint_rows(image: str, result: FitResult) -> Iterator[list]:

@@ -49,6 +49,10 @@ def fits(model_file: Path) -> bodyfit.FitResult:
 def of_one_person(result: bodyfit.FitResult, body: bodyfit.BodyModel) -> None:
     assert_type(result.mesh(), trimesh.Trimesh)
     assert_type(result.mesh(body), trimesh.Trimesh)
+    assert_type(result.measure(), bodyfit.Measures)
+    assert_type(result.measure(body).stature, float)
+    assert_type(bodyfit.measure_body(body, result.betas), bodyfit.Measures)
+    bodyfit.measure_body(body, "tall")  # type: ignore[arg-type]
     assert_type(result.joints().names, tuple[str, ...])
     assert_type(result.smplx_parameters(), dict[str, torch.Tensor])
     assert_type(result.ambiguous, bool)
