@@ -199,7 +199,7 @@ def _cut(
     """Where the plane across an axis cuts the sides of triangles: the two vertices, and the share of the second."""
     ends = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]).astype(np.int64)
     above = vertices[:, axis] > level
-    ends = ends[above[ends[:, 0]] != above[ends[:, 1]]]
+    ends = np.unique(np.sort(ends[above[ends[:, 0]] != above[ends[:, 1]]], 1), axis=0)  # two triangles share a side
     first, second = vertices[ends, axis].T
     return ends, (level - first) / (second - first)
 
