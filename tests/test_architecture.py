@@ -35,9 +35,13 @@ ROOMS = {
         *("data", "data.body", "data.keypoints", "data.photo", "data.results", "prior.model"),
         *("fitting.solve", "fitting.draw"),
     },
+    "fitting.sequence": {
+        *("data", "data.body", "data.results", "prior.model"),
+        *("fitting.energy", "fitting.solve"),
+    },
     "fitting.benchmark": {
-        *("data", "data.body", "prior.model"),
-        *("fitting.energy", "fitting.start", "fitting.solve"),
+        *("data", "data.body", "data.keypoints", "data.motion", "data.photo", "prior.model"),
+        *("fitting.energy", "fitting.start", "fitting.solve", "fitting.sequence"),
     },
     "scripts.open_body": {"data", "data.body", "fitting.draw"},
     "scripts.detector": {"data", "data.keypoints", "data.photo", "data.detect", "data.body", "fitting.solve"},

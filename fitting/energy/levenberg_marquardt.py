@@ -93,14 +93,14 @@ Cost = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass
-class _Quadratic:
+class Quadratic:
     """The local model of the cost: C + 2 g.s + s.H s."""
 
     cost: Tensor
     gradient: Tensor
     hessian: Tensor
 
-    def put(self, rows: Tensor, other: _Quadratic) -> None:
+    def put(self, rows: Tensor, other: Quadratic) -> None:
         """Replace gradients and Hessians of the rows by the other's."""
         self.gradient[rows], self.hessian[rows] = other.gradient, other.hessian
 
@@ -131,7 +131,7 @@ def _finite(cost: Tensor) -> Tensor:
     return torch.where(torch.isfinite(cost), cost, torch.full_like(cost, torch.inf))
 
 
-def _quadratic(lin: Linearization, free: slice | Tensor, floor: float) -> _Quadratic:
+def quadratic(lin: Linearization, free: slice | Tensor, floor: float) -> Quadratic:
     """The local model in the free unknowns."""
     loss, weight, curvature = geman_mcclure(lin.residuals, lin.robust_scale)
     weight, curvature = lin.weights * weight, lin.weights * curvature
@@ -143,7 +143,7 @@ def _quadratic(lin: Linearization, free: slice | Tensor, floor: float) -> _Quadr
     hessian.diagonal(dim1=1, dim2=2).add_(slope * slope)
     if lin.curvature is not None:
         hessian.diagonal(dim1=1, dim2=2).add_(lin.curvature[free])
-    return _Quadratic(cost, gradient, hessian)
+    return Quadratic(cost, gradient, hessian)
 
 
 def _slice_or_index(free: Bool[Tensor, " D"] | None, size: int) -> slice | Tensor:
@@ -156,7 +156,7 @@ def _slice_or_index(free: Bool[Tensor, " D"] | None, size: int) -> slice | Tenso
     return slice(first, first + count) if whole else index
 
 
-def _solve(model: _Quadratic, damping: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _solve(model: Quadratic, damping: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Steps (zero where the factorisation failed), the decrease they promise, and where they are good.
 
     Jacobi scaling first: with unit diagonals one damping suits metres, radians and latent numbers alike.
@@ -224,7 +224,7 @@ def _minimise_chunk(evaluate, cost, retract, start, items, options, free, trace)
     lin = evaluate(x[active], items[active])
     size = lin.diagonal.shape[1]
     index = _slice_or_index(free, size)
-    model = _quadratic(lin, index, options.curvature_floor)
+    model = quadratic(lin, index, options.curvature_floor)
     model.cost = best.cost[active]
     damping = torch.full_like(model.cost, options.damping)
     quiet = torch.zeros_like(active)
@@ -266,5 +266,5 @@ def _minimise_chunk(evaluate, cost, retract, start, items, options, free, trace)
         moved = accepted.nonzero()[:, 0]
         if len(moved) and steps_left:
             here = active[moved]
-            model.put(moved, _quadratic(evaluate(best.x[here], items[here]), index, options.curvature_floor))
+            model.put(moved, quadratic(evaluate(best.x[here], items[here]), index, options.curvature_floor))
     return best

@@ -217,17 +217,9 @@ class PointDistance(Term):
         return rows.masked_fill(unknown[..., None], 0).flatten(1)
 
     def jacobian(self, at: Evaluation, out: Float[Tensor, "B M D"]) -> None:
-        """d p = omega x lever for each joint's small rotation omega."""
-        layout, state, out = self.unknowns.layout, at.state, out.unflatten(1, (-1, 3))
-        axes = torch.eye(3, dtype=out.dtype, device=out.device)
-        out[..., layout["transl"]] = axes
-        out[..., layout.span("betas", "expression")] = state.shape_jacobian
-        # Row c of the matrix -[lever]_x is lever x e_c.
-        levers = state.levers.transpose(0, 1)[:, :, None].expand(-1, -1, 3, -1)
-        by_rotation = torch.linalg.cross(levers, axes.expand_as(levers))
-        self.rotation_jacobian.write(out, by_rotation, state, at.tangent, at.left_jacobians)
-        if state.correctives is not None:
-            self.rotation_jacobian.add_correctives(out, state.correctives, at.tangent, at.left_jacobians)
+        """That of the points."""
+        out = out.unflatten(1, (-1, 3))
+        write_point_jacobian(self.unknowns, self.rotation_jacobian, at, out)
         known = (self.point_weights[at.items] > 0).to(out.dtype)
         out.mul_(known[..., None, None] / self.sigma_m)
 
@@ -263,6 +255,29 @@ class LatentGaussian(Term):
     def jacobian(self, at: Evaluation, out: Float[Tensor, "B Z D"]) -> None:
         """The whitener."""
         out[..., self.columns] = self.whitener
+
+
+def write_point_jacobian(
+    unknowns: Unknowns, rotation_jacobian: RotationJacobian, at: Evaluation, out: Float[Tensor, "B K 3 D"]
+) -> None:
+    """Write the derivative of the landmarks' positions into `out`, which is zero: d p = omega x lever for each joint's
+    small rotation omega.
+
+    Args:
+        unknowns: what the landmarks depend on.
+        rotation_jacobian: of the same landmarks, with 3 numbers each.
+        at: with derivatives.
+    """
+    layout, state = unknowns.layout, at.state
+    axes = torch.eye(3, dtype=out.dtype, device=out.device)
+    out[..., layout["transl"]] = axes
+    out[..., layout.span("betas", "expression")] = state.shape_jacobian
+    # Row c of the matrix -[lever]_x is lever x e_c.
+    levers = state.levers.transpose(0, 1)[:, :, None].expand(-1, -1, 3, -1)
+    by_rotation = torch.linalg.cross(levers, axes.expand_as(levers))
+    rotation_jacobian.write(out, by_rotation, state, at.tangent, at.left_jacobians)
+    if state.correctives is not None:
+        rotation_jacobian.add_correctives(out, state.correctives, at.tangent, at.left_jacobians)
 
 
 BENDING_JOINTS = ("left_elbow", "right_elbow", "left_knee", "right_knee")

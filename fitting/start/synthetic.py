@@ -196,6 +196,16 @@ class PeopleMaker:
         head = bare.kinematics.rotations[self.model.level_rank[self.model.joint_names.index("head")]]
         return self._detect(draw, people, head)
 
+    def detect(self, people: SyntheticPeople, head: Float[Tensor, "N 3 3"], *, seed: int) -> SyntheticPeople:
+        """The same people with detections drawn anew.
+
+        Args:
+            people: with true landmarks, camera and size.
+            head: rotation of each head to the camera frame.
+            seed: the same seed makes the same detections.
+        """
+        return self._detect(_Draw(len(people), torch.Generator().manual_seed(seed), self.dtype, self.device), people, head)
+
     def _truth(self, draw: _Draw, body_pose: Tensor, root_orient: Tensor | None) -> dict[str, Tensor]:
         """Parameters without the translation, and the rotations of all joints."""
         opt, body, count = self.options, self.body, len(body_pose)
@@ -378,7 +388,7 @@ def mocap_poses(
         BodyfitError: if there are no clips.
     """
     folder, draw = Path(folder), np.random.default_rng(seed)
-    clips = sorted(folder.rglob("*.npz")) if split is None else _split(folder, split)
+    clips = sorted(folder.rglob("*.npz")) if split is None else split_clips(folder, split)
     if not clips:
         raise BodyfitError(f"{folder}: no .npz motion files. Expected a folder of AMASS-like clips")
     poses, orients, read = [], [], {}
@@ -388,17 +398,18 @@ def mocap_poses(
         clip = read[place]
         frame = draw.integers(len(clip.body_pose))
         poses.append(clip.body_pose[frame])
-        orients.append(clip.root_orient[frame] if clip.flavour == "root and body" else _y_up(clip.root_orient[frame]))
+        orients.append(clip.root_orient[frame] if clip.flavour == "root and body" else y_up(clip.root_orient[frame]))
     return tuple(torch.from_numpy(np.stack(rows).astype(np.float32)) for rows in (poses, orients))
 
 
-def _y_up(root_orient: Float[np.ndarray, " 3"]) -> Float[np.ndarray, " 3"]:
+def y_up(root_orient: Float[np.ndarray, "*T 3"]) -> Float[np.ndarray, "*T 3"]:
     """From the world frame of AMASS, z up."""
     quarter = torch.tensor([-math.pi / 2, 0.0, 0.0], dtype=torch.float64)
     return roma.rotvec_composition([quarter, torch.from_numpy(root_orient)]).numpy()
 
 
-def _split(folder: Path, split: str) -> list[Path]:
+def split_clips(folder: Path, split: str) -> list[Path]:
+    """The motion files that splits.json lists under a name."""
     path = folder / "splits.json"
     if not path.is_file():
         raise BodyfitError(f"{path}: not found. A split ({split!r}) needs this file: lists of clips by split name")

@@ -1,0 +1,1 @@
+"""One person seen at many moments and by many cameras, fitted as one problem with one shape."""

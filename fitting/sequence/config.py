@@ -1,0 +1,46 @@
+"""What decides the fit of one person over time, besides the fit of single frames."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from bodyfit.fitting.energy.levenberg_marquardt import SolverOptions
+
+REFERENCE_FPS = 30.0  # the frame rate that weights are given for
+
+
+@dataclass(frozen=True)
+class SequenceConfig:
+    """Weights of the temporal terms, and how the joint problem is solved."""
+
+    acceleration_sigma: float = 4.0
+    """Standard deviation of the acceleration of body landmarks, m/s^2 on a body of mean size, per axis, at 30
+    frames per second."""
+    acceleration_robust_sigmas: float = 8.0
+    """Geman-McClure scale of the accelerations, in those units: fast motion costs no more than this. inf: squares."""
+    latent_sigma: float = 30.0
+    """Standard deviation of the second derivative of the latent, 1/s^2: it holds what no landmark shows."""
+    detail_sigma: float = 30.0
+    """The same for expression and hands, in standard deviations of their priors, and for the jaw."""
+    annealing: tuple[float, ...] = (10.0, 3.0)
+    """Early stages, by a factor on the standard deviations of the temporal terms: single fits start hundreds of
+    standard deviations off."""
+    early_iterations: int = 5
+    """Steps of each early stage."""
+    early_robust_sigmas: float = 30.0
+    """Geman-McClure scale of reprojection and acceleration in the early stages, so that views that disagree at the
+    start pull each other together."""
+    solver: SolverOptions = field(default_factory=lambda: SolverOptions(max_iterations=20))
+    """How the joint problem is lowered."""
+    chunk: int = 256
+    """Moments that are linearised at a time: bounds the memory of Jacobians."""
+
+    def softened(self, factor: float) -> SequenceConfig:
+        """The same with wider temporal terms, for an early stage."""
+        return replace(
+            self,
+            acceleration_sigma=factor * self.acceleration_sigma,
+            acceleration_robust_sigmas=max(self.early_robust_sigmas, self.acceleration_robust_sigmas),
+            latent_sigma=factor * self.latent_sigma,
+            detail_sigma=factor * self.detail_sigma,
+        )

@@ -1,0 +1,220 @@
+"""The joint fit of one person: sightings at many moments and by calibrated cameras in, a Track out.
+
+    track = fit_group(Fitter(), [Sighting(t, frame) for t, frame in enumerate(frames)], fps=30)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import roma
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from bodyfit.data.errors import BodyfitError
+from bodyfit.data.landmarks import LANDMARK_NAMES
+from bodyfit.data.results.track import Track
+from bodyfit.fitting.energy.config import EnergyConfig
+from bodyfit.fitting.energy.jacobian import RotationJacobian
+from bodyfit.fitting.energy.landmark_model import CONTOUR_NAMES, LandmarkModel, in_limb_order
+from bodyfit.fitting.energy.levenberg_marquardt import FAILED, SolverOptions
+from bodyfit.fitting.energy.observations import observe
+from bodyfit.fitting.sequence.config import SequenceConfig
+from bodyfit.fitting.sequence.problem import SMOOTHED, GroupProblem
+from bodyfit.fitting.sequence.solver import GroupSolution, minimise_group
+from bodyfit.fitting.sequence.starts import start_of_group
+from bodyfit.fitting.sequence.views import Views
+from bodyfit.fitting.solve.fitter import Fitter
+from bodyfit.fitting.solve.frames import Frame
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """One person in one frame at one moment."""
+
+    moment: int
+    """Number of the moment in the clip."""
+    frame: Frame
+    """Its keypoints and camera; with `extrinsics` where the camera is calibrated."""
+    person: int = 0
+    """Which of the frame's people."""
+
+
+@torch.no_grad()
+def fit_group(
+    fitter: Fitter,
+    sightings: Sequence[Sighting],
+    *,
+    fps: float,
+    config: SequenceConfig | None = None,
+    person: str = "000",
+) -> Track:
+    """Fit one person seen at many moments, by one camera or by many calibrated ones, with one shape.
+
+    Args:
+        fitter: body, prior and weights; its focal lengths stay as the frames say, whatever `refine_focal` is.
+        sightings: in any order; each moment may have several, by different cameras. Moments without one, between the
+            first and the last, are solved for as well ("interpolated").
+        fps: moments per second.
+        config: weights of the temporal terms.
+        person: name of the person.
+
+    Returns:
+        the track, in the world frame where frames have extrinsics, else in the camera's. Where no sighting can be
+        fitted, all its moments are "failed" and `reason` says why.
+
+    Raises:
+        BodyfitError: for no sightings, a frame rate that is none, cameras of which only some are calibrated, several
+            uncalibrated sightings at one moment, or a person that a frame does not have.
+    """
+    config = config or SequenceConfig()
+    _check(sightings, fps)
+    sightings = sorted(sightings, key=lambda s: s.moment)
+    first, last = sightings[0].moment, sightings[-1].moment
+    moments = np.arange(first, last + 1)
+    blank = _Blank(fitter, person, fps, moments, "world" if sightings[0].frame.extrinsics else "camera")
+    problems = [s.frame.detections.problems[s.person] for s in sightings]
+    usable = [s for s, problem in zip(sightings, problems, strict=True) if problem is None]
+    if not usable:
+        return blank.failed(f"no sighting can be fitted; the first: {problems[0]}")
+    # Moments before the first and after the last usable one have nothing to hold them.
+    low, high = usable[0].moment, usable[-1].moment
+    solution, counts, reason = _solve(fitter, usable, low, high - low + 1, fps, config)
+    if solution is None:
+        return blank.failed(reason)
+    return blank.fitted(solution.x, counts, low - first)
+
+
+def _check(sightings: Sequence[Sighting], fps: float) -> None:
+    if not sightings:
+        raise BodyfitError("a group needs at least one sighting, and got none.")
+    if not 0 < fps < math.inf:
+        raise BodyfitError(f"fps is {fps}. Expected a positive number of moments per second.")
+    for s in sightings:
+        if not 0 <= s.person < len(s.frame.detections):
+            raise BodyfitError(f"{s.frame.name}: no person {s.person}; the frame has {len(s.frame.detections)}.")
+    calibrated = [s.frame.extrinsics is not None for s in sightings]
+    if any(calibrated) and not all(calibrated):
+        name = sightings[calibrated.index(False)].frame.name
+        raise BodyfitError(f"{name}: no extrinsics, while other frames have them. Calibrate all cameras or none.")
+    times = [s.moment for s in sightings]
+    if not any(calibrated) and len(set(times)) < len(times):
+        twice = next(t for t in times if times.count(t) > 1)
+        raise BodyfitError(f"moment {twice} has several sightings, but their cameras have no extrinsics.")
+
+
+def _solve(
+    fitter: Fitter, sightings: list[Sighting], first: int, moments: int, fps: float, config: SequenceConfig
+) -> tuple[GroupSolution | None, np.ndarray, str]:
+    """The solution, how many views each moment has, and what went wrong."""
+    xy, confidence = (
+        np.stack([getattr(s.frame.detections, name)[s.person] for s in sightings]) for name in ("xy", "confidence")
+    )
+    if sightings[0].frame.extrinsics:
+        # The contour is a silhouette: which points of the head it shows depends on the view.
+        confidence[:, [LANDMARK_NAMES.index(name) for name in CONTOUR_NAMES]] = 0
+    model, views = _views(fitter, sightings, xy, confidence, first)
+    single, _ = fitter.solve(views.seen, model)
+    views = replace(views, seen=fitter.with_predicted_pose(views.seen, model))
+    counts = np.bincount(views.moment.cpu().numpy(), minlength=moments)
+    try:
+        x = start_of_group(fitter, views, single.x, single.cost, moments)
+    except ValueError as error:
+        return None, counts, str(error)
+    energy, by_rotation = fitter.config.energy, RotationJacobian(fitter.unknowns, model, each=3)
+
+    def solved(x: Tensor, energy: EnergyConfig, smooth: SequenceConfig, options: SolverOptions) -> GroupSolution:
+        given = (fitter.unknowns, model, fitter.prior, views, moments, energy, fps, smooth, by_rotation)
+        return minimise_group(GroupProblem(*given), x, options)
+
+    early = replace(config.solver, max_iterations=config.early_iterations, tolerance=1e-2)
+    far = replace(energy, robust_sigmas=max(config.early_robust_sigmas, energy.robust_sigmas))
+    for factor in config.annealing:
+        x = solved(x, far, config.softened(factor), early).x
+    solution = solved(x, energy, config, config.solver)
+    if solution.status == FAILED:
+        return None, counts, "the cost at the start is not a number"
+    return solution, counts, ""
+
+
+def _views(
+    fitter: Fitter, sightings: list[Sighting], xy: np.ndarray, confidence: np.ndarray, first: int
+) -> tuple[LandmarkModel, Views]:
+    """Observations with the cameras' places, on the landmarks seen and those whose motion is smooth."""
+    seen_names = {n for n, some in zip(LANDMARK_NAMES, (confidence > 0).any(0), strict=True) if some}
+    names = in_limb_order(fitter.body, sorted(seen_names | set(SMOOTHED)))
+    to = {"dtype": fitter.dtype, "device": fitter.device}
+    model = LandmarkModel(fitter.body, names=names, **to)
+    focal = np.array([s.frame.focal_px for s in sightings])
+    center = np.array([s.frame.center_px for s in sightings])
+    seen = observe(xy, confidence, focal, center, names=model.names, **to)
+    placed = [s.frame.extrinsics for s in sightings]
+    turns = np.array([np.eye(3) if e is None else np.asarray(e.rotation) for e in placed])
+    shifts = np.array([np.zeros(3) if e is None else np.asarray(e.translation) for e in placed])
+    moment = torch.tensor([s.moment - first for s in sightings], device=fitter.device)
+    return model, Views(seen, moment, torch.as_tensor(turns, **to), torch.as_tensor(shifts, **to))
+
+
+@dataclass(frozen=True)
+class _Blank:
+    """What is known of a track before it is fitted."""
+
+    fitter: Fitter
+    person: str
+    fps: float
+    moments: np.ndarray
+    space: str
+
+    def fitted(self, x: Float[Tensor, "T D"], counts: np.ndarray, skipped: int) -> Track:
+        """The track of solved moments; those before and after them are failed."""
+        arrays = self._zeros(len(self.moments))
+        rows = slice(skipped, skipped + len(x))
+        for name, value in self._parameters(x).items():
+            arrays[name][rows] = value
+        status, views = ["failed"] * len(self.moments), np.zeros(len(self.moments), dtype=int)
+        status[rows] = ["fitted" if count else "interpolated" for count in counts]
+        views[rows] = counts
+        betas = x[0, self.fitter.unknowns.layout["betas"]].double().cpu().numpy()
+        outside = len(self.moments) - len(x)
+        reason = f"{outside} moments at the ends have no sighting that can be fitted" if outside else ""
+        return self._track(betas, arrays, tuple(status), views, reason)
+
+    def failed(self, reason: str) -> Track:
+        """A track of moments none of which could be fitted."""
+        count, betas = len(self.moments), np.zeros(self.fitter.unknowns.num_betas)
+        return self._track(betas, self._zeros(count), ("failed",) * count, np.zeros(count, dtype=int), reason)
+
+    def _parameters(self, x: Float[Tensor, "T D"]) -> dict[str, np.ndarray]:
+        unknowns, layout = self.fitter.unknowns, self.fitter.unknowns.layout
+        values = {name: x[:, layout[name]] for name in ("global_orient", "transl", "latent", "expression")}
+        values["body_pose"] = roma.rotmat_to_rotvec(unknowns.decode(x)).flatten(1)
+        values |= {f"{side}_hand_pose": unknowns.hand_pose(x, side) for side in unknowns.hands}
+        values |= {"jaw_pose": x[:, layout["jaw_pose"]]} if unknowns.has_jaw else {}
+        return {name: value.double().cpu().numpy() for name, value in values.items()}
+
+    def _zeros(self, count: int) -> dict[str, np.ndarray]:
+        widths = {f"{name}_pose": 3 for name in ("jaw", "leye", "reye")} | {"global_orient": 3, "transl": 3}
+        widths |= {"body_pose": 63, "left_hand_pose": 45, "right_hand_pose": 45}
+        widths |= {"expression": self.fitter.unknowns.num_expression, "latent": self.fitter.prior.latent_dim}
+        return {name: np.zeros((count, width)) for name, width in widths.items()}
+
+    def _track(self, betas: np.ndarray, arrays: dict, status: tuple, views: np.ndarray, reason: str) -> Track:
+        fitter = self.fitter
+        return Track(
+            person=self.person,
+            fps=self.fps,
+            moments=self.moments,
+            space=self.space,
+            betas=betas,
+            **arrays,
+            status=status,
+            views=views,
+            body_model=fitter.body.name,
+            body_gender=fitter.body.gender,
+            prior=fitter.prior.name,
+            reason=reason,
+        )

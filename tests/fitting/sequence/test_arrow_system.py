@@ -1,0 +1,56 @@
+"""Steps along time with shared unknowns, against the same matrix written out and solved densely."""
+
+import pytest
+import torch
+
+from bodyfit.fitting.sequence.arrow_system import ArrowSystem
+
+SIZE, SHARED = 4, 3
+
+
+def random_system(groups: int, moments: int, seed: int = 0) -> tuple[ArrowSystem, torch.Tensor, torch.Tensor]:
+    """A system made of residuals over three moments each, its dense matrix and gradient."""
+    draw = torch.Generator().manual_seed(seed)
+    total = moments * SIZE + SHARED
+    dense = torch.zeros(groups, total, total, dtype=torch.float64)
+    for t in range(moments):
+        columns = [c for k in range(t, min(t + 3, moments)) for c in range(k * SIZE, (k + 1) * SIZE)]
+        columns += list(range(moments * SIZE, total))
+        rows = torch.zeros(groups, 20, total, dtype=torch.float64)
+        rows[..., columns] = torch.randn(groups, 20, len(columns), generator=draw, dtype=torch.float64)
+        dense += rows.mT @ rows
+    gradient = torch.randn(groups, total, generator=draw, dtype=torch.float64)
+    system = ArrowSystem.zeros(groups, moments, SIZE, SHARED, dense)
+    blocks = dense[:, : moments * SIZE, : moments * SIZE].unflatten(1, (moments, SIZE)).unflatten(3, (moments, SIZE))
+    for reach in range(min(3, moments)):
+        for t in range(moments - reach):
+            system.band[:, reach, t] = blocks[:, t, :, t + reach]
+    system.edge[:] = dense[:, : moments * SIZE, moments * SIZE :].unflatten(1, (moments, SIZE))
+    system.corner[:] = dense[:, moments * SIZE :, moments * SIZE :]
+    system.gradient[:] = gradient[:, : moments * SIZE].unflatten(1, (moments, SIZE))
+    system.shared_gradient[:] = gradient[:, moments * SIZE :]
+    return system, dense, gradient
+
+
+@pytest.mark.parametrize("moments", [1, 2, 3, 4, 7, 10])
+def test_steps_are_those_of_the_dense_matrix(moments):
+    system, dense, gradient = random_system(2, moments)
+    damping = torch.tensor([0.0, 0.3], dtype=torch.float64)
+    own, shared, promised, good = system.step(damping)
+    damped = dense + damping[:, None, None] * torch.diag_embed(dense.diagonal(dim1=1, dim2=2))
+    expected = torch.linalg.solve(damped, -gradient)
+    step = torch.cat([own.flatten(1), shared], 1)
+    assert good.all()
+    torch.testing.assert_close(step, expected)
+    decrease = -(2 * (gradient * step).sum(1) + torch.einsum("gi,gij,gj->g", step, dense, step))
+    torch.testing.assert_close(promised, decrease)
+
+
+def test_a_system_that_is_not_positive_definite_does_not_spoil_the_others():
+    system, dense, gradient = random_system(2, 5)
+    system.band[0, 1, 2] *= 1e3
+    own, shared, _, good = system.step(torch.zeros(2, dtype=torch.float64))
+    assert good.tolist() == [False, True]
+    assert not own[0].any() and not shared[0].any()
+    expected = torch.linalg.solve(dense[1], -gradient[1])
+    torch.testing.assert_close(torch.cat([own[1].flatten(), shared[1]]), expected)

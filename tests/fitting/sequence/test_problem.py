@@ -1,0 +1,90 @@
+"""The joint problem: gradient and Gauss-Newton matrix against automatic differentiation of a dense copy."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from bodyfit.data.landmarks import LANDMARK_NAMES
+from bodyfit.fitting.energy.config import EnergyConfig
+from bodyfit.fitting.energy.landmark_model import LandmarkModel
+from bodyfit.fitting.energy.observations import Observations, PredictedPose
+from bodyfit.fitting.energy.unknowns import Unknowns
+from bodyfit.fitting.sequence.config import SequenceConfig
+from bodyfit.fitting.sequence.problem import GroupProblem
+from bodyfit.fitting.sequence.views import Views
+
+MOMENTS = 5
+
+
+def make_problem(body, prior, energy=None, config=None):
+    """Five moments, the third unseen, the second seen by two cameras, and unknowns with one shape."""
+    draw = torch.Generator().manual_seed(0)
+
+    def normal(*shape):
+        return torch.randn(shape, generator=draw, dtype=torch.float64)
+
+    # Without the contour, whose points jump when the head turns.
+    model = LandmarkModel(body, names=LANDMARK_NAMES[:80], dtype=torch.float64)
+    unknowns = Unknowns(body, prior, model)
+    moment = torch.tensor([0, 1, 1, 3, 4])
+    count, points = len(moment), len(model.names)
+    rotation = torch.linalg.matrix_exp(0.3 * (lambda m: m - m.mT)(normal(count, 3, 3)))
+    weights = torch.rand(count, points, generator=draw, dtype=torch.float64)
+    weights[:, ::7] = 0
+    seen = Observations(
+        300 + 100 * normal(count, points, 2),
+        weights,
+        torch.full((count,), 400.0, dtype=torch.float64),
+        torch.full((count,), 900.0, dtype=torch.float64),
+        torch.full((count, 2), 300.0, dtype=torch.float64),
+        PredictedPose(normal(count, 32), normal(32, 32)),
+    )
+    views = Views(seen, moment, rotation, torch.tensor([0, 0, 2.0]).double().expand(count, 3))
+    x = 0.2 * normal(1, unknowns.layout.size) + 0.02 * normal(MOMENTS, unknowns.layout.size)
+    x[:, unknowns.layout["global_orient"]] += torch.tensor([2.5, 0, 0])
+    x[:, unknowns.layout["transl"]] += torch.tensor([0, 0, 4.0])
+    x[:, unknowns.layout["betas"]], x[:, unknowns.layout["log_focal"]] = x[:1, unknowns.layout["betas"]], 0
+    energy = energy or EnergyConfig(robust_sigmas=torch.inf)
+    config = config or SequenceConfig(acceleration_robust_sigmas=torch.inf, chunk=2)
+    return GroupProblem(unknowns, model, prior, views, MOMENTS, energy, 30.0, config), x
+
+
+def flat_cost(problem, x):
+    """The cost as a function of one flat vector: all moments' own unknowns, then betas."""
+    own, shared = problem.own, problem.shared
+
+    def cost(flat):
+        x_there = x.clone()
+        x_there[:, own] = flat[: len(x) * len(own)].unflatten(0, (len(x), -1))
+        x_there[:, shared] = flat[len(x) * len(own) :]
+        return problem.cost(x_there)
+
+    return cost, torch.cat([x[:, own].flatten(), x[0, shared]])
+
+
+@pytest.mark.parametrize("robust", [False, True])
+@pytest.mark.parametrize("correctives", [False, True])
+def test_gradient_against_automatic_differentiation(body, corrected_body, random_prior, robust, correctives):
+    energy, config = EnergyConfig(), SequenceConfig(chunk=2)
+    given = (energy, config) if robust else (None, None)
+    problem, x = make_problem(corrected_body if correctives else body, random_prior, *given)
+    cost, flat = flat_cost(problem, x)
+    system = problem.evaluate(x)
+    torch.testing.assert_close(system.cost[0], cost(flat))
+    ours = 2 * torch.cat([system.gradient.flatten(), system.shared_gradient[0]])
+    automatic = torch.func.grad(cost)(flat)
+    torch.testing.assert_close(ours, automatic, rtol=1e-6, atol=1e-6 * float(automatic.abs().max()))
+
+
+def test_chunks_make_no_difference(body, random_prior):
+    small, x = make_problem(body, random_prior, EnergyConfig(), SequenceConfig(chunk=2))
+    large, _ = make_problem(body, random_prior, EnergyConfig(), SequenceConfig(chunk=100))
+    one, other = small.evaluate(x), large.evaluate(x)
+    for name in ("cost", "band", "edge", "corner", "gradient", "shared_gradient"):
+        torch.testing.assert_close(getattr(one, name), getattr(other, name))
+
+
+def test_relative_terms_are_refused(body, random_prior):
+    with pytest.raises(ValueError, match="relative_hands"):
+        make_problem(body, random_prior, replace(EnergyConfig(), relative_hands=0.5))
