@@ -40,7 +40,7 @@ ROOMS = {
         *("fitting.energy", "fitting.solve"),
     },
     "fitting.benchmark": {
-        *("data", "data.body", "data.keypoints", "data.motion", "data.photo", "prior.model"),
+        *("data", "data.body", "data.keypoints", "data.motion", "data.photo", "data.results", "prior.model"),
         *("fitting.energy", "fitting.start", "fitting.solve", "fitting.sequence"),
     },
     "scripts.open_body": {"data", "data.body", "fitting.draw"},

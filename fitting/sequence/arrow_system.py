@@ -134,7 +134,7 @@ def solve_banded(
 
 def _in_pairs(band: Tensor, right: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Two moments as one block: the diagonal (G, N, 2D, 2D), the blocks above it, and the right-hand sides."""
-    groups, _, moments, size, _ = band.shape
+    moments, size = band.shape[2:4]
     odd = moments % 2
     if odd:
         band = torch.cat([band, torch.zeros_like(band[:, :, :1])], 2)

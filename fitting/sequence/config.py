@@ -13,7 +13,7 @@ REFERENCE_FPS = 30.0  # the frame rate that weights are given for
 class SequenceConfig:
     """Weights of the temporal terms, and how the joint problem is solved."""
 
-    acceleration_sigma: float = 4.0
+    acceleration_sigma: float = 20.0
     """Standard deviation of the acceleration of body landmarks, m/s^2 on a body of mean size, per axis, at 30
     frames per second."""
     acceleration_robust_sigmas: float = 8.0

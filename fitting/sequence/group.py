@@ -1,6 +1,6 @@
 """The joint fit of one person: sightings at many moments and by calibrated cameras in, a Track out.
 
-    track = fit_group(Fitter(), [Sighting(t, frame) for t, frame in enumerate(frames)], fps=30)
+track = fit_group(Fitter(), [Sighting(t, frame) for t, frame in enumerate(frames)], fps=30)
 """
 
 from __future__ import annotations

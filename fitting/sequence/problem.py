@@ -83,9 +83,7 @@ class GroupProblem:
     ):
         self.unknowns, self.model, self.views, self.moments, self.config = unknowns, model, views, moments, config
         self.rotation_jacobian = rotation_jacobian or RotationJacobian(unknowns, model, each=3)
-        terms = energy_terms(
-            unknowns, model, prior, views.seen, energy, rotation_jacobian=self.rotation_jacobian
-        )
+        terms = energy_terms(unknowns, model, prior, views.seen, energy, rotation_jacobian=self.rotation_jacobian)
         if any(isinstance(term, RelativeReprojection) for term in terms):
             raise ValueError("relative_hands and relative_face must be 0 in fits of several moments or views.")
         self.reprojection = next(term for term in terms if isinstance(term, Reprojection))
@@ -260,7 +258,8 @@ class GroupProblem:
         return self.unknowns.retract(x, step)
 
 
-def _second_difference(values: Float[Tensor, "T *rest"]) -> Float[Tensor, "T-2 *rest"]:
+def _second_difference(values: Tensor) -> Tensor:
+    """About all moments (the first dimension) but the first and the last."""
     return values[:-2] - 2 * values[1:-1] + values[2:]
 
 

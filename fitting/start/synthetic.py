@@ -204,7 +204,9 @@ class PeopleMaker:
             head: rotation of each head to the camera frame.
             seed: the same seed makes the same detections.
         """
-        return self._detect(_Draw(len(people), torch.Generator().manual_seed(seed), self.dtype, self.device), people, head)
+        return self._detect(
+            _Draw(len(people), torch.Generator().manual_seed(seed), self.dtype, self.device), people, head
+        )
 
     def _truth(self, draw: _Draw, body_pose: Tensor, root_orient: Tensor | None) -> dict[str, Tensor]:
         """Parameters without the translation, and the rotations of all joints."""

@@ -1,0 +1,75 @@
+"""`fit_group` end to end with the shipped body and prior, on poses of its own."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from bodyfit.data.errors import BodyfitError
+from bodyfit.data.photo.intrinsics import Extrinsics
+from bodyfit.fitting.benchmark.sequences import make_clip, track_joints
+from bodyfit.fitting.sequence.group import Sighting, fit_group
+from bodyfit.fitting.solve.fitter import Fitter
+
+
+@pytest.fixture(scope="module")
+def fitter():
+    return Fitter()
+
+
+@pytest.fixture(scope="module")
+def motion(tmp_path_factory):
+    """A slow arm raise, 30 frames per second."""
+    poses = np.zeros((12, 66))
+    poses[:, 3 + 3 * 15 + 2] = np.linspace(-1.0, -0.4, 12)  # left shoulder
+    poses[:, 3 + 3 * 16 + 2] = 1.0
+    poses[:, 0] = np.pi / 2  # files of AMASS have z up
+    path = tmp_path_factory.mktemp("motion") / "raise.npz"
+    np.savez(path, root_orient=poses[:, :3], pose_body=poses[:, 3:], mocap_frame_rate=30.0)
+    return path
+
+
+def test_one_moment_of_one_camera_is_the_single_fit(fitter, motion):
+    clip = make_clip(fitter.body, motion, cameras=1, seed=1, moments=1)
+    track, single = fit_group(fitter, clip.sightings, fps=30), fitter.fit([clip.sightings[0].frame])[0]
+    joints, alone = track_joints(fitter, track)[0], torch.as_tensor(single.landmarks[:22]).float()
+    assert track.space == "camera" and track.status == ("fitted",)
+    assert (joints - alone).norm(dim=1).max() < 2e-3
+
+
+def test_calibrated_views_are_in_the_world_and_a_gap_is_filled(fitter, motion):
+    clip = make_clip(fitter.body, motion, cameras=4, seed=2, moments=9, hidden=range(4, 6))
+    track = fit_group(fitter, clip.sightings, fps=30, person="left")
+    assert track.space == "world" and track.person == "left"
+    assert [s == "interpolated" for s in track.status] == [t in (4, 5) for t in range(9)]
+    assert track.views.tolist() == [4] * 4 + [0, 0] + [4] * 3
+    away = (track_joints(fitter, track) - clip.joints).norm(dim=-1).mean(1)
+    assert away.max() < 0.02
+
+
+def test_moments_at_the_ends_without_a_usable_sighting_are_failed(fitter, motion):
+    clip = make_clip(fitter.body, motion, cameras=1, seed=1, moments=4)
+    frame = clip.sightings[0].frame
+    bad = replace(frame, detections=replace(frame.detections, problems=("too few points",)))
+    track = fit_group(
+        fitter, [Sighting(7, bad), *(replace(s, moment=s.moment + 7) for s in clip.sightings[1:])], fps=30
+    )
+    assert track.moments.tolist() == [7, 8, 9, 10]
+    assert track.status == ("failed", "fitted", "fitted", "fitted") and track.reason
+    nothing = fit_group(fitter, [Sighting(0, bad)], fps=30)
+    assert nothing.status == ("failed",) and "too few points" in nothing.reason
+
+
+def test_what_is_no_group_is_refused(fitter, motion):
+    frame = make_clip(fitter.body, motion, cameras=1, seed=1, moments=1).sightings[0].frame
+    placed = replace(frame, extrinsics=Extrinsics(((1, 0, 0), (0, 1, 0), (0, 0, 1)), (0, 0, 0)))
+    for sightings, fps, message in (
+        ([], 30, "at least one"),
+        ([Sighting(0, frame)], 0, "fps"),
+        ([Sighting(0, frame, 3)], 30, "no person 3"),
+        ([Sighting(0, frame), Sighting(0, frame)], 30, "no extrinsics"),
+        ([Sighting(0, frame), Sighting(0, placed)], 30, "all cameras or none"),
+    ):
+        with pytest.raises(BodyfitError, match=message):
+            fit_group(fitter, sightings, fps=fps)
