@@ -77,6 +77,39 @@ def test_gradient_against_automatic_differentiation(body, corrected_body, random
     torch.testing.assert_close(ours, automatic, rtol=1e-6, atol=1e-6 * float(automatic.abs().max()))
 
 
+def test_matrix_and_step_are_those_of_a_dense_copy(body, random_prior):
+    """All residuals as one vector, differentiated automatically: J^T J and the Gauss-Newton step."""
+    problem, x = make_problem(body, random_prior)
+    own, shared, size = problem.own, problem.shared, len(x) * len(problem.own)
+
+    def residuals(flat):
+        there = x.clone()
+        there[:, own], there[:, shared] = flat[:size].unflatten(0, (len(x), -1)), flat[size:]
+        at = problem.priors.at(there, torch.arange(len(x)))
+        prior, seen = problem.priors.linearization(at), problem.views.through_cameras(at.points)
+        rows = problem.reprojection.weights(seen).sqrt() * problem.reprojection.residuals(seen)
+        free = torch.isfinite(problem.priors._sigma)
+        accelerations = (
+            problem.by_acceleration * problem._size(there)[0] * at.points[:, problem.smoothed].diff(2, dim=0)
+        )
+        bends = problem.by_unknown * there[:, own].diff(2, dim=0)
+        shape = (there[0, shared] - problem.betas.mean) / problem.betas.sigma
+        own_priors = [prior.residuals[problem.seen], prior.diagonal[problem.seen][:, free]]
+        return torch.cat([part.flatten() for part in (rows, *own_priors, accelerations, bends, shape)])
+
+    flat = torch.cat([x[:, own].flatten(), x[0, shared]])
+    jacobian, system = torch.func.jacfwd(residuals)(flat), problem.evaluate(x)
+    dense, gradient = jacobian.T @ jacobian, jacobian.T @ residuals(flat)
+    # What is added to fingers' diagonals for stability is no residual.
+    extra = torch.where(problem.seen[:, None], problem.priors._curvature[own], 0.0).flatten()
+    dense.diagonal()[:size].add_(extra)
+    damped = dense + 0.1 * torch.diag(dense.diagonal())
+    expected = torch.linalg.solve(damped, -gradient)
+    step_own, step_shared, _, good = system.step(torch.tensor([0.1], dtype=torch.float64))
+    assert good.all()
+    torch.testing.assert_close(torch.cat([step_own.flatten(), step_shared[0]]), expected, rtol=1e-6, atol=1e-8)
+
+
 def test_chunks_make_no_difference(body, random_prior):
     small, x = make_problem(body, random_prior, EnergyConfig(), SequenceConfig(chunk=2))
     large, _ = make_problem(body, random_prior, EnergyConfig(), SequenceConfig(chunk=100))
