@@ -69,7 +69,7 @@ def make_clip(
     Args:
         body: its shape is drawn from the seed.
         path: motion file.
-        cameras: how many, evenly around; one is no calibrated one: the clip is in its frame.
+        cameras: how many, evenly around the person. With one, the clip is in its frame and it has no extrinsics.
         seed: of shape, direction and detections.
         fps, moments: frame rate and length at most.
         options: the detector.

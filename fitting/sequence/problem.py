@@ -21,6 +21,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from bodyfit.data.errors import BodyfitError
 from bodyfit.data.landmarks import JOINT_NAMES
 from bodyfit.fitting.energy.config import EnergyConfig, energy_terms
 from bodyfit.fitting.energy.jacobian import RotationJacobian
@@ -85,7 +86,7 @@ class GroupProblem:
         self.rotation_jacobian = rotation_jacobian or RotationJacobian(unknowns, model, each=3)
         terms = energy_terms(unknowns, model, prior, views.seen, energy, rotation_jacobian=self.rotation_jacobian)
         if any(isinstance(term, RelativeReprojection) for term in terms):
-            raise ValueError("relative_hands and relative_face must be 0 in fits of several moments or views.")
+            raise BodyfitError("relative_hands and relative_face must be 0 in fits of several moments or views.")
         self.reprojection = next(term for term in terms if isinstance(term, Reprojection))
         layout, left_out = unknowns.layout, (*_SHARED, *_FIXED)
         self.own = layout.mask(*(name for name in layout.slices if name not in left_out)).nonzero()[:, 0]

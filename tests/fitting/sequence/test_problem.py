@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from bodyfit.data.errors import BodyfitError
 from bodyfit.data.landmarks import LANDMARK_NAMES
 from bodyfit.fitting.energy.config import EnergyConfig
 from bodyfit.fitting.energy.landmark_model import LandmarkModel
@@ -119,5 +120,5 @@ def test_chunks_make_no_difference(body, random_prior):
 
 
 def test_relative_terms_are_refused(body, random_prior):
-    with pytest.raises(ValueError, match="relative_hands"):
+    with pytest.raises(BodyfitError, match="relative_hands"):
         make_problem(body, random_prior, replace(EnergyConfig(), relative_hands=0.5))
