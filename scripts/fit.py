@@ -189,7 +189,9 @@ class FitCommand:
         drawn, one_process = self.meshes or self.overlays, not self.cluster and self.workers == 1
         helpers = None
         if one_process and self.device != "cuda:all" and inputs > FEW:
-            helpers = HelperPool(cores if drawn else max(1, cores // 6))
+            from bodyfit.fitting.run.writing import prepare_overlays
+
+            helpers = HelperPool(cores if drawn else max(1, cores // 6), prepare_overlays if self.overlays else None)
         try:
             yield self._chosen_backend(cores, helpers)
         finally:

@@ -52,14 +52,12 @@ def draw_meshes(
 
 def blend(picture: UInt8[np.ndarray, "H W 3"], layer: Layer, alpha: float) -> UInt8[np.ndarray, "H W 3"]:
     """Blends a layer over a picture with opacity `alpha`."""
-    rows, columns = np.flatnonzero(layer.rgba[..., 3].any(axis=1)), np.flatnonzero(layer.rgba[..., 3].any(axis=0))
-    out = picture.copy()
-    if len(rows) == 0:
-        return out
-    window = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    over = layer.rgba[window].astype(np.float32) * alpha
-    under = picture[window].astype(np.float32)
-    out[window] = np.rint(over[..., :3] + under * (1 - over[..., 3:] / 255)).astype(np.uint8)
+    out = np.array(picture, order="C")
+    pixels, layer_pixels = out.reshape(-1, 3), layer.rgba.reshape(-1, 4)
+    covered = np.flatnonzero(layer_pixels[:, 3])
+    over = layer_pixels[covered].astype(np.float32) * alpha
+    under = pixels[covered].astype(np.float32)
+    pixels[covered] = np.rint(over[:, :3] + under * (1 - over[:, 3:] / 255)).astype(np.uint8)
     return out
 
 

@@ -156,11 +156,13 @@ def as_seen_by(
     own: tuple[float, Float[np.ndarray, "2"]],
     other: tuple[float, Float[np.ndarray, "2"]],
 ) -> Float[np.ndarray, "V 3"]:
-    """A body moved so that another camera sees it as its own does; cameras are (focal length px, principal point).
+    """A body, moved so that another camera sees it as its own does; cameras are (focal length px, principal point).
 
     (x, y, z) under (f, c) and (x f / f0 + z (c - c0) / f0, z) under (f0, c0) fall on the same pixel at the same depth.
     """
     (focal, center), (other_focal, other_center) = own, other
+    if focal == other_focal and np.array_equal(center, other_center):
+        return np.asarray(vertices, dtype=float)
     moved = np.array(vertices, dtype=float)
     shift = (np.asarray(center, dtype=float) - other_center) / other_focal
     moved[:, :2] = moved[:, :2] * (focal / other_focal) + moved[:, 2:] * shift

@@ -16,11 +16,12 @@ _EYE = np.array([0.0, 0.0, -1.0])
 
 def vertex_normals(vertices: Float[np.ndarray, "V 3"], faces: Int[np.ndarray, "F 3"]) -> Float[np.ndarray, "V 3"]:
     """Unit normals, each the area-weighted mean of those of its faces (zero for a vertex that no face uses)."""
-    corners = vertices[faces]
-    face_normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    a, b, c = (np.ascontiguousarray(vertices[corner].T) for corner in faces.T)
+    (x1, y1, z1), (x2, y2, z2) = b - a, c - a  # coordinate by coordinate: numpy.cross takes three times as long
+    face_normals = (y1 * z2 - z1 * y2, z1 * x2 - x1 * z2, x1 * y2 - y1 * x2)
     index = faces.ravel()
     normals = np.stack(
-        [np.bincount(index, np.repeat(face_normals[:, axis], 3), minlength=len(vertices)) for axis in range(3)], axis=1
+        [np.bincount(index, np.repeat(values, 3), minlength=len(vertices)) for values in face_normals], axis=1
     )
     return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
 

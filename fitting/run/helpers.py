@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing.connection import wait as wait_for
@@ -26,10 +26,17 @@ class _HelperContext(SpawnContext):
 
 
 class HelperPool:
-    """Processes that read, draw and write for one that solves. They start at once, and end with it, even by kill -9."""
+    """Processes that read, draw and write for one that solves. They start at once, and end with it, even by kill -9.
 
-    def __init__(self, count: int):
-        self.executor = ProcessPoolExecutor(count, mp_context=_HelperContext(), initializer=be_a_helper)
+    Args:
+        count: processes.
+        prepare: what each does before its first work, such as slow imports.
+    """
+
+    def __init__(self, count: int, prepare: Callable[[], None] | None = None):
+        self.executor = ProcessPoolExecutor(
+            count, mp_context=_HelperContext(), initializer=be_a_helper, initargs=(prepare,)
+        )
         with deaf_to_ctrl_c():
             for _ in range(count):
                 self.executor.submit(os.getpid)
@@ -53,10 +60,12 @@ def deaf_to_ctrl_c() -> Iterator[None]:
         signal.signal(signal.SIGINT, signal.default_int_handler if before is None else before)
 
 
-def be_a_helper() -> None:
-    """What a process of a pool does first: leave Ctrl-C to the one that solves, and end when that one ends."""
+def be_a_helper(prepare: Callable[[], None] | None = None) -> None:
+    """What a process of a pool does first: leave Ctrl-C to the one that solves, end when that one ends, `prepare`."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the one that solves ends the run in an orderly way
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    if prepare is not None:
+        prepare()
 
 
 def _end_with_parent() -> None:

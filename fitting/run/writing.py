@@ -139,6 +139,14 @@ class PhotoWriter:
         )
 
 
+def prepare_overlays() -> None:
+    """Import what `PhotoWriter` needs to draw. Helper processes do so while the one that solves is still starting."""
+    from bodyfit.fitting.draw import page_size, render  # noqa: F401
+    from bodyfit.fitting.draw.gl_renderer import preload
+
+    preload()
+
+
 def failed_record(item: FitInput, part: str, reason: str) -> Record:
     """The record of an input that could not be read or written: the next run tries it again (key None)."""
     log.warning("%s", reason)
