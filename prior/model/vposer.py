@@ -89,17 +89,17 @@ class VPoser(nn.Module):
         z, k = config.latent_dim, config.mixture_components
         # The aggregate posterior: the distribution of encoded real poses. A unit Gaussian until measured.
         self.register_buffer("latent_mean", torch.zeros(z))
-        self.register_buffer("latent_covariance", torch.eye(z))
+        self.register_buffer("latent_covariance", _identities(z, z))
         self.register_buffer("mixture_weights", torch.full((k,), 1 / k))
         self.register_buffer("mixture_means", torch.zeros(k, z))
-        self.register_buffer("mixture_covariances", torch.eye(z).repeat(k, 1, 1))
+        self.register_buffer("mixture_covariances", _identities(k, z, z))
         # Standard deviation (radians, per axis) of the reconstruction error per joint: the scale of the likelihood.
         self.register_buffer("residual_scale", torch.full((NUM_BODY_JOINTS,), 0.1))
         if r := config.range_components:
             # Range of rotation per joint: a mixture over two columns of its matrix, and its usual negative log density.
             self.register_buffer("range_weights", torch.full((NUM_BODY_JOINTS, r), 1 / r))
             self.register_buffer("range_means", torch.zeros(NUM_BODY_JOINTS, r, 6))
-            self.register_buffer("range_covariances", torch.eye(6).repeat(NUM_BODY_JOINTS, r, 1, 1))
+            self.register_buffer("range_covariances", _identities(NUM_BODY_JOINTS, r, 6, 6))
             self.register_buffer("range_usual", torch.zeros(NUM_BODY_JOINTS))
 
     def decoder_layers(self) -> list[tuple[Tensor, Tensor, float | None]]:
@@ -221,6 +221,12 @@ class VPoser(nn.Module):
         return self.decode_axis_angle(a + share * (b - a))
 
 
+def _identities(*shape: int) -> Float[Tensor, "*batch size size"]:
+    """Identity matrices; without numbers on the meta device, where `torch.eye` imports PyTorch's compiler (1.5 s)."""
+    zeros = torch.zeros(shape)
+    return zeros if zeros.is_meta else zeros + torch.eye(shape[-1])
+
+
 @torch.no_grad()
 def _start_at_rest(last: nn.Linear) -> None:
     """Initialise the decoder so that it gives nearly the rest pose.
@@ -228,4 +234,4 @@ def _start_at_rest(last: nn.Linear) -> None:
     With random initial rotations some joints start half a turn off, where the gradient of the angle vanishes, and stay.
     """
     last.weight.mul_(0.1)
-    last.bias.copy_(torch.eye(3)[:, :2].flatten().repeat(NUM_BODY_JOINTS))
+    last.bias.copy_(_identities(NUM_BODY_JOINTS, 3, 3)[..., :2].flatten())
