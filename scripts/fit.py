@@ -17,6 +17,7 @@ from bodyfit.data.errors import BodyfitError
 from bodyfit.data.keypoints.inputs import FitInput, find_inputs
 from bodyfit.data.lazy import LazyModule
 from bodyfit.fitting.run.helpers import HelperPool
+from bodyfit.fitting.run.memory import share_memory_among_threads
 from bodyfit.fitting.run.parts import gather_inputs
 from bodyfit.fitting.solve.frames import CameraOptions, check_people
 
@@ -156,6 +157,7 @@ class FitCommand:
             raise BodyfitError("name at least one photo, keypoint file or folder: bodyfit fit PHOTOS -o OUT")
         if self.batch < 1 or self.workers < 1:
             raise BodyfitError("--batch and --workers must be at least 1.")
+        share_memory_among_threads()  # before PyTorch starts some
         inputs = self._inputs()
         with self._backend(len(inputs)) as backend:
             from bodyfit.fitting.run.folder_run import FolderRun

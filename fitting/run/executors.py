@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import multiprocessing
 import os
 from collections import Counter, deque
@@ -21,6 +19,7 @@ from bodyfit.data.errors import BodyfitError
 from bodyfit.fitting.run.config_files import RunConfig
 from bodyfit.fitting.run.helpers import HelperPool, be_a_helper, deaf_to_ctrl_c
 from bodyfit.fitting.run.identity import run_identity
+from bodyfit.fitting.run.memory import share_memory_among_threads
 from bodyfit.fitting.run.parts import Part
 from bodyfit.fitting.run.said import collected
 from bodyfit.fitting.run.worker import PartOutcome, PartWorker
@@ -68,7 +67,7 @@ class InThreads:
     def running(self, run: RunSettings) -> Iterator[Finished]:
         executor = self.helpers.executor if self.helpers else None
         worker = PartWorker(run.out, run.fitter, run.config, run.identity, executor)
-        _share_memory_among_threads()
+        share_memory_among_threads()
         threads = ThreadPoolExecutor(PARTS_AT_ONCE if self.helpers else 1, "part")
         try:
             yield lambda parts: _as_they_come(lambda part: threads.submit(worker.work, part), parts, PARTS_AT_ONCE)
@@ -82,13 +81,6 @@ class InThreads:
         return ""
 
 
-def _share_memory_among_threads() -> None:
-    """glibc gives each thread a heap of its own, which keeps what a batch has freed: 150 MB more for nothing."""
-    with contextlib.suppress(OSError, AttributeError):  # another C library
-        ctypes.CDLL(None).mallopt(_ARENA_MAX, 2)
-
-
-_ARENA_MAX = -8
 _LOST = (
     "a helper process ended unexpectedly; is there too little memory? What was finished is kept: the same command goes "
     "on where it stopped."

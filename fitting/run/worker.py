@@ -26,6 +26,7 @@ from bodyfit.data.results.result import FitResult
 from bodyfit.data.results.store import SHARDS, save_shard
 from bodyfit.fitting.run.config_files import RunConfig
 from bodyfit.fitting.run.error_log import ErrorLog
+from bodyfit.fitting.run.memory import give_back_freed_memory
 from bodyfit.fitting.run.parts import READ_AT_ONCE, Part, ReadInput, ReadOptions, read_inputs, short_hash, split
 from bodyfit.fitting.run.previous import PreviousResults
 from bodyfit.fitting.run.said import Said, collected
@@ -175,7 +176,9 @@ class PartWorker:
         with self._solving:
             if self._stop.is_set():
                 raise Stopped
-            return self.fitter.fit(frames, init=starts)
+            results = self.fitter.fit(frames, init=starts)
+            give_back_freed_memory()
+            return results
 
     # ---- writing ----------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,21 @@
+"""What glibc keeps of freed memory: without these settings, a run over a folder takes 200 MB more. No PyTorch here."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+
+_ARENA_MAX = -8
+
+
+def share_memory_among_threads() -> None:
+    """Let all threads allocate from one heap. By default glibc gives each thread a heap of its own, and each keeps what
+    a batch has freed. Call it before threads start; other C libraries are left as they are."""
+    with contextlib.suppress(OSError, AttributeError, TypeError):  # another C library, or none by that name
+        ctypes.CDLL(None).mallopt(_ARENA_MAX, 1)
+
+
+def give_back_freed_memory() -> None:
+    """Return freed pages to the system: small blocks between them otherwise make the heap grow from batch to batch."""
+    with contextlib.suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
