@@ -39,6 +39,10 @@ ROOMS = {
         *("data", "data.body", "data.results", "prior.model"),
         *("fitting.energy", "fitting.solve"),
     },
+    "fitting.clips": {
+        *("data", "data.body", "data.keypoints", "data.photo", "data.detect", "data.results", "prior.model"),
+        *("fitting.energy", "fitting.solve", "fitting.sequence", "fitting.run"),
+    },
     "fitting.benchmark": {
         *("data", "data.body", "data.keypoints", "data.motion", "data.photo", "data.results", "prior.model"),
         *("fitting.energy", "fitting.start", "fitting.solve", "fitting.sequence"),

@@ -19,7 +19,8 @@ VERMILION = "#d55e00"
 GREY = "#8a8f98"
 
 PEOPLE = (SKY_BLUE, ORANGE, GREEN, PURPLE, YELLOW, BLUE, VERMILION)
-STATUS = {"converged": GREEN, "max_iterations": ORANGE, "implausible": PURPLE, "failed": VERMILION}
+STATUS = {"converged": GREEN, "max_iterations": ORANGE, "interpolated": BLUE}
+STATUS |= {"implausible": PURPLE, "failed": VERMILION}
 LEFT, RIGHT, MIDDLE = ORANGE, BLUE, GREY  # sides of a skeleton
 INK, BACKGROUND, PANEL = "#1b1f24", "#ffffff", "#f4f5f7"
 

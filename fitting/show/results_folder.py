@@ -31,7 +31,7 @@ else:  # imports torch, which takes a second
 
 logger = logging.getLogger(__name__)
 
-_WORST_FIRST = {"failed": 0, "implausible": 1, "max_iterations": 2, "converged": 3}
+_WORST_FIRST = {"failed": 0, "implausible": 1, "max_iterations": 2, "interpolated": 3, "converged": 4}
 _LARGEST_OBJ = 64 * 1024**2
 
 _MOST_PIXELS = 200_000_000  # of a photo; Pillow refuses larger ones
@@ -205,7 +205,7 @@ class ResultsFolder:
         return found
 
     def statuses(self) -> tuple[str, ...]:
-        return tuple(sorted({p.status for p in self.people}, key=lambda s: (_WORST_FIRST.get(s, 4), s)))
+        return tuple(sorted({p.status for p in self.people}, key=lambda s: (_WORST_FIRST.get(s, 5), s)))
 
 
 def open_results_folder(folder: Path | str, *, body: Path | str | None = None) -> ResultsFolder:

@@ -1,0 +1,138 @@
+"""From the track of a person to what single photos give: one FitResult per sighting, in that camera's frame."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import roma
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from bodyfit.data.results.result import FitResult
+from bodyfit.data.results.track import Track
+from bodyfit.fitting.energy.levenberg_marquardt import CONVERGED, Solution
+from bodyfit.fitting.energy.observations import Observations, observe
+from bodyfit.fitting.energy.problem import BodyProblem
+from bodyfit.fitting.sequence.group import Sighting
+from bodyfit.fitting.solve.fitter import Fitter
+from bodyfit.fitting.solve.frames import Frame
+from bodyfit.fitting.solve.stages import Alternative
+
+AT_ONCE = 128
+"""Sightings that are posed together."""
+
+
+@torch.no_grad()
+def frame_results(fitter: Fitter, track: Track, sightings: Sequence[Sighting]) -> list[FitResult]:
+    """What each of a person's frames shows, as if it had been fitted alone: parameters, landmarks, errors.
+
+    Args:
+        fitter: the one that fitted the track.
+        track: the person, in the one camera's frame or in the world.
+        sightings: of this person; those of several cameras where these have extrinsics. Frames in which the person was
+            not seen may be among them (`unseen`).
+
+    Returns:
+        a result per sighting, in their order. Its status is "converged" (or "implausible") where the moment was fitted,
+        "interpolated" where nothing was seen at it, and "failed" where the track has no body at it.
+    """
+    row = {int(moment): n for n, moment in enumerate(track.moments)}
+    results: list[FitResult | None] = [None] * len(sightings)
+    for n, s in enumerate(sightings):
+        if s.moment not in row or track.status[row[s.moment]] == "failed":
+            reason = s.frame.detections.problems[s.person] or track.reason or "no body at this moment"
+            results[n] = replace(fitter.make.failed(s.frame, s.person, reason), person_id=track.person)
+    places = [n for n, result in enumerate(results) if result is None]
+    for start in range(0, len(places), AT_ONCE):
+        some = places[start : start + AT_ONCE]
+        rows = [row[sightings[n].moment] for n in some]
+        for n, result in zip(some, _results(fitter, track, rows, [sightings[n] for n in some]), strict=True):
+            results[n] = result
+    return [result for result in results if result is not None]
+
+
+def unseen(frame: Frame) -> Frame:
+    """The same frame with one person of whom no keypoint was seen: for results of moments that are interpolated."""
+    count = frame.detections.xy.shape[1]
+    nobody = replace(
+        frame.detections,
+        xy=np.zeros((1, count, 2)),
+        confidence=np.zeros((1, count)),
+        person_ids=("000",),
+        problems=("no keypoints of this person in this frame",),
+        warnings=(),
+    )
+    return replace(frame, detections=nobody)
+
+
+def _results(fitter: Fitter, track: Track, rows: list[int], sightings: list[Sighting]) -> list[FitResult]:
+    chosen = [(s.frame, s.person) for s in sightings]
+    x = in_cameras(fitter, track_unknowns(fitter, track, rows), [frame for frame, _ in chosen])
+    xy, confidence = (np.stack([getattr(f.detections, name)[i] for f, i in chosen]) for name in ("xy", "confidence"))
+    focal, center = (np.array([getattr(frame, name) for frame, _ in chosen]) for name in ("focal_px", "center_px"))
+    names = fitter.everything.names
+    seen = observe(xy, confidence, focal, center, names=names, dtype=fitter.dtype, device=fitter.device)
+    cost = _costs(fitter, seen, x)
+    count = torch.zeros(len(x), dtype=torch.long)
+    solution = Solution(x, cost, torch.full_like(count, CONVERGED), count)
+    made = fitter.make.results(chosen, seen, solution, Alternative(x, torch.full_like(cost, torch.nan)), float("nan"))
+    return [
+        replace(result, person_id=track.person, **_interpolated(track, row, result))
+        for row, result in zip(rows, made, strict=True)
+    ]
+
+
+def _interpolated(track: Track, row: int, result: FitResult) -> dict[str, str]:
+    """The status of a moment that nobody saw; what single photos call plausible does not matter then."""
+    if track.status[row] == "fitted" or result.status == "failed":
+        return {}
+    return {"status": "interpolated", "reason": "not seen in this frame: the pose comes from the moments around it"}
+
+
+def _costs(fitter: Fitter, seen: Observations, x: Float[Tensor, "B D"]) -> Float[Tensor, " B"]:
+    """The cost that each frame alone has at these unknowns."""
+    seen = fitter.with_predicted_pose(seen, fitter.everything)
+    energy = fitter.config.energy
+    return BodyProblem(fitter.unknowns, fitter.everything, fitter.prior, seen, energy).costs(x)
+
+
+def track_unknowns(fitter: Fitter, track: Track, rows: Sequence[int]) -> Float[Tensor, "B D"]:
+    """The solver's unknowns at some rows of a track, in the track's own space."""
+    unknowns, layout = fitter.unknowns, fitter.unknowns.layout
+
+    def tensor(name: str) -> Tensor:
+        values = getattr(track, name)[list(rows)]
+        return torch.as_tensor(values, dtype=fitter.dtype, device=fitter.device)
+
+    x = torch.zeros(len(rows), layout.size, dtype=fitter.dtype, device=fitter.device)
+    for name in ("global_orient", "transl", "latent", "expression"):
+        x[:, layout[name]] = tensor(name)
+    x[:, layout["betas"]] = torch.as_tensor(track.betas, dtype=fitter.dtype, device=fitter.device)
+    if unknowns.has_jaw:
+        x[:, layout["jaw_pose"]] = tensor("jaw_pose")
+    for side, (_, mean, basis) in unknowns.hands.items():
+        away = (tensor(f"{side}_hand_pose") - mean).T
+        x[:, layout[f"{side}_hand"]] = torch.linalg.lstsq(basis.T, away)[0].T
+    return x
+
+
+def in_cameras(fitter: Fitter, x: Float[Tensor, "B D"], frames: Sequence[Frame]) -> Float[Tensor, "B D"]:
+    """Unknowns of bodies in the world, each brought to its frame's camera; without extrinsics, unchanged."""
+    if not any(frame.extrinsics for frame in frames):
+        return x
+    like = {"dtype": x.dtype, "device": x.device}
+    placed = [frame.extrinsics for frame in frames]
+    rotation = torch.as_tensor(np.array([np.eye(3) if e is None else e.rotation for e in placed]), **like)
+    shift = torch.as_tensor(np.array([np.zeros(3) if e is None else e.translation for e in placed]), **like)
+    layout, x = fitter.unknowns.layout, x.clone()
+    still = torch.eye(3, **like).expand(len(x), len(fitter.unknowns.names), 3, 3)
+    # The root turns about the pelvis, which is not the origin.
+    pelvis = fitter.everything.kinematics(still, fitter.unknowns.shape(x), derivatives=False).positions[0]
+    there = (rotation @ (pelvis + x[:, layout["transl"]])[..., None])[..., 0] + shift
+    x[:, layout["transl"]] = there - pelvis
+    turned = rotation @ roma.rotvec_to_rotmat(x[:, layout["global_orient"]])
+    x[:, layout["global_orient"]] = roma.rotmat_to_rotvec(turned)
+    return x
