@@ -38,8 +38,8 @@ CONVENTIONS = (
 )
 
 Status = Literal["converged", "max_iterations", "interpolated", "implausible", "failed"]
-"""`interpolated`: not seen in this frame of a clip; the pose comes from the frames around it. `implausible`: solved, but
-with an error or a depth that no person explains; it counts as failed, and its numbers are kept to be looked at."""
+"""`interpolated`: not seen in this frame of a clip; the pose comes from the frames around it. `implausible`: solved,
+but with an error or a depth that no person explains; it counts as failed, its numbers are kept to be looked at."""
 
 _MAX_FIELD_BYTES = 16 * 1024**2
 """Far above any field of a result, and above all of them written as JSON."""

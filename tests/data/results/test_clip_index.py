@@ -48,5 +48,5 @@ def test_a_damaged_index_is_one_clear_error(tmp_path, key, value, message):
 
 
 def test_a_folder_without_an_index_is_said(tmp_path):
-    with pytest.raises(ClipIndexError, match="clip.json: no such file"):
+    with pytest.raises(ClipIndexError, match=r"clip\.json: no such file"):
         ClipIndex.read(tmp_path)

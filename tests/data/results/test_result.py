@@ -134,7 +134,7 @@ def test_pickle_has_smplifyx_keys_and_gives_the_same_body(result, tmp_path):
 def test_wrong_shapes_and_words_are_refused(result):
     with pytest.raises(ResultError, match=r"body_pose has shape \(32,\), expected \(63,\)"):
         dataclasses.replace(result, body_pose=np.zeros(32))
-    with pytest.raises(ResultError, match="max_iterations, implausible, failed, got 'done'"):
+    with pytest.raises(ResultError, match="max_iterations, interpolated, implausible, failed, got 'done'"):
         dataclasses.replace(result, status="done")
 
 
