@@ -6,16 +6,30 @@ Moments couple to the next two (accelerations) and to the shared unknowns s (bet
     [ E^T  C ] [ s ] = [ b ]
 
 Two moments make one block of a block tridiagonal A = L L^T, and A^-1 [a, E] gives s by the Schur complement
-C - E^T A^-1 E. Cost and memory are linear in the number of moments.
+C - E^T A^-1 E. Cost and memory are linear in the number of moments. It is solved in double precision, since it chains
+thousands of blocks.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+
+
+@dataclass(frozen=True)
+class _Scaled:
+    """A system with a diagonal of ones, in double precision: one damping then suits metres, radians and latents."""
+
+    scale: Float[Tensor, "G T D"]
+    shared_scale: Float[Tensor, "G S"]
+    band: Float[Tensor, "G 3 T D D"]
+    edge: Float[Tensor, "G T D S"]
+    corner: Float[Tensor, "G S S"]
+    gradient: Float[Tensor, "G T D"]
+    shared_gradient: Float[Tensor, "G S"]
 
 
 @dataclass
@@ -32,6 +46,7 @@ class ArrowSystem:
     gradient: Float[Tensor, "G T D"]
     """Half the gradient of the cost."""
     shared_gradient: Float[Tensor, "G S"]
+    _scaled: _Scaled | None = field(init=False, default=None, repr=False)
 
     @classmethod
     def zeros(cls, groups: int, moments: int, size: int, shared: int, like: Tensor) -> ArrowSystem:
@@ -45,105 +60,137 @@ class ArrowSystem:
             like.new_zeros(groups, shared),
         )
 
-    def times(self, x: Float[Tensor, "G T D"], s: Float[Tensor, "G S"]) -> tuple[Tensor, Tensor]:
-        """The matrix times a vector."""
-        out = (self.band[:, 0] @ x[..., None])[..., 0] + (self.edge @ s[:, None, :, None])[..., 0]
-        for reach in (1, 2):
-            block = self.band[:, reach, : max(x.shape[1] - reach, 0)]
-            out[:, :-reach] += (block @ x[:, reach:, :, None])[..., 0]
-            out[:, reach:] += (block.mT @ x[:, :-reach, :, None])[..., 0]
-        shared = (self.edge * x[..., None]).sum((1, 2)) + (self.corner @ s[..., None])[..., 0]
-        return out, shared
+    def hold(self, moments: Bool[Tensor, " T"], shared: bool = False) -> None:
+        """Keep some moments, and the shared unknowns, where they are: their steps become zero."""
+        rows = moments.nonzero()[:, 0]
+        for reach in (0, 1, 2):
+            self.band[:, reach, rows] = 0
+            self.band[:, reach, (rows - reach)[rows >= reach]] = 0
+        self.band[:, 0, rows] = torch.eye(self.band.shape[-1]).to(self.band)
+        self.edge[:, rows], self.gradient[:, rows] = 0, 0
+        if shared:
+            self.edge[:], self.shared_gradient[:] = 0, 0
+            self.corner[:] = torch.eye(self.corner.shape[-1]).to(self.corner)
 
     def step(
         self, damping: Float[Tensor, " G"]
     ) -> tuple[Float[Tensor, "G T D"], Float[Tensor, "G S"], Float[Tensor, " G"], Bool[Tensor, " G"]]:
-        """Steps from (H + damping diag(H)) step = -gradient.
+        """Steps from (H + damping diag(H)) step = -gradient. What was added to the system after the first call is
+        ignored.
 
         Returns:
             the steps of moments and of the shared unknowns (zero where the factorisation failed), the decrease of the
-            cost that they promise, and where they are good.
+            cost that they promise, and where they are good; in double precision.
         """
-        scale, shared_scale = self._scales()
+        self._scaled = self._scaled or self._scale()
+        scaled, damping = self._scaled, damping.double()
+        corner = scaled.corner.clone()
+        corner.diagonal(dim1=-2, dim2=-1).add_(damping[:, None])
+        right = torch.cat([-scaled.gradient[..., None], scaled.edge], dim=-1)
+        solved, good = solve_banded(scaled.band, right, damping)
+        x, by_shared = solved[..., 0], solved[..., 1:]
+        turned = scaled.edge.flatten(1, 2).mT  # (G, S, T D)
+        schur = corner - turned @ by_shared.flatten(1, 2)
+        factor, info = torch.linalg.cholesky_ex(schur)
+        rest = -scaled.shared_gradient - (turned @ x.flatten(1)[..., None])[..., 0]
+        s = torch.cholesky_solve(rest[..., None], factor)[..., 0]
+        x = x - (by_shared @ s[:, None, :, None])[..., 0]
+        good = good & (info == 0) & torch.isfinite(x).all((1, 2)) & torch.isfinite(s).all(1)
+        x, s = torch.where(good[:, None, None], x, 0), torch.where(good[:, None], s, 0)
+        # -(2 g.s + s.H s), with H s = -g - damping diag(H) s
+        linear = (scaled.gradient * x).sum((1, 2)) + (scaled.shared_gradient * s).sum(1)
+        squares = x.square().sum((1, 2)) + s.square().sum(1)
+        return x * scaled.scale, s * scaled.shared_scale, damping * squares - linear, good
+
+    def _scale(self) -> _Scaled:
+        diagonal, corner = (m.diagonal(dim1=-2, dim2=-1) for m in (self.band[:, 0], self.corner))
+        most = torch.cat([diagonal.amax((1, 2))[:, None], corner.amax(1, keepdim=True)], 1).amax(1)
+        floor = 1e-8 * most + torch.finfo(most.dtype).tiny
+        scale = torch.maximum(diagonal, floor[:, None, None]).double().rsqrt()
+        shared_scale = torch.maximum(corner, floor[:, None]).double().rsqrt()
         band = self.band * scale[:, None, :, :, None]
         for reach in range(min(3, band.shape[2])):
             ahead = scale[:, reach:, None, :]
             band[:, reach, : ahead.shape[1]] *= ahead
-        band[:, 0].diagonal(dim1=-2, dim2=-1).add_(damping[:, None, None])
-        edge = self.edge * scale[..., None] * shared_scale[:, None, None]
-        corner = self.corner * shared_scale[:, :, None] * shared_scale[:, None]
-        corner.diagonal(dim1=-2, dim2=-1).add_(damping[:, None])
-        right = torch.cat([-(self.gradient * scale)[..., None], edge], dim=-1)
-        solved, good = solve_banded(band, right)
-        x, by_shared = solved[..., 0], solved[..., 1:]
-        turned = edge.flatten(1, 2).mT  # (G, S, T D)
-        schur = corner - turned @ by_shared.flatten(1, 2)
-        factor, info = torch.linalg.cholesky_ex(schur)
-        rest = -(self.shared_gradient * shared_scale) - (turned @ x.flatten(1)[..., None])[..., 0]
-        s = torch.cholesky_solve(rest[..., None], factor)[..., 0]
-        x = (x - (by_shared @ s[:, None, :, None])[..., 0]) * scale
-        s = s * shared_scale
-        good = good & (info == 0) & torch.isfinite(x).all((1, 2)) & torch.isfinite(s).all(1)
-        x, s = torch.where(good[:, None, None], x, 0), torch.where(good[:, None], s, 0)
-        hx, hs = self.times(x, s)
-        linear = (self.gradient * x).sum((1, 2)) + (self.shared_gradient * s).sum(1)
-        return x, s, -(2 * linear + (hx * x).sum((1, 2)) + (hs * s).sum(1)), good
-
-    def _scales(self) -> tuple[Tensor, Tensor]:
-        """Jacobi scaling: with unit diagonals one damping suits metres, radians and latent numbers alike."""
-        diagonal, corner = (m.diagonal(dim1=-2, dim2=-1) for m in (self.band[:, 0], self.corner))
-        most = torch.cat([diagonal.amax((1, 2))[:, None], corner.amax(1, keepdim=True)], 1).amax(1)
-        floor = 1e-8 * most + torch.finfo(most.dtype).tiny
-        return (
-            torch.maximum(diagonal, floor[:, None, None]).rsqrt(),
-            torch.maximum(corner, floor[:, None]).rsqrt(),
+        return _Scaled(
+            scale,
+            shared_scale,
+            band,
+            self.edge * scale[..., None] * shared_scale[:, None, None],
+            self.corner * shared_scale[:, :, None] * shared_scale[:, None],
+            self.gradient * scale,
+            self.shared_gradient * shared_scale,
         )
 
 
 def solve_banded(
-    band: Float[Tensor, "G 3 T D D"], right: Float[Tensor, "G T D R"]
+    band: Float[Tensor, "G 3 T D D"], right: Float[Tensor, "G T D R"], damping: Float[Tensor, " G"] | None = None
 ) -> tuple[Float[Tensor, "G T D R"], Bool[Tensor, " G"]]:
     """Solve a symmetric positive definite block pentadiagonal system by a block Cholesky along time.
 
     Args:
         band: blocks (t, t), (t, t + 1), (t, t + 2).
         right: right-hand sides.
+        damping: added to the diagonal.
 
     Returns:
         the solutions, and which systems are positive definite.
     """
-    moments, size = right.shape[1:3]
-    diagonal, above, right = _in_pairs(band, right)
+    moments = right.shape[1]
+    pairs = _Pairs(band, right, damping)
     good, factors, links, forward = torch.ones_like(right[:, 0, 0, 0], dtype=torch.bool), [], [], []
-    block, carried = diagonal[:, 0], right[:, 0]
-    for n in range(diagonal.shape[1]):
+    for n in range(pairs.count):
+        block, carried = pairs.diagonal(n), pairs.right(n)
+        if n:
+            block.baddbmm_(links[-1].mT, links[-1], alpha=-1)
+            carried.baddbmm_(links[-1].mT, forward[-1], alpha=-1)
         factor, info = torch.linalg.cholesky_ex(block)
         good &= info == 0
         factors.append(factor)
         forward.append(torch.linalg.solve_triangular(factor, carried, upper=False))
-        if n + 1 < diagonal.shape[1]:
-            links.append(torch.linalg.solve_triangular(factor, above[:, n], upper=False))
-            block = diagonal[:, n + 1] - links[-1].mT @ links[-1]
-            carried = right[:, n + 1] - links[-1].mT @ forward[-1]
+        if n + 1 < pairs.count:
+            links.append(torch.linalg.solve_triangular(factor, pairs.above(n), upper=False))
     out = [torch.linalg.solve_triangular(factors[-1].mT, forward[-1], upper=True)]
     for factor, link, value in zip(factors[-2::-1], links[::-1], forward[-2::-1], strict=True):
         out.append(torch.linalg.solve_triangular(factor.mT, value - link @ out[-1], upper=True))
-    solved = torch.stack(out[::-1], 1).unflatten(2, (2, size)).flatten(1, 2)
+    solved = torch.stack(out[::-1], 1).unflatten(2, (2, -1)).flatten(1, 2)
     return solved[:, :moments], good
 
 
-def _in_pairs(band: Tensor, right: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Two moments as one block: the diagonal (G, N, 2D, 2D), the blocks above it, and the right-hand sides."""
-    moments, size = band.shape[2:4]
-    odd = moments % 2
-    if odd:
-        band = torch.cat([band, torch.zeros_like(band[:, :, :1])], 2)
-        band[:, 0, -1] = torch.eye(size, dtype=band.dtype, device=band.device)
-        right = torch.cat([right, torch.zeros_like(right[:, :1])], 1)
-    pairs = band.unflatten(2, (-1, 2))  # (G, 3, N, 2, D, D)
-    here, next_, after = pairs[:, 0], pairs[:, 1], pairs[:, 2]
-    low = torch.cat([next_[:, :, 0].mT, here[:, :, 1]], -1)
-    diagonal = torch.cat([torch.cat([here[:, :, 0], next_[:, :, 0]], -1), low], -2)
-    zero = torch.zeros_like(here[:, :, 0])
-    top, bottom = torch.cat([after[:, :, 0], zero], -1), torch.cat([next_[:, :, 1], after[:, :, 1]], -1)
-    return diagonal, torch.cat([top, bottom], -2), right.unflatten(1, (-1, 2)).flatten(2, 3)
+class _Pairs:
+    """Two moments as one block, made when it is asked for: it is then still in the processor's cache."""
+
+    def __init__(self, band: Tensor, right: Tensor, damping: Tensor | None):
+        self.band, self.right_sides, self.damping = band, right, damping
+        self.moments, self.size = band.shape[2:4]
+        self.count = -(-self.moments // 2)
+
+    def diagonal(self, n: int) -> Float[Tensor, "G 2D 2D"]:
+        t, size = 2 * n, self.size
+        out = self.band.new_zeros(len(self.band), 2 * size, 2 * size)
+        out[:, :size, :size] = self.band[:, 0, t]
+        if t + 1 < self.moments:
+            out[:, size:, size:] = self.band[:, 0, t + 1]
+            out[:, :size, size:] = self.band[:, 1, t]
+            out[:, size:, :size] = self.band[:, 1, t].mT
+        else:
+            out[:, size:, size:].diagonal(dim1=-2, dim2=-1).fill_(1)
+        if self.damping is not None:
+            out.diagonal(dim1=-2, dim2=-1).add_(self.damping[:, None])
+        return out
+
+    def above(self, n: int) -> Float[Tensor, "G 2D 2D"]:
+        """Between pair n and the next one."""
+        t, size = 2 * n, self.size
+        out = self.band.new_zeros(len(self.band), 2 * size, 2 * size)
+        out[:, :size, :size] = self.band[:, 2, t]
+        out[:, size:, :size] = self.band[:, 1, t + 1]
+        if t + 3 < self.moments:
+            out[:, size:, size:] = self.band[:, 2, t + 1]
+        return out
+
+    def right(self, n: int) -> Float[Tensor, "G 2D R"]:
+        rows = self.right_sides[:, 2 * n : 2 * n + 2]
+        if rows.shape[1] == 1:
+            rows = torch.cat([rows, torch.zeros_like(rows)], 1)
+        return rows.flatten(1, 2).clone()

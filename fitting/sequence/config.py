@@ -22,6 +22,9 @@ class SequenceConfig:
     """Standard deviation of the second derivative of the latent, 1/s^2: it holds what no landmark shows."""
     detail_sigma: float = 30.0
     """The same for expression and hands, in standard deviations of their priors, and for the jaw."""
+    moving_camera: bool = False
+    """The camera moves in an unknown way: root orientation and translation of each moment are free, and accelerations
+    are those in the frame of the pelvis. Moments that nobody saw are bridged as under a static camera."""
     annealing: tuple[float, ...] = (10.0, 3.0)
     """Early stages, by a factor on the standard deviations of the temporal terms: single fits start hundreds of
     standard deviations off."""
@@ -32,8 +35,8 @@ class SequenceConfig:
     start pull each other together."""
     solver: SolverOptions = field(default_factory=lambda: SolverOptions(max_iterations=20))
     """How the joint problem is lowered."""
-    chunk: int = 256
-    """Moments that are linearised at a time: bounds the memory of Jacobians."""
+    chunk: int = 64
+    """Moments that a thread linearises at a time."""
 
     def softened(self, factor: float) -> SequenceConfig:
         """The same with wider temporal terms, for an early stage."""

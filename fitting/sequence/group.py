@@ -24,12 +24,14 @@ from bodyfit.fitting.energy.landmark_model import CONTOUR_NAMES, LandmarkModel, 
 from bodyfit.fitting.energy.levenberg_marquardt import FAILED, SolverOptions
 from bodyfit.fitting.energy.observations import observe
 from bodyfit.fitting.sequence.config import SequenceConfig
-from bodyfit.fitting.sequence.problem import SMOOTHED, GroupProblem
+from bodyfit.fitting.sequence.problem import GroupProblem
+from bodyfit.fitting.sequence.smoothness import SMOOTHED
 from bodyfit.fitting.sequence.solver import GroupSolution, minimise_group
 from bodyfit.fitting.sequence.starts import start_of_group
 from bodyfit.fitting.sequence.views import Views
 from bodyfit.fitting.solve.fitter import Fitter
 from bodyfit.fitting.solve.frames import Frame
+from bodyfit.fitting.solve.threads import Mapper, worker_threads
 
 
 @dataclass(frozen=True)
@@ -125,20 +127,34 @@ def _solve(
         x = start_of_group(fitter, views, single.x, single.cost, moments)
     except ValueError as error:
         return None, counts, str(error)
+    with worker_threads() as map_:
+        solution = _solve_in_stages(fitter, model, views, x, fps, config, map_)
+    if solution.status == FAILED:
+        return None, counts, "the cost at the start is not a number"
+    return solution, counts, ""
+
+
+def _solve_in_stages(
+    fitter: Fitter,
+    model: LandmarkModel,
+    views: Views,
+    x: Float[Tensor, "T D"],
+    fps: float,
+    config: SequenceConfig,
+    map_: Mapper,
+) -> GroupSolution:
+    """From the start of all moments to the minimum."""
     energy, by_rotation = fitter.config.energy, RotationJacobian(fitter.unknowns, model, each=3)
 
     def solved(x: Tensor, energy: EnergyConfig, smooth: SequenceConfig, options: SolverOptions) -> GroupSolution:
-        given = (fitter.unknowns, model, fitter.prior, views, moments, energy, fps, smooth, by_rotation)
-        return minimise_group(GroupProblem(*given), x, options)
+        given = (fitter.unknowns, model, fitter.prior, views, len(x), energy, fps, smooth, by_rotation)
+        return minimise_group(GroupProblem(*given, map_=map_), x, options)
 
     early = replace(config.solver, max_iterations=config.early_iterations, tolerance=1e-2)
     far = replace(energy, robust_sigmas=max(config.early_robust_sigmas, energy.robust_sigmas))
     for factor in config.annealing:
         x = solved(x, far, config.softened(factor), early).x
-    solution = solved(x, energy, config, config.solver)
-    if solution.status == FAILED:
-        return None, counts, "the cost at the start is not a number"
-    return solution, counts, ""
+    return solved(x, energy, config, config.solver)
 
 
 def _views(

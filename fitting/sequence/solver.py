@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from bodyfit.fitting.energy.levenberg_marquardt import CONVERGED, FAILED, MAX_ITERATIONS, SolverOptions
-from bodyfit.fitting.sequence.arrow_system import ArrowSystem
 from bodyfit.fitting.sequence.problem import GroupProblem
 
 
@@ -25,16 +24,13 @@ class GroupSolution:
 
 
 def minimise_group(problem: GroupProblem, x: Float[Tensor, "T D"], options: SolverOptions) -> GroupSolution:
-    """Lower the cost from x. Stopping and damping are those of `levenberg_marquardt.minimise`.
-
-    Linear systems are solved in double precision: they chain thousands of blocks.
-    """
+    """Lower the cost from x. Stopping and damping are those of `levenberg_marquardt.minimise`."""
     cost, damping, quiet, system = float(problem.cost(x)), options.damping, 0, None
     if not cost < torch.inf:
         return GroupSolution(x, cost, FAILED, 0)
     for iteration in range(options.max_iterations):
         if system is None:
-            system = _double(problem.evaluate(x, options.curvature_floor))
+            system = problem.evaluate(x, options.curvature_floor)
         own, shared, promised, good = system.step(system.cost.new_full((1,), damping))
         accepted, whole, gain = False, False, max(float(promised), 0.0)
         for share in (1.0, options.shortened) if bool(good) else ():
@@ -57,7 +53,3 @@ def minimise_group(problem: GroupProblem, x: Float[Tensor, "T D"], options: Solv
         if quiet >= 2 or damping > options.damping_max or cost == 0:
             return GroupSolution(x, cost, CONVERGED, iteration + 1)
     return GroupSolution(x, cost, MAX_ITERATIONS, options.max_iterations)
-
-
-def _double(system: ArrowSystem) -> ArrowSystem:
-    return ArrowSystem(*(getattr(system, f.name).double() for f in fields(system)))

@@ -8,7 +8,9 @@ import torch
 
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.photo.intrinsics import Extrinsics
+from bodyfit.fitting.benchmark.accuracy import mean_distance_mm
 from bodyfit.fitting.benchmark.sequences import make_clip, track_joints
+from bodyfit.fitting.sequence.config import SequenceConfig
 from bodyfit.fitting.sequence.group import Sighting, fit_group
 from bodyfit.fitting.solve.fitter import Fitter
 
@@ -46,6 +48,28 @@ def test_calibrated_views_are_in_the_world_and_a_gap_is_filled(fitter, motion):
     assert track.views.tolist() == [4] * 4 + [0, 0] + [4] * 3
     away = (track_joints(fitter, track) - clip.joints).norm(dim=-1).mean(1)
     assert away.max() < 0.02
+
+
+def test_under_a_moving_camera_the_root_is_free(fitter, motion):
+    """Every other picture is turned by 20 degrees: a static camera's smoothness would drag the root to the mean."""
+    clip = make_clip(fitter.body, motion, cameras=1, seed=3, moments=8)
+    turn = np.array([[np.cos(0.35), -np.sin(0.35)], [np.sin(0.35), np.cos(0.35)]])
+    sightings, turned = [], clip.joints.clone()
+    for t, sighting in enumerate(clip.sightings):
+        frame = sighting.frame
+        if t % 2:
+            center = np.array(frame.center_px)
+            xy = (frame.detections.xy - center) @ turn.T + center
+            frame = replace(frame, detections=replace(frame.detections, xy=xy))
+            turned[t, :, :2] = clip.joints[t, :, :2] @ torch.as_tensor(turn.T).float()
+        sightings.append(Sighting(t, frame))
+
+    def away(**changes):
+        joints = track_joints(fitter, fit_group(fitter, sightings, fps=30, config=SequenceConfig(**changes)))
+        return mean_distance_mm(joints - joints[:, :1], turned - turned[:, :1]).mean()
+
+    free, still = away(moving_camera=True), away(acceleration_robust_sigmas=1e3)
+    assert free < 60 and free < 0.6 * still
 
 
 def test_moments_at_the_ends_without_a_usable_sighting_are_failed(fitter, motion):

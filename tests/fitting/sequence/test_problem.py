@@ -15,11 +15,11 @@ from bodyfit.fitting.sequence.config import SequenceConfig
 from bodyfit.fitting.sequence.problem import GroupProblem
 from bodyfit.fitting.sequence.views import Views
 
-MOMENTS = 5
+MOMENTS = 6
 
 
 def make_problem(body, prior, energy=None, config=None):
-    """Five moments, the third unseen, the second seen by two cameras, and unknowns with one shape."""
+    """Six moments, the fourth unseen, the second seen by two cameras, and unknowns with one shape."""
     draw = torch.Generator().manual_seed(0)
 
     def normal(*shape):
@@ -28,7 +28,7 @@ def make_problem(body, prior, energy=None, config=None):
     # Without the contour, whose points jump when the head turns.
     model = LandmarkModel(body, names=LANDMARK_NAMES[:80], dtype=torch.float64)
     unknowns = Unknowns(body, prior, model)
-    moment = torch.tensor([0, 1, 1, 3, 4])
+    moment = torch.tensor([0, 1, 1, 2, 4, 5])
     count, points = len(moment), len(model.names)
     rotation = torch.linalg.matrix_exp(0.3 * (lambda m: m - m.mT)(normal(count, 3, 3)))
     weights = torch.rand(count, points, generator=draw, dtype=torch.float64)
@@ -66,10 +66,15 @@ def flat_cost(problem, x):
 
 @pytest.mark.parametrize("robust", [False, True])
 @pytest.mark.parametrize("correctives", [False, True])
-def test_gradient_against_automatic_differentiation(body, corrected_body, random_prior, robust, correctives):
-    energy, config = EnergyConfig(), SequenceConfig(chunk=2)
-    given = (energy, config) if robust else (None, None)
-    problem, x = make_problem(corrected_body if correctives else body, random_prior, *given)
+@pytest.mark.parametrize("moving", [False, True])
+def test_gradient_against_automatic_differentiation(body, corrected_body, random_prior, robust, correctives, moving):
+    """Under a moving camera the three accelerations are of both kinds: the first one is seen by all of its moments."""
+    scale = 8.0 if robust else torch.inf
+    config = SequenceConfig(chunk=2, moving_camera=moving, acceleration_robust_sigmas=scale)
+    energy = EnergyConfig(robust_sigmas=6.0 if robust else torch.inf)
+    problem, x = make_problem(corrected_body if correctives else body, random_prior, energy, config)
+    if moving:
+        assert problem.smoothness.in_pelvis[:, 0].tolist() == [True, False, False, False]
     cost, flat = flat_cost(problem, x)
     system = problem.evaluate(x)
     torch.testing.assert_close(system.cost[0], cost(flat))
@@ -90,10 +95,10 @@ def test_matrix_and_step_are_those_of_a_dense_copy(body, random_prior):
         prior, seen = problem.priors.linearization(at), problem.views.through_cameras(at.points)
         rows = problem.reprojection.weights(seen).sqrt() * problem.reprojection.residuals(seen)
         free = torch.isfinite(problem.priors._sigma)
-        accelerations = (
-            problem.by_acceleration * problem._size(there)[0] * at.points[:, problem.smoothed].diff(2, dim=0)
-        )
-        bends = problem.by_unknown * there[:, own].diff(2, dim=0)
+        smooth, points = problem.smoothness, at.points
+        relative = smooth.size(there)[0] * smooth.by_acceleration
+        accelerations = relative * points[:, smooth.smoothed].diff(2, dim=0)
+        bends = smooth.by_unknown * there[:, own].diff(2, dim=0)
         shape = (there[0, shared] - problem.betas.mean) / problem.betas.sigma
         own_priors = [prior.residuals[problem.seen], prior.diagonal[problem.seen][:, free]]
         return torch.cat([part.flatten() for part in (rows, *own_priors, accelerations, bends, shape)])

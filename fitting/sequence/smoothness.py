@@ -1,0 +1,214 @@
+"""The temporal terms of one person: second differences over three consecutive moments, of two kinds.
+
+* Accelerations of body landmarks relative to the size of the body, robust, so that fast motion costs no more than it
+  must. In metres alone they would shrink the body and bring it nearer to a single camera. Under a moving camera they
+  are accelerations in the frame of the pelvis, and the root of each moment is free.
+* Second derivatives of the latent, expression, jaw and hands, for what the body's landmarks do not show. They are plain
+  squares. Root rotations have none: rotation vectors jump at half a turn, landmarks do not.
+
+Both couple a moment to the next two and no further, and to betas. Each sum of squares is multiplied by 30 / fps, so
+that it approximates the same integral over time at any frame rate.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import roma
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from bodyfit.data.landmarks import JOINT_NAMES
+from bodyfit.fitting.energy.landmark_model import LandmarkModel
+from bodyfit.fitting.energy.levenberg_marquardt import geman_mcclure
+from bodyfit.fitting.energy.terms import Gaussian, Term
+from bodyfit.fitting.energy.unknowns import Unknowns
+from bodyfit.fitting.sequence.arrow_system import ArrowSystem
+from bodyfit.fitting.sequence.config import REFERENCE_FPS, SequenceConfig
+
+SMOOTHED = (*JOINT_NAMES[:22], "nose", "left_big_toe", "right_big_toe")
+"""Landmarks whose accelerations are held: the body's."""
+SMOOTH_BLOCKS = ("latent", "expression", "jaw_pose", "left_hand", "right_hand")
+_STENCIL = (1.0, -2.0, 1.0)
+
+
+@dataclass(frozen=True)
+class BodyMotion:
+    """The smoothed landmarks of all moments and their derivatives."""
+
+    points: Float[Tensor, "T S 3"]
+    jacobian: Float[Tensor, "T R C"]
+    """R = 3 S; in the first C unknowns."""
+
+
+class Smoothness:
+    """The temporal terms.
+
+    Args:
+        unknowns, model: as in the problem.
+        own: columns of each moment's unknowns, ascending.
+        terms: those of single fits, whose standard deviations are the units of expression, jaw and hands.
+        seen: moments that somebody saw.
+        linked: for moments 1 to T - 2, whether they are next to the one before and the one after.
+        fps: moments per second.
+        config: the weights.
+
+    Attributes:
+        smoothed: landmarks of the model whose accelerations are held.
+        columns: C, how many of the first unknowns these depend on.
+    """
+
+    def __init__(
+        self,
+        unknowns: Unknowns,
+        model: LandmarkModel,
+        own: Int[Tensor, " d"],
+        terms: list[Term],
+        seen: Bool[Tensor, " T"],
+        linked: Bool[Tensor, " T-2"],
+        fps: float,
+        config: SequenceConfig,
+    ):
+        self.unknowns, self.model, self.shared = unknowns, model, unknowns.layout["betas"]
+        names = [name for name in SMOOTHED if name in model.names]
+        self.smoothed = torch.tensor([model.names.index(name) for name in names], device=model.device)
+        self.pelvis = names.index("pelvis")
+        self.columns = _columns(unknowns, model, self.smoothed)
+        self.own = own[own < self.columns]
+        root = (REFERENCE_FPS / fps) ** 0.5
+        self.linked = linked.to(model.dtype)[:, None]
+        # Where a moment of the three is unseen, nothing but its neighbours in the camera's frame can hold its root.
+        both = seen[:-2] & seen[1:-1] & seen[2:] & config.moving_camera
+        self.in_pelvis = both[:, None] if config.moving_camera and len(seen) > 2 else None
+        self.by_acceleration = root * fps**2 / config.acceleration_sigma
+        self.robust_scale = torch.full((1, 1), root * config.acceleration_robust_sigmas).to(model.device, model.dtype)
+        sigmas = {term.name: term.sigma for term in terms if isinstance(term, Gaussian)}
+        by_unknown = torch.zeros(unknowns.layout.size, dtype=model.dtype, device=model.device)
+        for name in SMOOTH_BLOCKS:
+            sigma = config.latent_sigma if name == "latent" else config.detail_sigma * sigmas.get(name, 1.0)
+            by_unknown[unknowns.layout[name]] = root * fps**2 / sigma
+        self.by_unknown, self.all_own = by_unknown[own], own
+
+    def cost(self, points: Float[Tensor, "T S 3"], x: Float[Tensor, "T D"]) -> Float[Tensor, ""]:
+        """Of all moments."""
+        if len(x) < 3:
+            return points.new_zeros(())
+        accelerations = _second_difference(points.flatten(1))
+        if self.in_pelvis is not None:
+            turned = _second_difference(self._in_pelvis(points, x).flatten(1))
+            accelerations = torch.where(self.in_pelvis, turned, accelerations)
+        rows = self.by_acceleration * self.size(x)[0] * accelerations
+        bends = self.by_unknown * _second_difference(x[:, self.all_own])
+        loss = geman_mcclure(rows, self.robust_scale)[0].sum(1) + bends.square().sum(1)
+        return (self.linked[:, 0] * loss).sum()
+
+    def size(self, x: Float[Tensor, "T D"]) -> tuple[Float[Tensor, ""], Float[Tensor, " S"]]:
+        """Length of the mean body's bones over that of this shape's, and its derivative in betas."""
+        count = self.shared.stop - self.shared.start
+        shape = torch.zeros_like(self.unknowns.shape(x[:1])).repeat(2, 1)
+        shape[:1, :count] = x[:1, self.shared]
+        still = torch.eye(3, dtype=x.dtype, device=x.device).expand(2, len(self.unknowns.names), 3, 3)
+        joints, model = self.model.kinematics(still, shape, derivatives=True), self.model
+        ranks, above = model.level_rank[1:22], model.level_rank[model.parents[1:22]]
+        bones = joints.positions[ranks] - joints.positions[above]
+        lengths = bones.norm(dim=-1)
+        here, mean = lengths.sum(0)
+        moved = (joints.shape_jacobian[ranks] - joints.shape_jacobian[above])[:, 0, :, :count]
+        slope = ((bones[:, 0] / lengths[:, :1])[:, None] @ moved).sum((0, 1))
+        return mean / here, -mean / here**2 * slope
+
+    def add(self, system: ArrowSystem, motion: BodyMotion, x: Float[Tensor, "T D"], floor: float) -> None:
+        """Add the terms' normal equations to those of a batch of one."""
+        if len(x) < 3:
+            return
+        if self.in_pelvis is None:
+            self._add_accelerations(system, motion, x, self.linked, floor)
+        else:
+            inside = self.in_pelvis.to(x.dtype)
+            self._add_accelerations(system, self._turned(motion, x), x, self.linked * inside, floor)
+            self._add_accelerations(system, motion, x, self.linked * (1 - inside), floor)
+        self._add_bends(system, x)
+
+    def _add_accelerations(
+        self, system: ArrowSystem, motion: BodyMotion, x: Tensor, trust: Float[Tensor, "T-2 1"], floor: float
+    ) -> None:
+        """Products of two moments' derivatives: the weights of all three accelerations that both are in are summed up
+        first, as the stencil is the same for all landmarks."""
+        relative, slope = self.size(x)
+        unit = relative * self.by_acceleration
+        residuals = unit * _second_difference(motion.points.flatten(1))
+        loss, weight, curvature = geman_mcclure(residuals, self.robust_scale)
+        system.cost += (trust * loss).sum()
+        pull, bend = trust * weight * residuals, trust * torch.maximum(curvature, floor * weight)
+        jacobian = unit * motion.jacobian
+        own, count = jacobian[..., self.own], len(self.own)
+        shared = _second_difference(jacobian[..., self.shared]) + residuals[..., None] * (slope / relative)
+        pulled = _spread(pull)
+        system.gradient[0, :, :count] += (pulled[:, None] @ own)[:, 0]
+        bent_shared = bend[..., None] * shared
+        system.edge[0, :, :count] += own.mT @ _spread(bent_shared)
+        for ahead in range(3):
+            weights = _spread_products(bend, ahead)
+            first, last = own[: len(weights)], own[ahead : ahead + len(weights)]
+            system.band[0, ahead, : len(weights), :count, :count] += (weights[..., None] * first).mT @ last
+        system.shared_gradient[0] += (pull[:, None] @ shared)[:, 0].sum(0)
+        system.corner[0] += shared.flatten(0, 1).mT @ bent_shared.flatten(0, 1)
+
+    def _add_bends(self, system: ArrowSystem, x: Tensor) -> None:
+        """Second derivatives of unknowns: diagonals."""
+        residuals = self.linked * self.by_unknown * _second_difference(x[:, self.all_own])
+        system.cost += residuals.square().sum()
+        system.gradient[0] += self.by_unknown * _spread(residuals)
+        square = self.by_unknown.square()
+        for ahead in range(3):
+            weights = _spread_products(self.linked, ahead)
+            system.band[0, ahead, : len(weights)].diagonal(dim1=-2, dim2=-1).add_(weights * square)
+
+    def _in_pelvis(self, points: Float[Tensor, "T S 3"], x: Tensor) -> Float[Tensor, "T S 3"]:
+        turn = roma.rotvec_to_rotmat(x[:, self.unknowns.layout["global_orient"]])
+        return (points - points[:, self.pelvis : self.pelvis + 1]) @ turn
+
+    def _turned(self, motion: BodyMotion, x: Tensor) -> BodyMotion:
+        """The same in the frame of the pelvis, which does not depend on the root."""
+        turn = roma.rotvec_to_rotmat(x[:, self.unknowns.layout["global_orient"]])
+        jacobian = motion.jacobian.unflatten(1, (-1, 3))
+        turned = turn.mT[:, None] @ (jacobian - jacobian[:, self.pelvis : self.pelvis + 1])
+        for name in ("global_orient", "transl"):
+            turned[..., self.unknowns.layout[name]] = 0
+        return BodyMotion(self._in_pelvis(motion.points, x), turned.flatten(1, 2))
+
+
+def _columns(unknowns: Unknowns, model: LandmarkModel, landmarks: Int[Tensor, " S"]) -> int:
+    """How many of the first unknowns some landmarks depend on: jaw and hands come last, and move few of them."""
+    chosen = np.isin(model.pair_landmark, landmarks.cpu().numpy())
+    moving = {unknowns.names[j] for j in model.pair_joint[chosen]}
+    details = {"jaw"} | {unknowns.names[j] for joints, _, _ in unknowns.hands.values() for j in joints}
+    if moving & details or model.has_correctives:
+        return unknowns.layout.size
+    return unknowns.layout["expression"].stop
+
+
+def _second_difference(values: Tensor) -> Tensor:
+    """About all moments (the first dimension) but the first and the last."""
+    return values[:-2] - 2 * values[1:-1] + values[2:]
+
+
+def _spread(values: Tensor) -> Tensor:
+    """The transpose of `_second_difference`: T rows of T - 2."""
+    count = len(values)
+    out = values.new_zeros(count + 2, *values.shape[1:])
+    for k, factor in enumerate(_STENCIL):
+        out[k : k + count].add_(values, alpha=factor)
+    return out
+
+
+def _spread_products(weights: Float[Tensor, "T-2 R"], ahead: int) -> Float[Tensor, "T-a R"]:
+    """For each moment t, the sum over the second differences that it and t + ahead are in of their weights times both
+    factors."""
+    count = len(weights)
+    out = weights.new_zeros(count + 2 - ahead, weights.shape[1])
+    for k in range(3 - ahead):
+        out[k : k + count].add_(weights, alpha=_STENCIL[k] * _STENCIL[k + ahead])
+    return out
