@@ -16,6 +16,9 @@ if TYPE_CHECKING:  # what type checkers and editors see of the table below; a te
     from bodyfit.data.keypoints.detections import read_keypoints as read_keypoints
     from bodyfit.data.results.result import FitResult as FitResult
     from bodyfit.data.results.store import open_results as open_results
+    from bodyfit.data.results.track import Track as Track
+    from bodyfit.data.results.track_files import read_track as read_track
+    from bodyfit.data.results.track_files import write_track as write_track
     from bodyfit.fitting.draw.render import render_overlay as render_overlay
     from bodyfit.fitting.solve.fitter import FitConfig as FitConfig
     from bodyfit.fitting.solve.fitter import Fitter as Fitter
@@ -37,6 +40,7 @@ _HOME = {
     "Fitter": "fitting.solve.fitter",
     "Frame": "fitting.solve.frames",
     "Measures": "data.body.measures",
+    "Track": "data.results.track",
     "VPoser": "prior.model.vposer",
     "fit": "fitting.solve.fitter",
     "fit_many": "fitting.solve.stream",
@@ -47,9 +51,11 @@ _HOME = {
     "open_results": "data.results.store",
     "pose_body": "data.body.posing",
     "read_keypoints": "data.keypoints.detections",
+    "read_track": "data.results.track_files",
     "render_overlay": "fitting.draw.render",
     "save_prior": "prior.model.checkpoint",
     "train_prior": "prior.training.train",
+    "write_track": "data.results.track_files",
 }
 
 __all__ = [*_HOME, "__version__"]

@@ -16,9 +16,9 @@ import bodyfit
 
 ROOT = Path(__file__).parents[1]
 PUBLIC = """
-    BodyModel BodyfitError Detections FitConfig FitResult Fitter Frame Measures VPoser fit fit_many inverse_kinematics
-    load_body_model load_prior measure_body open_results pose_body read_keypoints render_overlay save_prior
-    train_prior __version__
+    BodyModel BodyfitError Detections FitConfig FitResult Fitter Frame Measures Track VPoser fit fit_many
+    inverse_kinematics load_body_model load_prior measure_body open_results pose_body read_keypoints read_track
+    render_overlay save_prior train_prior write_track __version__
 """
 """A name leaves this list only with a major version."""
 

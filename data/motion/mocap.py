@@ -17,6 +17,8 @@ from bodyfit.data.motion.retarget import retarget
 
 # Width of `poses` -> what has it. In all of them numbers 0..2 turn the root and 3..65 the 21 body joints.
 POSES_WIDTHS = {66: "root and body", 72: "SMPL", 156: "SMPL-H", 165: "SMPL-X"}
+_TRACK, _TRACK_FLAVOUR = "bodyfit_track", "bodyfit track"
+"""The key by which a track of `bodyfit fit` on a video is known, and how it is named. It starts and ends anywhere."""
 _FRAME_RATE_KEYS = ("mocap_frame_rate", "mocap_framerate", "fps")
 _MAX_FRAMES = 500_000
 _MAX_BYTES = 256 * 1024**2
@@ -39,11 +41,11 @@ class MotionClip:
     body_pose: Float[np.ndarray, "T 63"]
     """Axis-angle of the 21 body joints, radians."""
     root_orient: Float[np.ndarray, "T 3"]
-    """Axis-angle of the root, radians, in the file's own world frame (AMASS: z up; bodyfit's layout: y up)."""
+    """Axis-angle of the root, radians, in the file's own world frame (AMASS, tracks: z up; bodyfit's layout: y up)."""
     frame_rate: float
     """Frames per second."""
     flavour: str
-    """Where the layout comes from, one of POSES_WIDTHS' words or "pose_body"."""
+    """Where the layout comes from, one of POSES_WIDTHS' words, "pose_body" or "bodyfit track"."""
     subject: str
     """Who moved, unique within its collection; the folder's name where the file does not say."""
     licence: str
@@ -67,13 +69,19 @@ def read_motion(path: str | Path) -> MotionClip:
             raise NoMotionError(f"{path}: no motion, 0 frames")
         if not (np.isfinite(body_pose).all() and np.isfinite(root_orient).all()):
             raise MocapError(f"{path}: poses hold NaN or infinite numbers. Copy or download it again")
+        if _TRACK in archive:
+            root_orient, body_pose = _without_failed(path, archive, root_orient, body_pose)
+            flavour = _TRACK_FLAVOUR
         subject, licence = _text(archive, "subject") or path.parent.name, _text(archive, "licence")
         return MotionClip(path, body_pose, root_orient, _frame_rate(path, archive), flavour, subject, licence)
 
 
 def find_motions(folder: str | Path) -> list[Path]:
-    """All .npz and .bvh files under a folder (or the one file given), in a stable order."""
+    """All .npz and .bvh files under a folder (or the one file given), in a stable order; of an output folder of
+    `bodyfit fit`, the tracks alone."""
     folder = Path(folder)
+    if (folder / "results").is_dir() and (folder / "tracks").is_dir():
+        folder = folder / "tracks"
     if folder.is_file():
         return [folder]
     if not folder.is_dir():
@@ -113,6 +121,16 @@ def _pose_arrays(path: Path, archive: ArrayFile) -> tuple[np.ndarray, np.ndarray
         return root, body, "pose_body"
     found = ", ".join(sorted(archive.keys)[:8]) or "nothing"
     raise NoMotionError(f"{path}: no motion. Found {found}; expected poses, or root_orient and pose_body")
+
+
+def _without_failed(path: Path, archive: ArrayFile, *arrays: np.ndarray) -> list[np.ndarray]:
+    """Rows of moments that were fitted or interpolated; those that failed have numbers that mean nothing."""
+    status = archive.read("status", most=_MAX_BYTES)
+    first = int(archive.read("first_row", most=_MAX_WORD_BYTES))
+    fitted = status[first : first + len(arrays[0])] != "failed"
+    if fitted.shape != (len(arrays[0]),):
+        raise MocapError(f"{path}: {len(arrays[0])} poses from row {first}, but {len(status)} moments with a status")
+    return [array[fitted] for array in arrays]
 
 
 def _numbers(path: Path, archive: ArrayFile, key: str) -> np.ndarray:

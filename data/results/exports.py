@@ -4,7 +4,7 @@ Where a layout holds an orientation and a translation, they may be moved to anot
 the body about its pelvis, which does not lie at the model's origin: `moved` says how.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -17,23 +17,35 @@ from bodyfit.data.results.result import FitResult, ResultError
 Rotation = Float[np.ndarray, "3 3"]
 
 
-def rest_pelvis(body: BodyModel, result: FitResult) -> Float[np.ndarray, " 3"]:
-    """Where the pelvis of a result's body is before it is posed and moved, m."""
-    count = len(result.betas)
-    shaped = body.v_template + body.shapedirs[:, :, :count] @ result.betas
-    shaped = shaped + body.exprdirs[:, :, : len(result.expression)] @ result.expression
-    return body.joint_regressor[0] @ shaped
+def rest_pelvis(
+    body: BodyModel, betas: Float[np.ndarray, " Nb"], expression: Float[np.ndarray, "*n Ne"]
+) -> Float[np.ndarray, "*n 3"]:
+    """Where the pelvis of a body is before it is posed and moved, m."""
+    regressor = body.joint_regressor[0]
+    shaped = regressor @ (body.v_template + body.shapedirs[:, :, : len(betas)] @ betas)
+    by_expression = np.einsum("v,vcn->cn", regressor, body.exprdirs[:, :, : expression.shape[-1]])
+    return shaped + expression @ by_expression.T
 
 
 def moved(
     body: BodyModel, result: FitResult, rotation: Rotation, shift: Float[np.ndarray, " 3"]
 ) -> tuple[Float[np.ndarray, " 3"], Float[np.ndarray, " 3"]]:
     """`global_orient` and `transl` that put the body where `rotation @ x + shift` takes its points x."""
-    pelvis = rest_pelvis(body, result)
-    orient = rotvec_to_rotmat(torch.from_numpy(result.global_orient)).numpy()
-    transl = rotation @ (pelvis + result.transl) - pelvis
+    pelvis = rest_pelvis(body, result.betas, result.expression)
+    return moved_poses(pelvis, result.global_orient, result.transl, rotation, shift)
+
+
+def moved_poses(
+    pelvis: Float[np.ndarray, "*n 3"],
+    global_orient: Float[np.ndarray, "*n 3"],
+    transl: Float[np.ndarray, "*n 3"],
+    rotation: Rotation,
+    shift: Float[np.ndarray, " 3"],
+) -> tuple[Float[np.ndarray, "*n 3"], Float[np.ndarray, "*n 3"]]:
+    """As `moved`, for arrays of any shape; `pelvis` is `rest_pelvis`, about which `global_orient` turns the body."""
+    orient = rotvec_to_rotmat(torch.from_numpy(global_orient)).numpy()
     turned = rotmat_to_rotvec(torch.from_numpy(rotation @ orient)).numpy()
-    return turned, transl + shift
+    return turned, (pelvis + transl) @ rotation.T - pelvis + shift
 
 
 def camera_to_world(result: FitResult) -> tuple[Rotation, Float[np.ndarray, " 3"]]:
@@ -60,29 +72,56 @@ def amass(
 ) -> dict[str, np.ndarray]:
     """AMASS's SMPL-X layout of the frames of one person: `poses` (T, 165), `trans` (T, 3); `betas` are the mean."""
     put = [moved(body, result, *place) for result, place in zip(results, places, strict=True)]
+    rows = {name: np.stack([getattr(result, name) for result in results]) for name in _ROWS}
+    rows |= {
+        "global_orient": np.stack([turned for turned, _ in put]),
+        "transl": np.stack([transl for _, transl in put]),
+    }
+    betas = np.stack([result.betas for result in results]).mean(axis=0)
+    return amass_layout(betas, rows, frame_rate, results[0].body_gender, results[0].body_model)
 
-    def rows(*names: str) -> np.ndarray:
-        return np.stack([np.concatenate([getattr(result, name) for name in names]) for result in results])
 
-    orient = np.stack([turned for turned, _ in put])
-    eyes, hands = rows("leye_pose", "reye_pose"), rows("left_hand_pose", "right_hand_pose")
-    body_pose, jaw = rows("body_pose"), rows("jaw_pose")
+_ROWS = ("body_pose", "left_hand_pose", "right_hand_pose", "jaw_pose", "leye_pose", "reye_pose", "expression")
+
+
+def amass_layout(
+    betas: Float[np.ndarray, " Nb"],
+    rows: Mapping[str, Float[np.ndarray, "T n"]],
+    frame_rate: float,
+    gender: str,
+    body_model: str,
+) -> dict[str, np.ndarray]:
+    """The arrays of AMASS's SMPL-X layout.
+
+    Args:
+        betas: Of the whole motion.
+        rows: Parameters under their names in `FitResult`, a row per frame; global_orient and transl in
+            the file's world.
+        frame_rate: Frames per second.
+        gender: Of the body model.
+        body_model: Its identity.
+    """
+
+    def joined(*names: str) -> np.ndarray:
+        return np.concatenate([rows[name] for name in names], axis=1)
+
+    poses = ("global_orient", "body_pose", "jaw_pose", "leye_pose", "reye_pose", "left_hand_pose", "right_hand_pose")
     return {
         "surface_model_type": np.array("smplx"),
-        "gender": np.array(results[0].body_gender),
+        "gender": np.array(gender),
         "mocap_frame_rate": np.array(float(frame_rate)),
-        "mocap_time_length": np.array(len(results) / frame_rate),
-        "betas": np.stack([result.betas for result in results]).mean(axis=0),
-        "num_betas": np.array(len(results[0].betas)),
-        "expression": rows("expression"),
-        "trans": np.stack([transl for _, transl in put]),
-        "poses": np.concatenate([orient, body_pose, jaw, eyes, hands], axis=1),
-        "root_orient": orient,
-        "pose_body": body_pose,
-        "pose_hand": hands,
-        "pose_jaw": jaw,
-        "pose_eye": eyes,
-        "body_model": np.array(results[0].body_model),
+        "mocap_time_length": np.array(len(rows["transl"]) / frame_rate),
+        "betas": betas,
+        "num_betas": np.array(len(betas)),
+        "expression": rows["expression"],
+        "trans": rows["transl"],
+        "poses": joined(*poses),
+        "root_orient": rows["global_orient"],
+        "pose_body": rows["body_pose"],
+        "pose_hand": joined("left_hand_pose", "right_hand_pose"),
+        "pose_jaw": rows["jaw_pose"],
+        "pose_eye": joined("leye_pose", "reye_pose"),
+        "body_model": np.array(body_model),
     }
 
 
@@ -100,7 +139,7 @@ def easymocap(
     people = []
     for result in results:
         turned, transl = moved(body, result, rotation, shift)
-        pelvis = rest_pelvis(body, result)
+        pelvis = rest_pelvis(body, result.betas, result.expression)
         matrix = rotvec_to_rotmat(torch.from_numpy(turned)).numpy()
         person = {
             "id": int(result.person_id) if result.person_id.isdigit() else len(people),

@@ -4,8 +4,6 @@ The file holds the unposed body, its joints' rotations in the pose, and the four
 a program that opens it poses the body by linear blend skinning. Khronos Group, "glTF 2.0 Specification", section 3.7.
 """
 
-import json
-import struct
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,11 +15,11 @@ from roma import rotmat_to_unitquat, rotvec_to_rotmat, rotvec_to_unitquat
 from bodyfit.data.body.body_model import BodyModel
 from bodyfit.data.body.posing import full_pose, pose_body
 from bodyfit.data.files import write_atomically
+from bodyfit.data.results.glb_file import BYTE, FLOAT, INDICES, UINT, VERTICES, GlbFile
 from bodyfit.data.results.meshes import COORDINATE_FRAMES, CoordinateFrame, MeshError
 
+_GREY = (200, 200, 205)
 _STRONGEST = 4  # joints a vertex; what every reader of glTF takes
-_FLOAT, _BYTE, _UINT = 5126, 5121, 5125  # component types
-_VERTICES, _INDICES = 34962, 34963  # buffer view targets
 _POSES = ("global_orient", "body_pose", "jaw_pose", "leye_pose", "reye_pose", "left_hand_pose", "right_hand_pose")
 
 
@@ -31,7 +29,7 @@ def save_rigged_glb(
     parameters: Mapping[str, Float[np.ndarray, "1 n"]],
     *,
     frame: CoordinateFrame = "opengl",
-    colour: tuple[int, int, int] = (200, 200, 205),
+    colour: tuple[int, int, int] = _GREY,
 ) -> Path:
     """Write one person as .glb with skeleton and skin, standing in the pose.
 
@@ -50,39 +48,63 @@ def save_rigged_glb(
     if frame not in COORDINATE_FRAMES:
         raise MeshError(f"frame must be one of {', '.join(COORDINATE_FRAMES)}, got '{frame}'.")
     vertices, joints, turns = _at_rest(body, parameters)
-    strongest, shares = _strongest_weights(body.weights)
-    file = _GlbFile()
+    file = GlbFile()
+    transl = np.asarray(parameters.get("transl", np.zeros((1, 3))))[0]
+    content = rig(file, body, vertices, joints, turns, transl, axes=COORDINATE_FRAMES[frame], colour=colour)
+    return write_atomically(path, lambda temporary: temporary.write_bytes(file.packed(content)))
+
+
+def rig(
+    file: GlbFile,
+    body: BodyModel,
+    vertices: Float[np.ndarray, "V 3"],
+    joints: Float[np.ndarray, "J 3"],
+    turns: Float[np.ndarray, "J 4"],
+    transl: Float[np.ndarray, " 3"],
+    *,
+    axes: Float[np.ndarray, "3 3"],
+    colour: tuple[int, int, int] = _GREY,
+) -> dict:
+    """The JSON of one skinned body, whose arrays are put into `file`. Node j is joint j; mesh and skin are number 0.
+
+    Args:
+        vertices: Unposed.
+        joints: Unposed.
+        turns: Rotation of each joint about its parent, as quaternions (x, y, z, w).
+        transl: What the whole body is moved by.
+        axes: Rotation to the axes of the file.
+        colour: sRGB of the body, 0 to 255.
+    """
+    strongest, shares = strongest_weights(body.weights)
     attributes = {
-        "POSITION": file.add(vertices, "VEC3", _FLOAT, target=_VERTICES, bounds=True),
-        "NORMAL": file.add(_normals(vertices, body.faces), "VEC3", _FLOAT, target=_VERTICES),
-        "JOINTS_0": file.add(strongest, "VEC4", _BYTE, target=_VERTICES),
-        "WEIGHTS_0": file.add(shares, "VEC4", _FLOAT, target=_VERTICES),
+        "POSITION": file.add(vertices, "VEC3", FLOAT, target=VERTICES, bounds=True),
+        "NORMAL": file.add(_normals(vertices, body.faces), "VEC3", FLOAT, target=VERTICES),
+        "JOINTS_0": file.add(strongest, "VEC4", BYTE, target=VERTICES),
+        "WEIGHTS_0": file.add(shares, "VEC4", FLOAT, target=VERTICES),
     }
     inverse_bind = np.tile(np.eye(4), (len(joints), 1, 1))
     inverse_bind[:, 3, :3] = -joints  # glTF stores matrices column by column
-    indices = file.add(body.faces.ravel(), "SCALAR", _UINT, target=_INDICES)
+    indices = file.add(body.faces.ravel(), "SCALAR", UINT, target=INDICES)
     root, mesh = len(joints), len(joints) + 1
-    transl = np.asarray(parameters.get("transl", np.zeros((1, 3))))[0]
-    content = {
+    return {
         "asset": {"version": "2.0", "generator": "bodyfit"},
         "scene": 0,
         "scenes": [{"nodes": [root, mesh]}],
         "nodes": [
             *_joint_nodes(body, joints, turns, transl),
-            {"name": "bodyfit", "rotation": _quaternion(COORDINATE_FRAMES[frame]), "children": [0]},
+            {"name": "bodyfit", "rotation": _quaternion(axes), "children": [0]},
             {"name": "body", "mesh": 0, "skin": 0},
         ],
         "skins": [
             {
                 "joints": list(range(len(joints))),
                 "skeleton": 0,
-                "inverseBindMatrices": file.add(inverse_bind.reshape(-1, 16), "MAT4", _FLOAT),
+                "inverseBindMatrices": file.add(inverse_bind.reshape(-1, 16), "MAT4", FLOAT),
             }
         ],
         "meshes": [{"primitives": [{"attributes": attributes, "indices": indices, "material": 0}]}],
         "materials": [{"pbrMetallicRoughness": _paint(colour)}],
     }
-    return write_atomically(path, lambda temporary: temporary.write_bytes(file.packed(content)))
 
 
 def _at_rest(
@@ -107,7 +129,7 @@ def _normals(vertices: Float[np.ndarray, "V 3"], faces: Int[np.ndarray, "F 3"]) 
     return normals
 
 
-def _strongest_weights(
+def strongest_weights(
     weights: Float[np.ndarray, "V J"],
 ) -> tuple[UInt8[np.ndarray, "V 4"], Float[np.ndarray, "V 4"]]:
     """The joints that move a vertex most, strongest first, and their shares, which sum to one."""
@@ -134,39 +156,3 @@ def _paint(colour: tuple[int, int, int]) -> dict:
 
 def _quaternion(rotation: Float[np.ndarray, "3 3"]) -> list[float]:
     return rotmat_to_unitquat(torch.from_numpy(rotation)).tolist()
-
-
-class _GlbFile:
-    """Collects arrays into the one binary buffer of a .glb."""
-
-    _TYPES = {_FLOAT: np.float32, _BYTE: np.uint8, _UINT: np.uint32}  # noqa: RUF012
-
-    def __init__(self) -> None:
-        self._views: list[dict] = []
-        self._accessors: list[dict] = []
-        self._data = bytearray()
-
-    def add(self, array: np.ndarray, shape: str, component: int, *, target: int | None = None, bounds=False) -> int:
-        """Number of the accessor that an array of `shape` ("VEC3", ...) gets."""
-        array = np.ascontiguousarray(array, dtype=self._TYPES[component])
-        view = {"buffer": 0, "byteOffset": len(self._data), "byteLength": array.nbytes}
-        self._views.append(view | ({} if target is None else {"target": target}))
-        self._data += array.tobytes() + bytes(-array.nbytes % 4)
-        accessor = {"bufferView": len(self._views) - 1, "componentType": component, "count": len(array), "type": shape}
-        if bounds:
-            accessor |= {"min": array.min(axis=0).tolist(), "max": array.max(axis=0).tolist()}
-        self._accessors.append(accessor)
-        return len(self._accessors) - 1
-
-    def packed(self, content: dict) -> bytes:
-        """The whole file: header, JSON chunk, binary chunk."""
-        content = content | {
-            "accessors": self._accessors,
-            "bufferViews": self._views,
-            "buffers": [{"byteLength": len(self._data)}],
-        }
-        text = json.dumps(content, separators=(",", ":")).encode()
-        text += b" " * (-len(text) % 4)
-        head = struct.pack("<4sII", b"glTF", 2, 28 + len(text) + len(self._data))
-        chunks = struct.pack("<I4s", len(text), b"JSON") + text + struct.pack("<I4s", len(self._data), b"BIN\0")
-        return head + chunks + bytes(self._data)

@@ -27,8 +27,9 @@ log = logging.getLogger(__name__)
 
 JOURNAL, MANIFEST = "clips.jsonl", "manifest.json"
 POSE_BYTES = 63 * 4
-# Recordings begin and end in a calibration pose; bodyfit's own layout and BVH clips are trimmed already.
-_UNTRIMMED = ("root and body", "BVH")
+# Recordings begin and end in a calibration pose; bodyfit's own layout, its tracks and BVH clips do not.
+_TRACK = "bodyfit track"
+_UNTRIMMED = ("root and body", "BVH", _TRACK)
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,8 @@ def prepare_motion(
     ]
     done = _resume(out, config)
     hashes = {record.sha256 for record in done.values()}
-    recordings = {_recording(record.collection, record.source) for record in done.values() if record.poses}
+    used = [record for record in done.values() if record.poses]
+    recordings = {_recording(record.collection, record.source, record.flavour) for record in used}
     splitters = {root: _splitter(root, config) for root, _ in sources}
     ends = _ends(done.values())
     for index, (root, path) in enumerate(sources):
@@ -139,7 +141,7 @@ def _take(
     split = splitter.split_of(relative, clip.subject)
     if split is None:
         return ClipRecord(str(path), digest, left_out="not listed in the input's splits.json")
-    recording = _recording(collection, str(path))
+    recording = _recording(collection, str(path), clip.flavour)
     if recording in recordings:
         return ClipRecord(str(path), digest, left_out="another version of a recording that was used already")
     poses = thin_out(
@@ -167,9 +169,11 @@ def _take(
     )
 
 
-def _recording(collection: str, source: str) -> str:
+def _recording(collection: str, source: str, flavour: str) -> str:
     """A key for a recording, the same for all versions of its file in AMASS: collection, subject and take."""
     path = Path(source)
+    if flavour == _TRACK:  # all runs name their files alike
+        return source
     take = path.stem
     for ending in ("_poses", "_stageii", "_stagei"):
         take = take.removesuffix(ending)

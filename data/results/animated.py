@@ -1,0 +1,167 @@
+"""A track as an animated body in binary glTF (.glb), which Blender, three.js and game engines play.
+
+Such programs pose by linear blend skinning with four joints per vertex, without the body model's pose correctives and
+expressions. What that leaves out is at most some centimetres, different in every frame, but it lies in few
+directions: its principal components are morph targets of the file, animated with the joints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from roma import rotvec_to_rotmat, rotvec_to_unitquat
+from torch import Tensor
+
+from bodyfit.data.body.body_model import BodyModel
+from bodyfit.data.body.posing import forward_kinematics, full_pose, pose_body
+from bodyfit.data.files import write_atomically
+from bodyfit.data.results.glb_file import FLOAT, VERTICES, GlbFile
+from bodyfit.data.results.meshes import MeshError
+from bodyfit.data.results.rigged import rig, strongest_weights
+from bodyfit.data.results.track import Track
+from bodyfit.data.results.worlds import UpAxis, to_y_up, up_of
+
+_POSES = ("global_orient", "body_pose", "jaw_pose", "leye_pose", "reye_pose", "left_hand_pose", "right_hand_pose")
+_TOLERANCE_M = 0.0004
+_MOST_TARGETS = 64
+_SAMPLE = 256  # frames from which the morph targets are made
+_BATCH = 16  # frames that are posed together
+_DAMPING = 1e-2  # where a joint is turned by 180 degrees, blended rotations cannot be inverted
+
+
+def save_animated_glb(
+    path: Path | str,
+    body: BodyModel,
+    track: Track,
+    *,
+    up: UpAxis | None = None,
+    colour: tuple[int, int, int] = (200, 200, 205),
+) -> Path:
+    """Write the motion of one person as .glb: skeleton, skin, and a key per moment. y is up, metres.
+
+    Args:
+        body: The body model that the track was fitted with.
+        track: Failed moments have no keys. Times are those of the clip: moment / fps.
+        up: The axis of the track's frame that is up; None: `up_of`.
+        colour: sRGB of the body, 0 to 255.
+
+    Raises:
+        MeshError: for another suffix than .glb, another body than the track's, or a track without a fitted moment.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".glb":
+        raise MeshError(f"{path}: an animated body is a .glb, not '{path.suffix}'.")
+    if body.name != track.body_model:
+        raise MeshError(f"{path}: fitted with the body '{track.body_model}', but the one given is '{body.name}'.")
+    rows = np.flatnonzero([status != "failed" for status in track.status])
+    if not len(rows):
+        raise MeshError(f"{path}: person {track.person} has no fitted moment ({track.reason or 'no reason given'}).")
+    motion = _Motion(body, track, rows)
+    base, targets, weights = motion.morphs()
+    file = GlbFile()
+    turns = _continuous(rotvec_to_unitquat(motion.pose).double().numpy())
+    places = motion.joints[0].double().numpy() + track.transl[rows]
+    axes = to_y_up(up_of(track) if up is None else up)
+    joints = motion.joints.double().numpy()
+    content = rig(file, body, base, joints, turns[0], track.transl[rows[0]], axes=axes, colour=colour)
+    mesh = content["meshes"][0]
+    if len(targets):
+        at = [file.add(target, "VEC3", FLOAT, target=VERTICES, bounds=True) for target in targets]
+        mesh["primitives"][0]["targets"] = [{"POSITION": number} for number in at]
+        mesh |= {"weights": weights[0].tolist()}
+    content["animations"] = [_animation(file, track.moments[rows] / track.fps, turns, places, weights)]
+    content["asset"]["extras"] = {"person": track.person, "fps": track.fps, "body": track.body_model}
+    return write_atomically(path, lambda temporary: temporary.write_bytes(file.packed(content)))
+
+
+def _animation(
+    file: GlbFile,
+    times: Float[np.ndarray, " T"],
+    turns: Float[np.ndarray, "T J 4"],
+    places: Float[np.ndarray, "T 3"],
+    weights: Float[np.ndarray, "T K"],
+) -> dict:
+    """Channels of the root's translation, the joints that turn, and the morph targets."""
+    at = file.add(times, "SCALAR", FLOAT, bounds=True)
+    count = turns.shape[1]
+    keys = [(0, "translation", file.add(places, "VEC3", FLOAT))]
+    moving = [joint for joint in range(count) if np.ptp(turns[:, joint], axis=0).max() > 0]
+    keys += [(joint, "rotation", file.add(turns[:, joint], "VEC4", FLOAT)) for joint in moving]
+    if weights.shape[1]:
+        keys.append((count + 1, "weights", file.add(weights.ravel(), "SCALAR", FLOAT)))
+    return {
+        "name": "motion",
+        "samplers": [{"input": at, "output": output, "interpolation": "LINEAR"} for _, _, output in keys],
+        "channels": [
+            {"sampler": number, "target": {"node": node, "path": what}} for number, (node, what, _) in enumerate(keys)
+        ],
+    }
+
+
+def _continuous(turns: Float[np.ndarray, "T J 4"]) -> Float[np.ndarray, "T J 4"]:
+    """The same rotations, each quaternion with the sign that is nearer to the one before."""
+    same = (turns[1:] * turns[:-1]).sum(-1, keepdims=True) >= 0
+    signs = np.cumprod(np.where(same, 1.0, -1.0), axis=0)
+    return np.concatenate([turns[:1], turns[1:] * signs])
+
+
+class _Motion:
+    """Poses a track's moments, and finds the unposed vertices that skinning with four weights takes there."""
+
+    def __init__(self, body: BodyModel, track: Track, rows: np.ndarray):
+        self.body = body
+        self.given = {name: torch.from_numpy(value[rows]).float() for name, value in track.parameters().items()}
+        self.pose = full_pose(body, self.given["betas"], *(self.given[name] for name in _POSES))
+        betas = self.given["betas"][:1]
+        straight = {name: torch.zeros_like(self.given[name][:1]) for name in ("global_orient", "body_pose")}
+        rest = pose_body(body, betas=betas, **straight)
+        self.vertices, self.joints = rest.vertices[0], rest.joints[0]
+        joint, share = strongest_weights(body.weights)
+        self.weights = torch.zeros(body.weights.shape)
+        self.weights.scatter_add_(1, torch.from_numpy(joint).long(), torch.from_numpy(share).float())
+
+    def morphs(self) -> tuple[Float[np.ndarray, "V 3"], Float[np.ndarray, "K V 3"], Float[np.ndarray, "T K"]]:
+        """The mesh to be skinned: mean, principal components of its changes, and their weights at every moment."""
+        count = len(self.pose)
+        sample = torch.linspace(0, count - 1, min(count, _SAMPLE)).round().long()
+        shapes = torch.cat([self.unposed(rows) for rows in sample.split(_BATCH)]).flatten(1)
+        mean = shapes.mean(dim=0)
+        components, weights = _principal(shapes - mean)
+        if count > len(sample):
+            weights = torch.cat([(self.unposed(rows).flatten(1) - mean) @ components.T for rows in self._batches()])
+        base = mean.reshape(-1, 3)
+        return base.numpy(), components.reshape(-1, *base.shape).numpy(), weights.numpy()
+
+    def _batches(self) -> Iterator[Tensor]:
+        yield from torch.arange(len(self.pose)).split(_BATCH)
+
+    def unposed(self, rows: Tensor) -> Float[Tensor, "B V 3"]:
+        """Unposed vertices that end where the body model's do."""
+        true = pose_body(self.body, **{name: value[rows] for name, value in self.given.items()}).vertices
+        true = true - self.given["transl"][rows, None]
+        turns, places = forward_kinematics(
+            rotvec_to_rotmat(self.pose[rows]), self.joints.expand(len(rows), -1, -1), self.body.tensor("parents", true)
+        )
+        shifts = places - torch.einsum("bjxy,jy->bjx", turns, self.joints)
+        matrix = (self.weights @ turns.flatten(2)).unflatten(2, (3, 3))
+        away = true - self.weights @ shifts - torch.einsum("bvxy,vy->bvx", matrix, self.vertices)
+        damped = matrix.mT @ matrix + _DAMPING * torch.eye(3)
+        return self.vertices + torch.linalg.solve(damped, (matrix.mT @ away[..., None])).squeeze(-1)
+
+
+def _principal(shapes: Float[Tensor, "N D"]) -> tuple[Float[Tensor, "K D"], Float[Tensor, "N K"]]:
+    """As many principal components as leave no vertex farther than the tolerance, and the shapes in them."""
+    values, vectors = torch.linalg.eigh((shapes @ shapes.T).double())
+    values, vectors = values.flip(0), vectors.flip(1)
+    most = min(_MOST_TARGETS, int((values > 1e-9 * values[0].clamp(min=1e-9)).sum()))
+    lengths = values[:most].clamp(min=0).sqrt()
+    weights, components = (vectors[:, :most] * lengths).float(), (vectors[:, :most] / lengths).float().T @ shapes
+    left, kept = shapes.clone(), 0
+    while kept < most and left.unflatten(1, (-1, 3)).norm(dim=-1).max() > _TOLERANCE_M:
+        left -= weights[:, kept : kept + 1] * components[kept : kept + 1]
+        kept += 1
+    return components[:kept], weights[:, :kept]

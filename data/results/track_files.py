@@ -1,0 +1,147 @@
+"""Tracks on disk: OUT/tracks/<person>.npz, in AMASS's layout and complete, and <person>.glb, the animated body.
+
+AMASS's arrays (`poses`, `trans`, `betas`, `mocap_frame_rate`, ...) hold the moments from the first fitted one to the
+last, in a world with z up and metres, as its readers expect. What they have no place for is beside them under names of
+our own, so that `read_track` gives the track back in its own frame, number for number.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bodyfit.data.body.body_model import BodyModel
+from bodyfit.data.files import ArrayFile, confined, write_atomically
+from bodyfit.data.results.animated import save_animated_glb
+from bodyfit.data.results.exports import amass_layout, moved_poses, rest_pelvis
+from bodyfit.data.results.result import ResultError
+from bodyfit.data.results.track import Track
+from bodyfit.data.results.worlds import UpAxis, to_z_up, up_of
+
+TRACKS = "tracks"
+"""Folder of a run's tracks, beside `results`."""
+_VERSION = 1
+_CONVENTIONS = (
+    "AMASS's SMPL-X layout: poses (global orientation 3, body 63, jaw 3, left eye 3, right eye 3, left hand 45, right "
+    "hand 45, means of the hands added), trans, betas, in metres, radians, z up, from the first fitted moment to the "
+    "last: rows first_row and following of moments. The vertices are smplx's forward of them with use_pca=False and "
+    "flat_hand_mean=True, transl = trans. The origin is the camera's (space camera) or the calibration's (space "
+    "world). Of bodyfit, a row per moment: moments, status, views, latent, expression, and global_orient and transl in "
+    "the frame of the fit, which to_z_up @ x takes to the file's world. Numbers of failed moments mean nothing."
+)
+_POSE_COLUMNS = {
+    **{"body_pose": slice(3, 66), "jaw_pose": slice(66, 69), "leye_pose": slice(69, 72), "reye_pose": slice(72, 75)},
+    **{"left_hand_pose": slice(75, 120), "right_hand_pose": slice(120, 165)},
+}
+_ROWS = ("global_orient", "transl", "latent", "expression", "moments", "views", "status")
+_MOST_MOMENTS = 500_000
+
+
+def write_track(folder: Path | str, track: Track, body: BodyModel, *, up: UpAxis | None = None) -> list[Path]:
+    """Write folder/<person>.npz and, where the person was fitted at all, folder/<person>.glb. Returns their paths.
+
+    Args:
+        folder: OUT/tracks.
+        track: One person.
+        body: The body model that the track was fitted with.
+        up: The axis of the track's frame that is up; None: `up_of(track)`. Several people of one world need the same.
+
+    Raises:
+        ResultError: where the track belongs to another body.
+        WriteError: where the folder cannot be written to.
+    """
+    if body.name != track.body_model:
+        raise ResultError(
+            f"person {track.person} was fitted with the body '{track.body_model}', but the one given is '{body.name}'."
+        )
+    up = up_of(track) if up is None else up
+    target = confined(folder, f"{track.person}.npz")
+    arrays = _arrays(track, body, up)
+
+    def write(temporary: Path) -> None:
+        with temporary.open("wb") as stream:
+            np.savez(stream, **arrays)
+
+    written = [write_atomically(target, write)]
+    if any(status != "failed" for status in track.status):
+        written.append(save_animated_glb(confined(folder, f"{track.person}.glb"), body, track, up=up))
+    return written
+
+
+def read_track(path: Path | str) -> Track:
+    """The track that `write_track` wrote, exactly; failed moments at the ends have zeros for poses.
+
+    Raises:
+        ResultError: naming the file and what is missing or does not fit.
+    """
+    path = Path(path)
+    with ArrayFile(path, ResultError) as file:
+        missing = [name for name in (*_ROWS, "poses", "betas", "person", "space", "first_row") if name not in file]
+        if missing:
+            what = "motion in AMASS's layout, but no track of bodyfit" if "poses" in file else "no track of bodyfit"
+            raise ResultError(f"{path}: {what}: it has no {', '.join(missing)}. Expected OUT/tracks/<person>.npz.")
+        read = {name: file.read(name) for name in file.keys if name in _KNOWN}
+    try:
+        return _track(read)
+    except (ResultError, ValueError, TypeError, KeyError, IndexError) as cause:
+        raise ResultError(f"{path}: {cause!s:.300}") from cause
+
+
+def find_tracks(out: Path | str) -> list[Path]:
+    """The tracks of an output folder, by person; none where it is no clip's. Links that lead out are left out."""
+    folder = Path(out) / TRACKS
+    inside = Path(out).resolve()
+    files = sorted(folder.glob("*.npz")) if folder.is_dir() else []
+    return [file for file in files if not file.name.startswith(".") and file.resolve().is_relative_to(inside)]
+
+
+def z_up_motion(track: Track, body: BodyModel, up: UpAxis) -> tuple[dict[str, np.ndarray], slice]:
+    """AMASS's arrays of a track, and which of its moments they hold: from the first fitted one to the last."""
+    seen = np.flatnonzero([status != "failed" for status in track.status])
+    kept = slice(int(seen[0]), int(seen[-1]) + 1) if len(seen) else slice(0, 0)
+    rows = {name: getattr(track, name)[kept] for name in (*_POSE_COLUMNS, "expression")}
+    pelvis = rest_pelvis(body, track.betas, track.expression[kept])
+    placed = moved_poses(pelvis, track.global_orient[kept], track.transl[kept], to_z_up(up), np.zeros(3))
+    rows |= dict(zip(("global_orient", "transl"), placed, strict=True))
+    return amass_layout(track.betas, rows, track.fps, track.body_gender, track.body_model), kept
+
+
+def _arrays(track: Track, body: BodyModel, up: UpAxis) -> dict[str, np.ndarray]:
+    amass, kept = z_up_motion(track, body, up)
+    own = {name: np.asarray(getattr(track, name)) for name in _ROWS}
+    words = {name: np.array(getattr(track, name)) for name in ("person", "space", "prior", "reason")}
+    about = {"subject": track.person, "first_row": kept.start, "to_z_up": to_z_up(up), "up": up}
+    about |= {"bodyfit_track": _VERSION, "conventions": _CONVENTIONS}
+    return amass | own | words | {name: np.array(value) for name, value in about.items()}
+
+
+_KNOWN = (
+    *_ROWS,
+    *("poses", "betas", "person", "space", "first_row", "mocap_frame_rate", "gender", "body_model", "prior", "reason"),
+    "bodyfit_track",
+)
+
+
+def _track(read: dict[str, np.ndarray]) -> Track:
+    words = {name: str(read[name].item()) for name in ("person", "space", "prior", "reason", "body_model")}
+    version, count = int(read["bodyfit_track"]), len(read["moments"])
+    if version > _VERSION:
+        raise ResultError(f"written by a newer bodyfit (tracks {version}, this one knows {_VERSION}). Update bodyfit.")
+    if not 0 < count <= _MOST_MOMENTS or read["poses"].ndim != 2 or read["poses"].shape[1] != 165:
+        raise ResultError(f"{count} moments with poses of shape {read['poses'].shape}, expected (moments, 165).")
+    first = int(read["first_row"])
+    if not 0 <= first <= first + len(read["poses"]) <= count:
+        raise ResultError(f"{len(read['poses'])} poses from row {first} of {count} moments.")
+    poses = np.zeros((count, 165))
+    poses[first : first + len(read["poses"])] = read["poses"]
+    arrays: dict[str, Any] = {name: poses[:, columns] for name, columns in _POSE_COLUMNS.items()}
+    arrays |= {name: read[name] for name in (*_ROWS[:-1], "betas")}
+    if not all(np.isfinite(array).all() for array in arrays.values()):
+        raise ResultError("its parameters are not finite numbers.")
+    fps = float(read["mocap_frame_rate"])
+    if words["space"] not in ("camera", "world") or not 0 < fps < 10_000:
+        raise ResultError(f"space '{words['space']:.40}', {fps} frames per second; expected camera or world, above 0.")
+    status = tuple(str(word) for word in read["status"].tolist())
+    return Track(**words, **arrays, fps=fps, status=status, body_gender=str(read["gender"].item()))
