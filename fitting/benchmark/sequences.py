@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import roma
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
+from scipy.interpolate import CubicSpline
+from scipy.spatial.transform import Rotation, RotationSpline
 from torch import Tensor
 
 from bodyfit.data.body.body_model import BodyModel
@@ -20,6 +22,7 @@ from bodyfit.data.motion.mocap import read_motion
 from bodyfit.data.photo.intrinsics import Extrinsics
 from bodyfit.data.results.track import Track
 from bodyfit.fitting.benchmark.accuracy import JOINTS_WITH_PELVIS, aligned, mean_distance_mm
+from bodyfit.fitting.benchmark.clip_noise import NO_CLIP_NOISE, ClipNoise, lasting_errors, lost_points, occluded_points
 from bodyfit.fitting.energy.landmark_model import LandmarkModel
 from bodyfit.fitting.energy.projection import project
 from bodyfit.fitting.sequence.config import SequenceConfig
@@ -29,7 +32,7 @@ from bodyfit.fitting.solve.frames import Frame
 from bodyfit.fitting.start.synthetic import PeopleMaker, SyntheticOptions, SyntheticPeople, y_up
 
 IMAGE_PX, FOCAL_PX, DISTANCE_M, CAMERA_HEIGHT_M = (1280, 960), 1100.0, 4.5, 0.6
-SWAY_M, SWAY_PERIOD_S = 0.3, 4.0  # the mocap has no translation: bodies are moved along a slow circle
+Z_TO_Y = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])  # files of AMASS have z up
 
 
 @dataclass(frozen=True)
@@ -42,15 +45,36 @@ class Clip:
     fps: float
 
 
-def resampled(rotvecs: Float[np.ndarray, "T J 3"], rate: float, fps: float, moments: int) -> Float[Tensor, "M J 3"]:
-    """At most so many moments at another frame rate, by spherical interpolation."""
-    turns = roma.rotvec_to_unitquat(torch.from_numpy(np.ascontiguousarray(rotvecs)))
-    places = torch.arange(0, len(rotvecs) - 1, rate / fps, dtype=torch.float64)[:moments]
-    low = places.floor().long()
-    share = (places - low)[:, None, None].expand(-1, turns.shape[1], 1)
-    first, last = turns[low], turns[low + 1]
-    last = torch.where((first * last).sum(-1, keepdim=True) < 0, -last, last)
-    return roma.unitquat_to_rotvec(torch.nn.functional.normalize(first + share * (last - first), dim=-1))
+@dataclass(frozen=True)
+class Recording:
+    """A motion at the moments of a clip, in a world with y up."""
+
+    pose: Float[Tensor, "T 22 3"]
+    """Root and body, axis-angle."""
+    path_m: Float[Tensor, "T 3"]
+    """Where the root is, relative to its mean."""
+
+
+def recorded(path: Path, fps: float, moments: int) -> Recording:
+    """A motion file at another frame rate, from its beginning, by splines: between frames motion then is as smooth as
+    real motion. Linear pieces would have accelerations at their joints alone.
+
+    Frames that were left out of the file (`frame_index`) are bridged; without a path (`trans`) the root stays.
+    """
+    motion = read_motion(path)
+    pose = np.concatenate([motion.root_orient, motion.body_pose], 1).reshape(len(motion.root_orient), -1, 3)
+    with np.load(path) as file:
+        trans = np.asarray(file["trans"], float) if "trans" in file else np.zeros((len(pose), 3))
+        index = np.asarray(file["frame_index"], float) if "frame_index" in file else np.arange(len(pose))
+    if motion.flavour != "root and body":
+        pose[:, 0], trans = y_up(pose[:, 0]), trans @ Z_TO_Y.T
+    if len(pose) == 1:
+        return Recording(torch.from_numpy(pose).float(), torch.zeros(1, 3))
+    known = (index - index[0]) / max(np.median(np.diff(index)), 1) / motion.frame_rate
+    times = np.arange(0, known[-1] + 1e-9, 1 / fps)[:moments]
+    turned = [RotationSpline(known, Rotation.from_rotvec(pose[:, j]))(times).as_rotvec() for j in range(pose.shape[1])]
+    place = CubicSpline(known, trans - trans.mean(0))(times)
+    return Recording(*(torch.from_numpy(a).float() for a in (np.stack(turned, 1), place - place.mean(0))))
 
 
 def make_clip(
@@ -62,6 +86,7 @@ def make_clip(
     fps: float = 30.0,
     moments: int = 90,
     options: SyntheticOptions | None = None,
+    noise: ClipNoise = NO_CLIP_NOISE,
     hidden: range = range(0),
 ) -> Clip:
     """A clip of mocap seen by cameras around it.
@@ -72,29 +97,27 @@ def make_clip(
         cameras: how many, evenly around the person. With one, the clip is in its frame and it has no extrinsics.
         seed: of shape, direction and detections.
         fps, moments: frame rate and length at most.
-        options: the detector.
+        options: the detector in single pictures.
+        noise: its errors over time.
         hidden: moments that no camera sees.
     """
     options = replace(options or SyntheticOptions(), cropped=0.0)
-    maker, motion = PeopleMaker(body, options), read_motion(path)
-    root = motion.root_orient if motion.flavour == "root and body" else y_up(motion.root_orient)
-    pose = np.concatenate([root, motion.body_pose], 1).reshape(len(root), -1, 3)
-    pose = resampled(pose, motion.frame_rate, fps, moments).float()
+    maker, motion = PeopleMaker(body, options), recorded(path, fps, moments)
+    pose, transl = motion.pose, motion.path_m
     draw = torch.Generator().manual_seed(seed)
     count, model = len(pose), maker.model
     betas = torch.randn(1, body.num_betas, generator=draw).clamp(-2.5, 2.5).expand(count, -1)
-    angle = 2 * math.pi / SWAY_PERIOD_S * torch.arange(count) / fps
-    transl = SWAY_M * torch.stack([angle.cos(), torch.zeros(count), angle.sin()], 1)
     truth = _truth(body, pose, betas, transl)
     points, head = _posed(model, truth)
-    start, views = 2 * math.pi * float(torch.rand((), generator=draw)), []
+    start, far = 2 * math.pi * float(torch.rand((), generator=draw)), _distance(transl)
+    sightings, views = [], []
     for n in range(cameras):
-        rotation, translation = _camera(start + 2 * math.pi * n / cameras)
-        views.append(_seen(maker, truth, points @ rotation.T + translation, rotation @ head, seed + n))
-    sightings, places = [], [_camera(start + 2 * math.pi * n / cameras) for n in range(cameras)]
-    for people, (rotation, translation) in zip(views, places, strict=True):
+        rotation, translation = _camera(start + 2 * math.pi * n / cameras, far)
+        seen = _seen(maker, truth, points @ rotation.T + translation, rotation @ head, seed + n)
+        views.append(_disturbed(seen, noise, fps, torch.Generator().manual_seed(1000 + seed + n)))
         known = None if cameras == 1 else Extrinsics(tuple(map(tuple, rotation.tolist())), tuple(translation.tolist()))
-        sightings += [Sighting(t, frame) for t, frame in enumerate(_frames(people, known)) if t not in hidden]
+        frames = _frames(views[-1], known)
+        sightings += [Sighting(t, f) for t, f in enumerate(frames) if t not in hidden and not f.detections.problems[0]]
     joints = views[0].landmarks[:, :JOINTS_WITH_PELVIS] if cameras == 1 else points[:, :JOINTS_WITH_PELVIS]
     return Clip(joints, sightings, fps)
 
@@ -127,9 +150,14 @@ def _posed(model: LandmarkModel, truth: dict[str, Tensor]) -> tuple[Float[Tensor
     return points, state.kinematics.rotations[model.level_rank[model.joint_names.index("head")]]
 
 
-def _camera(angle: float) -> tuple[Float[Tensor, "3 3"], Float[Tensor, " 3"]]:
+def _distance(path: Float[Tensor, "T 3"]) -> float:
+    """How far cameras stand: the whole path is in view."""
+    return DISTANCE_M + float(path[:, [0, 2]].norm(dim=1).max())
+
+
+def _camera(angle: float, distance: float) -> tuple[Float[Tensor, "3 3"], Float[Tensor, " 3"]]:
     """Rotation and translation of a camera that looks at the origin of a world with y up."""
-    place = torch.tensor([DISTANCE_M * math.sin(angle), CAMERA_HEIGHT_M, DISTANCE_M * math.cos(angle)])
+    place = torch.tensor([distance * math.sin(angle), CAMERA_HEIGHT_M, distance * math.cos(angle)])
     forward = torch.nn.functional.normalize(-place, dim=0)
     right = torch.nn.functional.normalize(torch.linalg.cross(forward, torch.tensor([0.0, 1.0, 0.0])), dim=0)
     rotation = torch.stack([right, torch.linalg.cross(forward, right), forward])
@@ -155,6 +183,14 @@ def _seen(maker: PeopleMaker, truth: dict, landmarks: Tensor, head: Tensor, seed
     return maker.detect(people, head, seed=seed)
 
 
+def _disturbed(people: SyntheticPeople, noise: ClipNoise, fps: float, draw: torch.Generator) -> SyntheticPeople:
+    """The same detections with errors that last, and without the points that are missed or hidden for a while."""
+    errors = lasting_errors(noise, people.size_px, fps, draw)
+    gone = lost_points(noise, len(people), fps, draw) | occluded_points(noise, len(people), fps, draw)
+    seen = people.confidence * ~gone
+    return replace(people, keypoints_px=(people.keypoints_px + errors) * (seen > 0)[..., None], confidence=seen)
+
+
 def _frames(people: SyntheticPeople, extrinsics: Extrinsics | None) -> list[Frame]:
     center, frames = tuple(people.center_px[0].tolist()), []
     for t in range(len(people)):
@@ -170,39 +206,48 @@ def track_joints(fitter: Fitter, track: Track) -> Float[Tensor, "T 22 3"]:
     return _posed(fitter.everything, truth)[0][:, :JOINTS_WITH_PELVIS]
 
 
-def acceleration_error_mm(joints: Float[Tensor, "T 22 3"], truth: Float[Tensor, "T 22 3"]) -> float:
-    """Mean distance of second differences, mm per frame squared."""
-    away = joints - truth
-    return float(1000 * (away[2:] - 2 * away[1:-1] + away[:-2]).norm(dim=-1).mean())
-
-
-def acceleration_mm(joints: Float[Tensor, "T 22 3"]) -> float:
-    """Mean length of second differences, mm per frame squared."""
-    return acceleration_error_mm(joints, torch.zeros_like(joints))
-
-
 def measure_clip(fitter: Fitter, clip: Clip, config: SequenceConfig | None = None) -> dict[str, float]:
-    """Errors of the joint fit; of a monocular clip, those of single fits, too (frames that failed are left out)."""
+    """Errors of the joint fit, and of a monocular clip's frames fitted one by one, over the moments that were seen."""
     began = time.perf_counter()
     track = fit_group(fitter, clip.sightings, fps=clip.fps, config=config)
     seconds = time.perf_counter() - began
     joints, row = track_joints(fitter, track), {"moments": len(track), "moments_per_second": len(track) / seconds}
-    row |= _errors(joints, clip.joints)
-    if clip.sightings[0].frame.extrinsics or len(clip.sightings) < len(clip.joints):
+    truth, seen = clip.joints[track.moments], torch.as_tensor(track.views > 0)
+    row |= _errors(joints, truth, seen)
+    if not seen.all():
+        row["unseen_pa_mpjpe_mm"] = float(_pa_mpjpe_mm(joints, truth)[~seen].mean())
+    if clip.sightings[0].frame.extrinsics:
         return row
     began = time.perf_counter()
     results = fitter.fit([s.frame for s in clip.sightings])
-    seconds = time.perf_counter() - began
-    landmarks = np.stack([result.landmarks for result in results])
-    alone = torch.as_tensor(landmarks[:, :JOINTS_WITH_PELVIS]).float()
-    row |= {f"single_{name}": value for name, value in _errors(alone, clip.joints).items()}
-    return row | {"single_moments_per_second": len(track) / seconds}
+    seconds, alone = time.perf_counter() - began, torch.full_like(truth, torch.nan)
+    landmarks = np.stack([result.landmarks for result in results])[:, :JOINTS_WITH_PELVIS]
+    places = torch.tensor([s.moment for s in clip.sightings]) - int(track.moments[0])
+    alone[places] = torch.as_tensor(landmarks).float()
+    row |= {f"single_{name}": value for name, value in _errors(alone, truth, seen).items()}
+    return row | {"single_moments_per_second": len(results) / seconds}
 
 
-def _errors(joints: Tensor, truth: Tensor) -> dict[str, float]:
+def _pa_mpjpe_mm(joints: Tensor, truth: Tensor) -> Float[Tensor, " T"]:
+    return mean_distance_mm(aligned(joints, truth), truth)
+
+
+def _errors(joints: Tensor, truth: Tensor, seen: Bool[Tensor, " T"]) -> dict[str, float]:
+    """Of the moments that were seen; accelerations where all three moments were."""
+    three, away = (seen[2:] & seen[1:-1] & seen[:-2]), joints - truth
+    thigh, true_thigh = ((j[seen][:, 4] - j[seen][:, 1]).norm(dim=-1).mean() for j in (joints, truth))
+    accelerations = {name: _accelerations_mm(j)[three].mean() for name, j in (("own", joints), ("true", truth))}
     return {
-        "pa_mpjpe_mm": float(mean_distance_mm(aligned(joints, truth), truth).mean()),
-        "mpjpe_mm": float(mean_distance_mm(joints, truth).mean()),
-        "acceleration_error_mm": acceleration_error_mm(joints, truth),
-        "acceleration_ratio": acceleration_mm(joints) / acceleration_mm(truth),
+        "pa_mpjpe_mm": float(_pa_mpjpe_mm(joints[seen], truth[seen]).mean()),
+        "mpjpe_mm": float(mean_distance_mm(joints[seen], truth[seen]).mean()),
+        "root_mpjpe_mm": float(mean_distance_mm(joints - joints[:, :1], truth - truth[:, :1])[seen].mean()),
+        "depth_mm": float(1000 * away[seen][:, 0, 2].mean()),
+        "size": float(thigh / true_thigh),
+        "acceleration_error_mm": float(_accelerations_mm(away)[three].mean()),
+        "acceleration_ratio": float(accelerations["own"] / accelerations["true"]),
     }
+
+
+def _accelerations_mm(joints: Float[Tensor, "T 22 3"]) -> Float[Tensor, " T-2"]:
+    """Mean length of second differences, mm per frame squared."""
+    return 1000 * (joints[2:] - 2 * joints[1:-1] + joints[:-2]).norm(dim=-1).mean(1)

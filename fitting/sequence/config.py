@@ -18,13 +18,30 @@ class SequenceConfig:
     frames per second."""
     acceleration_robust_sigmas: float = 8.0
     """Geman-McClure scale of the accelerations, in those units: fast motion costs no more than this. inf: squares."""
-    latent_sigma: float = 30.0
+    latent_sigma: float = 200.0
     """Standard deviation of the second derivative of the latent, 1/s^2: it holds what no landmark shows."""
     detail_sigma: float = 30.0
     """The same for expression and hands, in standard deviations of their priors, and for the jaw."""
+    shape_per_moment: float = 0.2
+    """Weight of the shape's prior for each moment beyond the first; 0: the prior counts once per person, 1: it counts
+    as much as in single fits. Errors of keypoints and of the pose prior are alike in neighbouring moments, so that what
+    these say of the shape does not add up as if it were independent."""
     moving_camera: bool = False
     """The camera moves in an unknown way: root orientation and translation of each moment are free, and accelerations
     are those in the frame of the pelvis. Moments that nobody saw are bridged as under a static camera."""
+    hypotheses: int = 3
+    """Hypotheses of each view that are kept for the choice along time, at most."""
+    hypotheses_within: float = 4.0
+    """Those that cost more than so many times the best one's are dropped."""
+    speed_sigma: float = 1.0
+    """What motion costs in that choice: standard deviation of the speed of body landmarks relative to the pelvis, m/s,
+    over a thirtieth of a second; robust like accelerations."""
+    jump_speed: float = 3.0
+    """Mean speed, m/s, of body landmarks relative to the pelvis above which the choice is said to jump."""
+    jump_seconds: float = 0.5
+    """How far from a jump moments get the pose on its other side as a further hypothesis."""
+    bridged: int = 2
+    """How often such hypotheses are added at most."""
     annealing: tuple[float, ...] = (10.0, 3.0)
     """Early stages, by a factor on the standard deviations of the temporal terms: single fits start hundreds of
     standard deviations off."""

@@ -6,7 +6,7 @@ track = fit_group(Fitter(), [Sighting(t, frame) for t, frame in enumerate(frames
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.landmarks import LANDMARK_NAMES
+from bodyfit.data.results.result import Parameters
 from bodyfit.data.results.track import Track
 from bodyfit.fitting.energy.config import EnergyConfig
 from bodyfit.fitting.energy.jacobian import RotationJacobian
@@ -27,7 +28,7 @@ from bodyfit.fitting.sequence.config import SequenceConfig
 from bodyfit.fitting.sequence.problem import GroupProblem
 from bodyfit.fitting.sequence.smoothness import SMOOTHED
 from bodyfit.fitting.sequence.solver import GroupSolution, minimise_group
-from bodyfit.fitting.sequence.starts import start_of_group
+from bodyfit.fitting.sequence.starts import GroupStarter
 from bodyfit.fitting.sequence.views import Views
 from bodyfit.fitting.solve.fitter import Fitter
 from bodyfit.fitting.solve.frames import Frame
@@ -54,6 +55,7 @@ def fit_group(
     fps: float,
     config: SequenceConfig | None = None,
     person: str = "000",
+    starts: Mapping[int, Parameters] | None = None,
 ) -> Track:
     """Fit one person seen at many moments, by one camera or by many calibrated ones, with one shape.
 
@@ -64,6 +66,8 @@ def fit_group(
         fps: moments per second.
         config: weights of the temporal terms.
         person: name of the person.
+        starts: SMPL-X parameters of some moments, in the frame of the track, such as those fitted to triangulated
+            points. They are hypotheses beside those of single views.
 
     Returns:
         the track, in the world frame where frames have extrinsics, else in the camera's. Where no sighting can be
@@ -85,7 +89,8 @@ def fit_group(
         return blank.failed(f"no sighting can be fitted; the first: {problems[0]}")
     # Moments before the first and after the last usable one have nothing to hold them.
     low, high = usable[0].moment, usable[-1].moment
-    solution, counts, reason = _solve(fitter, usable, low, high - low + 1, fps, config)
+    given = {t - low: fitter.unknowns_of(start) for t, start in (starts or {}).items()}
+    solution, counts, reason = _solve(fitter, usable, low, high - low + 1, fps, config, given)
     if solution is None:
         return blank.failed(reason)
     return blank.fitted(solution.x, counts, low - first)
@@ -110,21 +115,20 @@ def _check(sightings: Sequence[Sighting], fps: float) -> None:
 
 
 def _solve(
-    fitter: Fitter, sightings: list[Sighting], first: int, moments: int, fps: float, config: SequenceConfig
+    fitter: Fitter,
+    sightings: list[Sighting],
+    first: int,
+    moments: int,
+    fps: float,
+    config: SequenceConfig,
+    given: Mapping[int, Tensor],
 ) -> tuple[GroupSolution | None, np.ndarray, str]:
     """The solution, how many views each moment has, and what went wrong."""
-    xy, confidence = (
-        np.stack([getattr(s.frame.detections, name)[s.person] for s in sightings]) for name in ("xy", "confidence")
-    )
-    if sightings[0].frame.extrinsics:
-        # The contour is a silhouette: which points of the head it shows depends on the view.
-        confidence[:, [LANDMARK_NAMES.index(name) for name in CONTOUR_NAMES]] = 0
-    model, views = _views(fitter, sightings, xy, confidence, first)
-    single, _ = fitter.solve(views.seen, model)
-    views = replace(views, seen=fitter.with_predicted_pose(views.seen, model))
+    model, views = observed(fitter, sightings, first)
     counts = np.bincount(views.moment.cpu().numpy(), minlength=moments)
+    starter = GroupStarter(fitter, model, views, moments, fps, config, calibrated=bool(sightings[0].frame.extrinsics))
     try:
-        x = start_of_group(fitter, views, single.x, single.cost, moments)
+        x, views = starter.start(given), starter.views
     except ValueError as error:
         return None, counts, str(error)
     with worker_threads() as map_:
@@ -157,10 +161,20 @@ def _solve_in_stages(
     return solved(x, energy, config, config.solver)
 
 
-def _views(
-    fitter: Fitter, sightings: list[Sighting], xy: np.ndarray, confidence: np.ndarray, first: int
-) -> tuple[LandmarkModel, Views]:
-    """Observations with the cameras' places, on the landmarks seen and those whose motion is smooth."""
+def observed(fitter: Fitter, sightings: Sequence[Sighting], first: int) -> tuple[LandmarkModel, Views]:
+    """Observations with the cameras' places, on the landmarks seen and those whose motion is smooth.
+
+    Args:
+        fitter: its body.
+        sightings: by moment, ascending.
+        first: the moment that is called 0.
+    """
+    xy, confidence = (
+        np.stack([getattr(s.frame.detections, name)[s.person] for s in sightings]) for name in ("xy", "confidence")
+    )
+    if sightings[0].frame.extrinsics:
+        # The contour is a silhouette: which points of the head it shows depends on the view.
+        confidence[:, [LANDMARK_NAMES.index(name) for name in CONTOUR_NAMES]] = 0
     seen_names = {n for n, some in zip(LANDMARK_NAMES, (confidence > 0).any(0), strict=True) if some}
     names = in_limb_order(fitter.body, sorted(seen_names | set(SMOOTHED)))
     to = {"dtype": fitter.dtype, "device": fitter.device}

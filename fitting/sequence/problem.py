@@ -87,6 +87,8 @@ class GroupProblem:
         self.priors = Problem(unknowns, model, priors, _of_moments(views, moments), energy.softness)
         self.seen = torch.zeros(moments, dtype=torch.bool, device=model.device)
         self.seen[views.moment] = True
+        times = 1 + config.shape_per_moment * max(int(self.seen.sum()) - 1, 0)
+        self._betas_slope = times**0.5 / self.betas.sigma
         if linked is None:
             linked = torch.ones(max(moments - 2, 0), dtype=torch.bool, device=model.device)
         self.smoothness = Smoothness(unknowns, model, self.own, terms, self.seen, linked, fps, config)
@@ -109,7 +111,7 @@ class GroupProblem:
         return cost + (term.weights(through) * loss).sum(), at.points.index_select(1, self.smoothness.smoothed)
 
     def _betas_residual(self, x: Tensor) -> Float[Tensor, " S"]:
-        return (x[0, self.shared] - self.betas.mean) / self.betas.sigma
+        return (x[0, self.shared] - self.betas.mean) * self._betas_slope
 
     def evaluate(self, x: Float[Tensor, "T D"], floor: float = 1.0) -> ArrowSystem:
         """The normal equations at x, a batch of one."""
@@ -122,7 +124,7 @@ class GroupProblem:
         system.shared_gradient[0] += torch.stack(shared_gradients).sum(0)
         points, jacobians = (torch.cat([getattr(m, name) for m in motions]) for name in ("points", "jacobian"))
         self.smoothness.add(system, BodyMotion(points, jacobians), x, floor)
-        residual, slope = self._betas_residual(x), 1 / self.betas.sigma
+        residual, slope = self._betas_residual(x), self._betas_slope
         system.cost += residual.square().sum()
         system.shared_gradient[0] += slope * residual
         system.corner[0].diagonal().add_(slope.square())

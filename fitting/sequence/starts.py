@@ -1,82 +1,271 @@
-"""Where the fit of a person over time starts: single fits of all views, brought to the world and to one shape."""
+"""Where the fit of a person over time starts: hypotheses of all views, the best way through them along time.
+
+A single picture often has two explanations that cost nearly the same: facing the camera or not, a leg bent forwards or
+backwards. Neighbouring pictures decide: the body does not turn round within a thirtieth of a second. So each view keeps
+a few hypotheses, and dynamic programming (Viterbi) finds the cheapest way along time through them. Where even this way
+jumps, the poses beside the jump become hypotheses of the moments across it, and the way is searched again.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 
 import roma
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from bodyfit.fitting.energy.landmark_model import LandmarkModel
+from bodyfit.fitting.energy.levenberg_marquardt import geman_mcclure
+from bodyfit.fitting.energy.projection import project
 from bodyfit.fitting.energy.unknowns import Unknowns
+from bodyfit.fitting.sequence.config import REFERENCE_FPS, SequenceConfig
+from bodyfit.fitting.sequence.smoothness import SMOOTHED
 from bodyfit.fitting.sequence.views import Views
 from bodyfit.fitting.solve.fitter import Fitter
 
+_AT_ONCE = 4096  # poses: bounds the memory
 _OWN_DEPTH = 1e-3  # trust in a single view's depth, relative to that in its direction
 
 
-def start_of_group(
-    fitter: Fitter, views: Views, single: Float[Tensor, "V D"], cost: Float[Tensor, " V"], moments: int
-) -> Float[Tensor, "T D"]:
-    """Each moment's start: the pose of its best view, the median shape, the pelvis where the views' rays meet.
+@dataclass(frozen=True)
+class Candidates:
+    """Hypotheses of moments."""
+
+    view: Int[Tensor, " C"]
+    """The view that each came from."""
+    moment: Int[Tensor, " C"]
+    """Of each."""
+    x: Float[Tensor, "C D"]
+    """The root's orientation is that in the world, the translation that in the camera of the view."""
+    cost: Float[Tensor, " C"]
+    """Under the wide robust scale: the view's own, or that of all calibrated views of the moment."""
+    points: Float[Tensor, "C S 3"]
+    """Body landmarks relative to the pelvis in the world, m."""
+
+    def __len__(self) -> int:
+        return len(self.view)
+
+
+class GroupStarter:
+    """Finds where the fit of one person starts.
 
     Args:
-        fitter: its unknowns and body.
+        fitter: its unknowns, prior and body.
+        model: landmarks seen.
         views: all sightings.
-        single: solutions of each view alone, in its camera's frame.
-        cost: their costs; infinite where there is no solution.
-        moments: T. Those without a usable view lie between their neighbours.
+        moments: T.
+        fps: moments per second.
+        config: how many hypotheses, and what a jump costs.
+        calibrated: whether the views' places are known.
 
-    Raises:
-        ValueError: if there is no usable view at all.
+    Attributes:
+        views: the same with predicted poses.
     """
-    layout, good = fitter.unknowns.layout, torch.isfinite(cost) & torch.isfinite(single).all(1)
-    if not good.any():
-        raise ValueError("no view has a usable fit")
-    betas = single[good][:, layout["betas"]].median(0).values
-    x, known = single.new_zeros(moments, layout.size), torch.zeros(moments, dtype=torch.bool, device=single.device)
-    in_camera = _pelvis(fitter, single) + single[:, layout["transl"]]
-    pelvis = _where_rays_meet(views, in_camera, good, moments)
-    mean_cost = cost / (views.seen.weights > 0).sum(1).clamp_min(1)
-    for n in _best_of_each(views.moment, torch.where(good, mean_cost, torch.inf)):
-        t = int(views.moment[n])
-        x[t], known[t] = single[n], True
-        turned = views.rotation[n].T @ roma.rotvec_to_rotmat(single[n, layout["global_orient"]])
-        x[t, layout["global_orient"]] = roma.rotmat_to_rotvec(turned)
-    x[:, layout["betas"]], x[:, layout["log_focal"]] = betas, 0
-    x[:, layout["transl"]] = pelvis - _pelvis(fitter, x)
-    return fill_gaps(x, known, fitter.unknowns)
+
+    def __init__(
+        self,
+        fitter: Fitter,
+        model: LandmarkModel,
+        views: Views,
+        moments: int,
+        fps: float,
+        config: SequenceConfig,
+        calibrated: bool = False,
+    ):
+        self.fitter, self.model, self.moments, self.fps, self.config = fitter, model, moments, fps, config
+        self.unknowns, self.layout, self.calibrated = fitter.unknowns, fitter.unknowns.layout, calibrated
+        start = replace(fitter.config.start, finished=config.hypotheses, finished_within=config.hypotheses_within)
+        self.x, self.cost, seen = fitter.hypotheses(views.seen, model, start)
+        self.views = Views(seen, views.moment, views.rotation, views.translation)
+        self.names = tuple(name for name in SMOOTHED if name in model.names)
+        self.body = LandmarkModel(fitter.body, names=self.names, dtype=fitter.dtype, device=fitter.device)
+
+    def start(self, given: Mapping[int, Float[Tensor, " D"]] | None = None) -> Float[Tensor, "T D"]:
+        """Unknowns of all moments, those that nobody saw included, with one shape.
+
+        Args:
+            given: more hypotheses of some moments, in the world.
+
+        Raises:
+            ValueError: if there is no usable view at all.
+        """
+        usable = torch.isfinite(self.cost) & torch.isfinite(self.x).all(2)
+        if not usable.any():
+            raise ValueError("no view has a usable fit")
+        betas = self.x[usable][:, self.layout["betas"]].median(0).values
+        rows = usable.flatten().nonzero()[:, 0]
+        view = rows // usable.shape[1]
+        candidates = self._candidates(view, self.x.flatten(0, 1)[rows], self.cost.flatten()[rows])
+        candidates = _joined(candidates, self._given(given or {}))
+        way = self.cheapest_way(candidates)
+        for _ in range(self.config.bridged):
+            more = self._across_jumps(candidates, way)
+            if more is None:
+                break
+            candidates = _joined(candidates, more)
+            way = self.cheapest_way(candidates)
+        return self._start_of(candidates, way, betas)
+
+    def _start_of(self, candidates: Candidates, way: Int[Tensor, " W"], betas: Tensor) -> Float[Tensor, "T D"]:
+        moment, x = candidates.moment[way], self.x.new_zeros(self.moments, self.layout.size)
+        known = torch.zeros(self.moments, dtype=torch.bool, device=x.device)
+        x[moment], known[moment] = candidates.x[way], True
+        pelvis = self._where_rays_meet(candidates, way)
+        x[:, self.layout["betas"]], x[:, self.layout["log_focal"]] = betas, 0
+        x[:, self.layout["transl"]] = pelvis - self._pelvis(x)
+        return fill_gaps(x, known, self.unknowns)
+
+    # ---- hypotheses -------------------------------------------------------------------------------------------------
+
+    def _candidates(self, view: Tensor, x: Float[Tensor, "C D"], cost: Float[Tensor, " C"]) -> Candidates:
+        """Hypotheses in the frames of their cameras, turned to the world."""
+        x, root = x.clone(), self.layout["global_orient"]
+        turned = self.views.rotation[view].mT @ roma.rotvec_to_rotmat(x[:, root])
+        x[:, root] = roma.rotmat_to_rotvec(turned)
+        return self._in_world(view, x, cost)
+
+    def _in_world(self, view: Tensor, x: Float[Tensor, "C D"], cost: Float[Tensor, " C"]) -> Candidates:
+        points = self._body_points(x)
+        out = Candidates(view, self.views.moment[view], x, cost, points)
+        return replace(out, cost=self._cost_in_views(out)) if self.calibrated else out
+
+    def _body_points(self, x: Float[Tensor, "C D"]) -> Float[Tensor, "C S 3"]:
+        parts, pelvis = [], self.names.index("pelvis")
+        for some in x.split(_AT_ONCE):
+            rotations, origin = self.unknowns.rotations(some, self.unknowns.decode(some)), torch.zeros_like(some[:, :3])
+            points = self.body(rotations, self.unknowns.shape(some), origin, derivatives=False).points
+            parts.append(points - points[:, pelvis : pelvis + 1])
+        return torch.cat(parts)
+
+    def _cost_in_views(self, candidates: Candidates) -> Float[Tensor, " C"]:
+        """Robust reprojection in all views of the moment, the pelvis where their rays meet."""
+        views, energy, cost = self.views, self.fitter.config.energy, torch.zeros_like(candidates.cost)
+        columns = torch.tensor([self.model.names.index(name) for name in self.names], device=cost.device)
+        pelvis = self._where_rays_meet(None, None)[candidates.moment]
+        first = torch.searchsorted(views.moment, candidates.moment)
+        count = torch.searchsorted(views.moment, candidates.moment, right=True) - first
+        scale = cost.new_full((1, 1), self.config.early_robust_sigmas)
+        for n in range(int(count.max())):
+            for rows in (count > n).nonzero()[:, 0].split(_AT_ONCE):
+                view = first[rows] + n
+                seen = views.seen.select(view).of_landmarks(columns)
+                there = (candidates.points[rows] + pelvis[rows, None]) @ views.rotation[view].mT
+                there = there + views.translation[view, None]
+                pixels = project(there, seen.focal_px, seen.center_px)
+                away = (pixels - seen.targets_px) / (energy.sigma_share * seen.size_px)[:, None, None]
+                loss = geman_mcclure(away.norm(dim=-1), scale)[0]
+                cost[rows] += (seen.weights * loss).sum(1)
+        return cost
+
+    def _given(self, given: Mapping[int, Float[Tensor, " D"]]) -> Candidates | None:
+        """Hypotheses that somebody else has: as they are where cameras are calibrated, else after the first stage."""
+        first = {t: n for n, t in reversed(list(enumerate(self.views.moment.tolist())))}
+        rows = [(first[t], x) for t, x in given.items() if t in first]
+        if not rows:
+            return None
+        view, x = torch.tensor([n for n, _ in rows], device=self.x.device), torch.stack([x for _, x in rows])
+        if self.calibrated:
+            transl, origin = self.layout["transl"], self._pelvis(x)
+            there = self.views.rotation[view] @ (origin + x[:, transl])[..., None]
+            x[:, transl] = there[..., 0] + self.views.translation[view] - origin
+            return self._in_world(view, x, x.new_zeros(len(x)))
+        x, cost = self.fitter.follow(self.views.seen.select(view), self.model, x[:, None])
+        return self._candidates(view, x[:, 0], cost[:, 0])
+
+    # ---- along time -------------------------------------------------------------------------------------------------
+
+    def cheapest_way(self, candidates: Candidates) -> Int[Tensor, " W"]:
+        """One candidate of each moment that has any, by dynamic programming: their costs and the costs of the motion
+        from each to the next."""
+        order = torch.argsort(candidates.moment, stable=True)
+        moments, sizes = candidates.moment[order].unique_consecutive(return_counts=True)
+        groups, moments = order.split(sizes.tolist()), moments.tolist()
+        best, came = candidates.cost[groups[0]], []
+        for n in range(1, len(groups)):
+            before, here = groups[n - 1], groups[n]
+            between = best[:, None] + self._motion_cost(candidates, before, here, moments[n] - moments[n - 1])
+            least, source = between.min(0)
+            came.append(source)
+            best = least + candidates.cost[here]
+        place = int(best.argmin())
+        way = [groups[-1][place]]
+        for source, group in zip(came[::-1], groups[-2::-1], strict=True):
+            place = int(source[place])
+            way.append(group[place])
+        return torch.stack(way[::-1])
+
+    def _motion_cost(self, candidates: Candidates, before: Tensor, here: Tensor, gap: int) -> Float[Tensor, "B H"]:
+        """Robust squares of the velocities of body landmarks, summed up over the time between."""
+        moved = candidates.points[here][None] - candidates.points[before][:, None]
+        rows = moved.norm(dim=-1) * self.fps / gap / self.config.speed_sigma
+        scale = rows.new_full((1, 1, 1), self.config.acceleration_robust_sigmas)
+        return geman_mcclure(rows, scale)[0].sum(-1) * gap * REFERENCE_FPS / self.fps
+
+    def _across_jumps(self, candidates: Candidates, way: Int[Tensor, " W"]) -> Candidates | None:
+        """Where the way jumps, the moments on either side get the pose on the other side as a hypothesis."""
+        moments = candidates.moment[way]
+        moved = (candidates.points[way[1:]] - candidates.points[way[:-1]]).norm(dim=-1).mean(1)
+        jumps = (moved * self.fps / moments.diff() > self.config.jump_speed).nonzero()[:, 0].tolist()
+        reach = max(round(self.config.jump_seconds * self.fps), 1)
+        target, source = [], []
+        for n in jumps:
+            first, last = max(n - reach + 1, 0), min(n + reach, len(way) - 1)
+            target += [*range(first, n + 1), *range(n + 1, last + 1)]
+            source += [n + 1] * (n + 1 - first) + [n] * (last - n)
+        if not target:
+            return None
+        here, there = way[target], way[source]
+        view, x = candidates.view[here], candidates.x[there].clone()
+        root, transl = self.layout["global_orient"], self.layout["transl"]
+        x[:, root] = roma.rotmat_to_rotvec(self.views.rotation[view] @ roma.rotvec_to_rotmat(x[:, root]))
+        own = candidates.x[here]
+        x[:, transl] = self._pelvis(own) + own[:, transl] - self._pelvis(x)
+        x, cost = self.fitter.follow(self.views.seen.select(view), self.model, x[:, None])
+        good = torch.isfinite(cost[:, 0]) & torch.isfinite(x[:, 0]).all(1)
+        return self._candidates(view[good], x[good, 0], cost[good, 0])
+
+    # ---- places -----------------------------------------------------------------------------------------------------
+
+    def _pelvis(self, x: Float[Tensor, "B D"]) -> Float[Tensor, "B 3"]:
+        """The pelvis, about which the root turns, before translation."""
+        still = torch.eye(3, dtype=x.dtype, device=x.device).expand(len(x), len(self.unknowns.names), 3, 3)
+        shape = self.unknowns.shape(x)
+        return torch.cat(
+            [
+                self.body.kinematics(a, b, derivatives=False).positions[0]
+                for a, b in zip(still.split(_AT_ONCE), shape.split(_AT_ONCE), strict=True)
+            ]
+        )
+
+    def _where_rays_meet(self, candidates: Candidates | None, way: Tensor | None) -> Float[Tensor, "T 3"]:
+        """The pelvis of each moment: the point nearest to all views' rays; of one ray, the point at its own depth.
+
+        Each view's ray is that of its first hypothesis, or of the candidate on the way that came from it.
+        """
+        views, x = self.views, self.x[:, 0].clone()
+        if candidates is not None:
+            x[candidates.view[way]] = candidates.x[way]
+        good = torch.isfinite(x).all(1) & torch.isfinite(self.cost[:, 0])
+        in_camera = self._pelvis(x) + x[:, self.layout["transl"]]
+        place = ((in_camera - views.translation)[:, None] @ views.rotation)[:, 0]
+        ray = torch.nn.functional.normalize((in_camera[:, None] @ views.rotation)[:, 0], dim=1)
+        eye = torch.eye(3, dtype=place.dtype, device=place.device)
+        across = (1 + _OWN_DEPTH) * eye - ray[:, :, None] * ray[:, None]
+        across = torch.where(good[:, None, None], across, 0.0)
+        toward = (across @ place.nan_to_num()[..., None])[..., 0]
+        matrix = place.new_zeros(self.moments, 3, 3).index_add(0, views.moment, across)
+        right = place.new_zeros(self.moments, 3).index_add(0, views.moment, toward)
+        seen = matrix.diagonal(dim1=1, dim2=2).sum(1) > 0
+        matrix = torch.where(seen[:, None, None], matrix, eye)
+        return torch.linalg.solve(matrix.double(), right.double()[..., None])[..., 0].to(place)
 
 
-def _pelvis(fitter: Fitter, x: Float[Tensor, "B D"]) -> Float[Tensor, "B 3"]:
-    """The pelvis, about which the root turns, before translation."""
-    model, shape = fitter.everything, fitter.unknowns.shape(x)
-    still = torch.eye(3, dtype=x.dtype, device=x.device).expand(len(x), len(fitter.unknowns.names), 3, 3)
-    return model.kinematics(still, shape, derivatives=False).positions[0]
-
-
-def _where_rays_meet(
-    views: Views, in_camera: Float[Tensor, "V 3"], good: Bool[Tensor, " V"], moments: int
-) -> Float[Tensor, "T 3"]:
-    """The point nearest to all views' rays; of one ray, the point at its own depth."""
-    place = ((in_camera - views.translation)[:, None] @ views.rotation)[:, 0]
-    ray = torch.nn.functional.normalize((in_camera[:, None] @ views.rotation)[:, 0], dim=1)
-    eye = torch.eye(3, dtype=place.dtype, device=place.device)
-    across = (1 + _OWN_DEPTH) * eye - ray[:, :, None] * ray[:, None]
-    across = torch.where(good[:, None, None], across, 0.0)
-    matrix = place.new_zeros(moments, 3, 3).index_add(0, views.moment, across)
-    right = place.new_zeros(moments, 3).index_add(0, views.moment, (across @ place.nan_to_num()[..., None])[..., 0])
-    seen = matrix.diagonal(dim1=1, dim2=2).sum(1) > 0
-    matrix = torch.where(seen[:, None, None], matrix, eye)
-    return torch.linalg.solve(matrix.double(), right.double()[..., None])[..., 0].to(place)
-
-
-def _best_of_each(moment: Int[Tensor, " V"], cost: Float[Tensor, " V"]) -> list[int]:
-    """The cheapest view of each moment that has one with a finite cost."""
-    best: dict[int, tuple[float, int]] = {}
-    for n, (t, value) in enumerate(zip(moment.tolist(), cost.tolist(), strict=True)):
-        if value < best.get(t, (float("inf"), n))[0]:
-            best[t] = value, n
-    return [n for _, n in best.values()]
+def _joined(first: Candidates, more: Candidates | None) -> Candidates:
+    if more is None:
+        return first
+    return Candidates(*(torch.cat([getattr(c, f.name) for c in (first, more)]) for f in fields(Candidates)))
 
 
 def fill_gaps(x: Float[Tensor, "T D"], known: Bool[Tensor, " T"], unknowns: Unknowns) -> Float[Tensor, "T D"]:

@@ -19,7 +19,7 @@ from typing import TypeVar
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from bodyfit.data.body.body_model import BodyModel, load_body_model
@@ -30,14 +30,14 @@ from bodyfit.fitting.energy.config import EnergyConfig
 from bodyfit.fitting.energy.jacobian import RotationJacobian
 from bodyfit.fitting.energy.landmark_model import LandmarkModel, in_limb_order
 from bodyfit.fitting.energy.levenberg_marquardt import Solution, SolverOptions
-from bodyfit.fitting.energy.observations import Observations, observe
+from bodyfit.fitting.energy.observations import Observations, PredictedPose, observe
 from bodyfit.fitting.energy.problem import BodyProblem
 from bodyfit.fitting.energy.unknowns import Unknowns
 from bodyfit.fitting.solve.frames import Frame
 from bodyfit.fitting.solve.hypotheses import StartConfig, Starter
 from bodyfit.fitting.solve.memory import free_bytes, people_at_once
 from bodyfit.fitting.solve.results import ResultMaker
-from bodyfit.fitting.solve.stages import Alternative, StageConfig, solve_in_stages
+from bodyfit.fitting.solve.stages import Alternative, StageConfig, follow, solve_in_stages
 from bodyfit.fitting.solve.threads import map_in_threads
 from bodyfit.fitting.start.network import INPUT_NAMES, StartNetwork, StartProposals, start_network_of
 from bodyfit.fitting.start.predicted_pose import PosePredictor
@@ -205,6 +205,60 @@ class Fitter:
 
         return torch.cat(self._in_groups(start, len(seen)))
 
+    def hypotheses(
+        self, seen: Observations, model: LandmarkModel, start: StartConfig
+    ) -> tuple[Float[Tensor, "B F D"], Float[Tensor, "B F"], Observations]:
+        """Each person's few best starts after the first stage alone, for those who choose among them by other means
+        than the cost.
+
+        Args:
+            seen, model: the people.
+            start: how many, in place of the configuration's.
+
+        Returns:
+            unknowns, their costs under the wide robust scale (infinite where there are fewer starts), and the people
+            with their predicted poses.
+        """
+
+        def solve(rows: Tensor) -> tuple[Tensor, Tensor, Observations]:
+            some, proposed = self._read(seen.select(rows), model)
+            return *self._follow(some, model, self._best_starts(some, proposed, model, start)), some
+
+        x, cost, some = zip(*self._in_groups(solve, len(seen)), strict=True)
+        if some[0].predicted is not None:
+            mean = torch.cat([part.predicted.mean for part in some])
+            seen = replace(seen, predicted=PredictedPose(mean, some[0].predicted.whitener))
+        return torch.cat(x), torch.cat(cost), seen
+
+    def follow(
+        self, seen: Observations, model: LandmarkModel, starts: Float[Tensor, "B F D"]
+    ) -> tuple[Float[Tensor, "B F D"], Float[Tensor, "B F"]]:
+        """The first stage from given starts, as `hypotheses` returns it.
+
+        Args:
+            seen, model: the people, with their predicted poses.
+            starts: F of each.
+        """
+        parts = self._in_groups(lambda rows: self._follow(seen.select(rows), model, starts[rows]), len(seen))
+        x, cost = zip(*parts, strict=True)
+        return torch.cat(x), torch.cat(cost)
+
+    def _follow(self, seen: Observations, model: LandmarkModel, starts: Tensor) -> tuple[Tensor, Tensor]:
+        make, config = partial(self._problem, on=self._landmark_sets(model)[1]), self.config
+        given, first = follow(
+            make,
+            seen,
+            starts,
+            config.energy,
+            self.unknowns,
+            free=self._free(),
+            stages=config.stages,
+            options=config.solver,
+        )
+        x = starts.flatten(0, 1).nan_to_num().index_copy(0, given, first.x)
+        cost = torch.full_like(x[:, 0], torch.inf).index_copy(0, given, first.cost)
+        return x.view_as(starts), cost.view(starts.shape[:2])
+
     def finish(
         self, seen: Observations, model: LandmarkModel, starts: Float[Tensor, "B F D"]
     ) -> tuple[Solution, Alternative]:
@@ -222,13 +276,24 @@ class Fitter:
         share = max(-(-people // threads), FEWEST_ON_CPU)
         return map_in_threads(work, rows.split(min(share, people_at_once(free, threads, PEOPLE_ON_CPU))))
 
-    def _best_starts(self, seen: Observations, proposed: StartProposals | None, model: LandmarkModel) -> Tensor:
-        starter, (_, coarse) = Starter(self.unknowns, self.prior, self.config.start), self._landmark_sets(model)
+    def _best_starts(
+        self,
+        seen: Observations,
+        proposed: StartProposals | None,
+        model: LandmarkModel,
+        start: StartConfig | None = None,
+    ) -> Tensor:
+        starter = Starter(self.unknowns, self.prior, start or self.config.start)
+        coarse = self._landmark_sets(model)[1]
         return starter.best_starts(seen, proposed, partial(self._problem, on=coarse), self.config.energy)
 
+    def _free(self) -> Bool[Tensor, " D"]:
+        """The unknowns that fits move."""
+        blocks = [name for name in self.unknowns.layout.slices if name != "log_focal" or self.config.refine_focal]
+        return self.unknowns.layout.mask(*blocks).to(self.device)
+
     def _finish(self, seen: Observations, model: LandmarkModel, starts: Tensor) -> tuple[Solution, Alternative]:
-        config, refined, (fine, coarse) = self.config, self.config.refine_focal, self._landmark_sets(model)
-        blocks = [name for name in self.unknowns.layout.slices if name != "log_focal" or refined]
+        config, (fine, coarse) = self.config, self._landmark_sets(model)
         return solve_in_stages(
             partial(self._problem, on=fine),
             partial(self._problem, on=coarse),
@@ -236,7 +301,7 @@ class Fitter:
             starts,
             config.energy,
             self.unknowns,
-            free=self.unknowns.layout.mask(*blocks).to(self.device),
+            free=self._free(),
             stages=config.stages,
             options=config.solver,
         )

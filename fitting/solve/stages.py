@@ -67,6 +67,43 @@ def coarse_unknowns(unknowns: Unknowns) -> Bool[Tensor, " D"]:
     return unknowns.layout.mask("global_orient", "transl", "latent", "betas", "log_focal")
 
 
+def _stage(
+    problem: BodyProblem,
+    unknowns: Unknowns,
+    x: Float[Tensor, "B D"],
+    limit: int,
+    movable: Bool[Tensor, " D"],
+    stages: StageConfig,
+    options: SolverOptions,
+) -> Solution:
+    """A few steps of a stage before the last."""
+    early = replace(options, max_iterations=limit, tolerance=max(stages.tolerance, options.tolerance))
+    return minimise(problem.evaluate, unknowns.retract, x, early, cost=problem.costs, free=movable)
+
+
+def follow(
+    make_coarse: MakeProblem,
+    seen: Observations,
+    starts: Float[Tensor, "B F D"],
+    energy: EnergyConfig,
+    unknowns: Unknowns,
+    *,
+    free: Bool[Tensor, " D"],
+    stages: StageConfig,
+    options: SolverOptions,
+) -> tuple[Int[Tensor, " n"], Solution]:
+    """The first stage: some steps of every start on the body's landmarks, under a wide robust scale.
+
+    Returns:
+        which of the B x F starts there are, and their solutions.
+    """
+    x, body = starts.flatten(0, 1), free & coarse_unknowns(unknowns).to(free.device)
+    given = (~x[:, 0].isnan()).nonzero()[:, 0]
+    wide = {"robust_sigmas": max(stages.wide_robust_sigmas, energy.robust_sigmas), "softness": stages.wide_softness}
+    problem = make_coarse(seen.repeat(starts.shape[1]).select(given), replace(energy, **wide))
+    return given, _stage(problem, unknowns, x[given], stages.wide_iterations, body, stages, options)
+
+
 def solve_in_stages(
     make_problem: MakeProblem,
     make_coarse: MakeProblem,
@@ -97,15 +134,11 @@ def solve_in_stages(
     people, tries, size = starts.shape
 
     def stage(make: MakeProblem, x: Tensor, who: Observations, limit: int, movable: Tensor, **changes) -> Solution:
-        problem = make(who, replace(energy, **changes))
-        early = replace(options, max_iterations=limit, tolerance=max(stages.tolerance, options.tolerance))
-        return minimise(problem.evaluate, unknowns.retract, x, early, cost=problem.costs, free=movable)
+        return _stage(make(who, replace(energy, **changes)), unknowns, x, limit, movable, stages, options)
 
-    wide = {"robust_sigmas": max(stages.wide_robust_sigmas, energy.robust_sigmas), "softness": stages.wide_softness}
-    several, body = seen.repeat(tries), free & coarse_unknowns(unknowns).to(free.device)
+    several = seen.repeat(tries)
+    given, first = follow(make_coarse, seen, starts, energy, unknowns, free=free, stages=stages, options=options)
     x = starts.flatten(0, 1)
-    given = (~x[:, 0].isnan()).nonzero()[:, 0]
-    first = stage(make_coarse, x[given], several.select(given), stages.wide_iterations, body, **wide)
     owner = given // tries
     least = torch.full_like(x[:people, 0], torch.inf).scatter_reduce(0, owner, first.cost, "amin")
     rows = (first.cost <= stages.keep_within * least[owner]).nonzero()[:, 0]

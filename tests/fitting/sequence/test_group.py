@@ -12,24 +12,6 @@ from bodyfit.fitting.benchmark.accuracy import mean_distance_mm
 from bodyfit.fitting.benchmark.sequences import make_clip, track_joints
 from bodyfit.fitting.sequence.config import SequenceConfig
 from bodyfit.fitting.sequence.group import Sighting, fit_group
-from bodyfit.fitting.solve.fitter import Fitter
-
-
-@pytest.fixture(scope="module")
-def fitter():
-    return Fitter()
-
-
-@pytest.fixture(scope="module")
-def motion(tmp_path_factory):
-    """A slow arm raise, 30 frames per second."""
-    poses = np.zeros((12, 66))
-    poses[:, 3 + 3 * 15 + 2] = np.linspace(-1.0, -0.4, 12)  # left shoulder
-    poses[:, 3 + 3 * 16 + 2] = 1.0
-    poses[:, 0] = np.pi / 2  # files of AMASS have z up
-    path = tmp_path_factory.mktemp("motion") / "raise.npz"
-    np.savez(path, root_orient=poses[:, :3], pose_body=poses[:, 3:], mocap_frame_rate=30.0)
-    return path
 
 
 def test_one_moment_of_one_camera_is_the_single_fit(fitter, motion):
@@ -70,6 +52,22 @@ def test_under_a_moving_camera_the_root_is_free(fitter, motion):
 
     free, still = away(moving_camera=True), away(acceleration_robust_sigmas=1e3)
     assert free < 60 and free < 0.6 * still
+
+
+def test_a_camera_that_stops_in_the_middle_leaves_the_other(fitter, motion):
+    clip = make_clip(fitter.body, motion, cameras=2, seed=2, moments=10)
+    of_first = [s.frame.extrinsics == clip.sightings[0].frame.extrinsics for s in clip.sightings]
+    some = [s for s, first in zip(clip.sightings, of_first, strict=True) if first or s.moment < 5]
+    track = fit_group(fitter, some, fps=30)
+    assert track.views.tolist() == [2] * 5 + [1] * 5 and set(track.status) == {"fitted"}
+    away = (track_joints(fitter, track) - clip.joints).norm(dim=-1).mean(1)
+    assert away[:5].max() < 0.04 and away.max() < 0.15
+
+
+def test_sightings_that_stop_in_the_middle_end_the_track(fitter, motion):
+    clip = make_clip(fitter.body, motion, cameras=1, seed=2, moments=8)
+    track = fit_group(fitter, clip.sightings[:4], fps=30)
+    assert track.moments.tolist() == [0, 1, 2, 3] and set(track.status) == {"fitted"}
 
 
 def test_moments_at_the_ends_without_a_usable_sighting_are_failed(fitter, motion):
