@@ -92,8 +92,12 @@ def _by_suffix(content: Fields) -> dict[str, Fields]:
     """EasyMocap's K_01, dist_01, R_01, T_01, ... by camera."""
     cameras = [key.removeprefix("K_") for key in content if isinstance(key, str) and re.fullmatch(r"K_.+", key)]
     kinds = ("K", "dist", "R", "Rot", "T", "H", "W", "D")
+    listed = content.get("names")  # Pose2Sim's converter numbers the fields and gives the names only here
+    names = [str(name) for name in listed] if isinstance(listed, list) else []
+    names = names if len(set(names)) == len(cameras) and not set(names) & set(cameras) else cameras
     return {
-        name: {kind: content[f"{kind}_{name}"] for kind in kinds if f"{kind}_{name}" in content} for name in cameras
+        name: {kind: content[f"{kind}_{key}"] for kind in kinds if f"{kind}_{key}" in content}
+        for name, key in zip(names, cameras, strict=True)
     }
 
 
@@ -114,13 +118,14 @@ def _yaml(path: Path) -> Any:
     class Loader(yaml.SafeLoader):
         """Plain values and OpenCV's matrices."""
 
-    Loader.add_constructor(
-        "tag:yaml.org,2002:opencv-matrix", lambda loader, node: loader.construct_mapping(node, deep=True)
-    )
+    for kind in ("opencv-matrix", "opencv-nd-matrix"):
+        Loader.add_constructor(
+            f"tag:yaml.org,2002:{kind}", lambda loader, node: loader.construct_mapping(node, deep=True)
+        )
     merged: dict[str, Any] = {}
-    for file in (path, path.with_name("extri.yml")) if path.name == "intri.yml" else (path,):
-        if file != path and not file.is_file():
-            continue
+    beside = path.with_name({"i": "e", "I": "E"}.get(path.name[0], "") + "xtri" + path.name[5:])
+    both = path.name[1:5] == "ntri" and beside.is_file()
+    for file in (path, beside) if both else (path,):
         text = re.sub(r"\A%YAML[: ]\s*[\d.]+\s*", "", _text(file))
         try:
             # OpenCV writes "key:!!tag" and "key:value" in old versions; "1." and "1.e+03" are floats to it.

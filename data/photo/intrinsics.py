@@ -23,6 +23,10 @@ class Extrinsics:
     translation: tuple[float, float, float]
 
 
+NOWHERE_ELSE = Extrinsics(((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)), (0.0, 0.0, 0.0))
+"""A camera at the origin, looking along z: its frame is the world's."""
+
+
 @dataclass(frozen=True)
 class Intrinsics:
     """Pinhole intrinsics in pixels; the centre of the top-left pixel is (0, 0)."""
@@ -71,9 +75,21 @@ _MATRIX_KEYS = ("K", "camera_matrix", "cameraMatrix", "Camera_Matrix", "camerama
 _MATRIX_KEYS += ("intrinsic_matrix", "intrinsic", "intrinsics")
 _DISTORTION_KEYS = ("dist", "distortion", "dist_coeffs", "distCoeffs", "distCoef", "distortion_coefficients")
 _DISTORTION_KEYS += ("Distortion_Coefficients", "distortions", "distortion_coeffs", "distCoefs", "D")
+_ROTATION_KEYS = ("Rot", "R", "rotation", "rvec", "rotation_matrix", "rotation_vector")
+_TRANSLATION_KEYS = ("T", "t", "translation", "tvec", "translation_vector")
+_POSE_KEYS = ("extrinsics", "extrinsic", "Extrinsics", "extrinsic_matrix", "w2c", "world_to_camera", "RT")
 _FISHEYE = ("fisheye", "equidistant", "kannala_brandt", "opencv_fisheye")
 _UNKNOWN_MODELS = ("omni", "ds", "eucm", "fov", "thin_prism_fisheye", "radial_fisheye", "simple_radial_fisheye", "mei")
 _EXPECTED = "Expected a 3 x 3 camera matrix 'K' with last row 0 0 1, or 'focal' and 'center'"
+
+
+def read_cameras(path: Path | str) -> dict[str, Intrinsics]:
+    """All cameras of a file of any kind of docs/cameras.md, by name ('' where it has none).
+
+    Their `extrinsics` are None only where the file has none. Raises CameraError, naming what was found and expected.
+    """
+    path = Path(path)
+    return {name: _read(fields, path, name) for name, fields in _fields(path).items()}
 
 
 def read_camera(path: Path | str, name: str | None = None, photo: Path | None = None) -> Intrinsics:
@@ -88,17 +104,25 @@ def read_camera(path: Path | str, name: str | None = None, photo: Path | None = 
         CameraError: naming what was found and expected.
     """
     path = Path(path)
+    camera = _read(_chosen(path, _fields(path), name, photo), path)
+    return replace(camera, extrinsics=None) if camera.extrinsics == NOWHERE_ELSE else camera
+
+
+def _fields(path: Path) -> dict[str, Fields]:
     try:
-        cameras = camera_fields(path)
+        return camera_fields(path)
     except CameraError as error:
         message = str(error)
         message = message if message.startswith(str(path)) else f"{path}: {message}"
         raise CameraError(message if "Expected" in message else f"{message} {_EXPECTED}.") from error
-    fields = _chosen(path, cameras, name, photo)
+
+
+def _read(fields: Fields, path: Path, name: str = "") -> Intrinsics:
     try:
         return _intrinsics(fields, path)
     except (TypeError, ValueError, OverflowError, AttributeError) as cause:
-        raise CameraError(f"{path}: found {cause!s:.200}. {_EXPECTED}.") from cause
+        where = f"{path}, camera {name}" if name else str(path)
+        raise CameraError(f"{where}: found {cause!s:.200}. {_EXPECTED}.") from cause
 
 
 def _chosen(path: Path, cameras: dict[str, Fields], name: str | None, photo: Path | None) -> Fields:
@@ -181,7 +205,9 @@ def _is_row_of_four(value: object) -> bool:
 
 
 def _matrix(value: object) -> np.ndarray:
-    """Rows; OpenCV's and ROS's {rows, cols, data}; nine numbers in a row."""
+    """Rows; OpenCV's and ROS's {rows, cols, data}, OpenCV's {sizes, data}; nine numbers in a row."""
+    if isinstance(value, Mapping) and "sizes" in value:
+        return np.asarray(value.get("data"), dtype=float).reshape(np.asarray(value["sizes"], dtype=int))
     if isinstance(value, Mapping):
         rows, columns = (int(value.get(k, 3)) for k in ("rows", "cols"))
         return np.asarray(value.get("data"), dtype=float).reshape(rows, columns)
@@ -225,13 +251,10 @@ def _size(fields: Fields) -> tuple[int, int] | None:
 
 
 def _extrinsics(fields: Fields, path: Path) -> Extrinsics | None:
-    """World to camera, from R (3 x 3 or a rotation vector) and t; None where there is none, or it moves nothing."""
-    turn = next((fields[k] for k in ("Rot", "R", "rotation", "rvec") if k in fields), None)
-    shift = next((fields[k] for k in ("T", "t", "translation", "tvec") if k in fields), None)
-    whole = next(
-        (fields[k] for k in ("extrinsics", "extrinsic", "Extrinsics", "w2c", "world_to_camera", "RT") if k in fields),
-        None,
-    )
+    """World to camera, from R (3 x 3 or a rotation vector) and t; None where there is none."""
+    turn = next((fields[k] for k in _ROTATION_KEYS if k in fields), None)
+    shift = next((fields[k] for k in _TRANSLATION_KEYS if k in fields), None)
+    whole = next((fields[k] for k in _POSE_KEYS if k in fields), None)
     if whole is not None:
         whole = _matrix(whole)
         if whole.shape not in ((3, 4), (4, 4)):
@@ -253,5 +276,5 @@ def _extrinsics(fields: Fields, path: Path) -> Extrinsics | None:
     if turn.shape != (3, 3) or shift.shape != (3,) or not np.allclose(turn @ turn.T, np.eye(3), atol=1e-3):
         raise ValueError("R and t that are no rotation and translation")
     if np.allclose(turn, np.eye(3)) and not shift.any():
-        return None
+        return NOWHERE_ELSE
     return Extrinsics(tuple(tuple(float(v) for v in row) for row in turn), tuple(float(v) for v in shift))

@@ -135,12 +135,24 @@ class Lens:
                 bent = theta * (1 + sum(k[i] * theta ** (2 * i + 2) for i in range(4)))
                 return rays * np.where(r > 1e-12, bent / np.maximum(r, 1e-12), 1.0)[:, None]
             radial = (1 + r2 * (k[0] + r2 * (k[1] + r2 * k[4]))) / (1 + r2 * (k[5] + r2 * (k[6] + r2 * k[7])))
-            return np.column_stack(
+            bent = np.column_stack(
                 [
                     x * radial + 2 * k[2] * x * y + k[3] * (r2 + 2 * x * x) + k[8] * r2 + k[9] * r2 * r2,
                     y * radial + k[2] * (r2 + 2 * y * y) + 2 * k[3] * x * y + k[10] * r2 + k[11] * r2 * r2,
                 ]
             )
+            if not k[12:].any():
+                return bent
+            tilted = np.column_stack([bent, np.ones(len(bent))]) @ _tilt(k[12], k[13]).T
+            return tilted[:, :2] / tilted[:, 2:]
+
+
+def _tilt(x: float, y: float) -> Float[np.ndarray, "3 3"]:
+    """The homography of a sensor turned by these angles (rad) about the axes of the image, as OpenCV defines it."""
+    about_x = np.array([[1, 0, 0], [0, np.cos(x), np.sin(x)], [0, -np.sin(x), np.cos(x)]])
+    about_y = np.array([[np.cos(y), 0, -np.sin(y)], [0, 1, 0], [np.sin(y), 0, np.cos(y)]])
+    turn = about_y @ about_x
+    return np.array([[turn[2, 2], 0, -turn[0, 2]], [0, turn[2, 2], -turn[1, 2]], [0, 0, 1]]) @ turn
 
 
 def checked_distortion(values: "list[float] | np.ndarray", model: str) -> tuple[float, ...]:
@@ -155,6 +167,4 @@ def checked_distortion(values: "list[float] | np.ndarray", model: str) -> tuple[
     counts = [count for count in _COUNTS[model] if count >= len(numbers)]
     if not counts:
         raise ValueError(f"{len(numbers)} distortion coefficients, at most {_COUNTS[model][-1]} are known")
-    if model == "opencv" and len(numbers) > 12:
-        raise ValueError("a tilted sensor (14 distortion coefficients), which is not supported")
     return tuple(numbers + [0.0] * (counts[0] - len(numbers)))
