@@ -7,12 +7,11 @@ directions: its principal components are morph targets of the file, animated wit
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from roma import rotvec_to_rotmat, rotvec_to_unitquat
 from torch import Tensor
 
@@ -27,10 +26,11 @@ from bodyfit.data.results.worlds import UpAxis, to_y_up, up_of
 
 _POSES = ("global_orient", "body_pose", "jaw_pose", "leye_pose", "reye_pose", "left_hand_pose", "right_hand_pose")
 _TOLERANCE_M = 0.0004
-_MOST_TARGETS = 64
-_SAMPLE = 256  # frames from which the morph targets are made
-_BATCH = 16  # frames that are posed together
-_DAMPING = 1e-2  # where a joint is turned by 180 degrees, blended rotations cannot be inverted
+_MOST_TARGETS, _STEP = 96, 8
+_SAMPLE = 256  # moments from which the morph targets are made
+_BATCH = 16  # moments that are posed together
+_EXPRESSION = 0.1  # what an expression number counts beside an element of a rotation matrix
+_DAMPING = 1e-3  # where a joint is turned by 180 degrees, blended rotations cannot be inverted
 
 
 def save_animated_glb(
@@ -126,18 +126,31 @@ class _Motion:
 
     def morphs(self) -> tuple[Float[np.ndarray, "V 3"], Float[np.ndarray, "K V 3"], Float[np.ndarray, "T K"]]:
         """The mesh to be skinned: mean, principal components of its changes, and their weights at every moment."""
-        count = len(self.pose)
-        sample = torch.linspace(0, count - 1, min(count, _SAMPLE)).round().long()
-        shapes = torch.cat([self.unposed(rows) for rows in sample.split(_BATCH)]).flatten(1)
+        sample = self._unlike_each_other(_SAMPLE)
+        shapes = torch.cat([self.unposed(rows) for rows in sample.split(_BATCH)])
         mean = shapes.mean(dim=0)
-        components, weights = _principal(shapes - mean)
-        if count > len(sample):
-            weights = torch.cat([(self.unposed(rows).flatten(1) - mean) @ components.T for rows in self._batches()])
-        base = mean.reshape(-1, 3)
-        return base.numpy(), components.reshape(-1, *base.shape).numpy(), weights.numpy()
+        shapes -= mean
+        components, scale = _principal(shapes)
+        if len(sample) == len(self.pose):
+            weights = (shapes / scale).flatten(1) @ components.T
+        else:
+            del shapes
+            every = torch.arange(len(self.pose)).split(_BATCH)
+            weights = torch.cat([((self.unposed(rows) - mean) / scale).flatten(1) @ components.T for rows in every])
+        targets = components.unflatten(1, (-1, 3)) * scale
+        return mean.numpy(), targets.numpy(), weights.numpy()
 
-    def _batches(self) -> Iterator[Tensor]:
-        yield from torch.arange(len(self.pose)).split(_BATCH)
+    def _unlike_each_other(self, most: int) -> Int[Tensor, " N"]:
+        """All moments, or of many those whose rotations and expressions are farthest from those chosen before."""
+        if len(self.pose) <= most:
+            return torch.arange(len(self.pose))
+        turns = rotvec_to_rotmat(self.pose[:, 1:]).flatten(1)
+        features = torch.cat([turns, _EXPRESSION * self.given["expression"]], dim=1)
+        chosen, distance = [0], torch.full((len(features),), torch.inf)
+        while len(chosen) < most:
+            distance = torch.minimum(distance, (features - features[chosen[-1]]).norm(dim=1))
+            chosen.append(int(distance.argmax()))
+        return torch.tensor(chosen)
 
     def unposed(self, rows: Tensor) -> Float[Tensor, "B V 3"]:
         """Unposed vertices that end where the body model's do."""
@@ -148,20 +161,50 @@ class _Motion:
         )
         shifts = places - torch.einsum("bjxy,jy->bjx", turns, self.joints)
         matrix = (self.weights @ turns.flatten(2)).unflatten(2, (3, 3))
-        away = true - self.weights @ shifts - torch.einsum("bvxy,vy->bvx", matrix, self.vertices)
-        damped = matrix.mT @ matrix + _DAMPING * torch.eye(3)
-        return self.vertices + torch.linalg.solve(damped, (matrix.mT @ away[..., None])).squeeze(-1)
+        away = true - self.weights @ shifts - _times(matrix, self.vertices)
+        columns = matrix.mT
+        damped = (columns[..., :, None, :] * columns[..., None, :, :]).sum(-1) + _DAMPING * torch.eye(3)
+        return self.vertices + _solved(damped, _times(columns, away))
 
 
-def _principal(shapes: Float[Tensor, "N D"]) -> tuple[Float[Tensor, "K D"], Float[Tensor, "N K"]]:
-    """As many principal components as leave no vertex farther than the tolerance, and the shapes in them."""
-    values, vectors = torch.linalg.eigh((shapes @ shapes.T).double())
-    values, vectors = values.flip(0), vectors.flip(1)
-    most = min(_MOST_TARGETS, int((values > 1e-9 * values[0].clamp(min=1e-9)).sum()))
-    lengths = values[:most].clamp(min=0).sqrt()
-    weights, components = (vectors[:, :most] * lengths).float(), (vectors[:, :most] / lengths).float().T @ shapes
-    left, kept = shapes.clone(), 0
-    while kept < most and left.unflatten(1, (-1, 3)).norm(dim=-1).max() > _TOLERANCE_M:
-        left -= weights[:, kept : kept + 1] * components[kept : kept + 1]
-        kept += 1
-    return components[:kept], weights[:, :kept]
+def _times(matrix: Float[Tensor, "*n 3 3"], vector: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n 3"]:
+    """Products of many small matrices, which `@` takes long for."""
+    return (matrix * vector[..., None, :]).sum(-1)
+
+
+def _solved(matrix: Float[Tensor, "*n 3 3"], right: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n 3"]:
+    """Solutions of many symmetric 3 x 3 systems, by cross products: `torch.linalg.solve` takes ten times as long."""
+    a, b, c = matrix.unbind(-2)
+    rows = torch.stack([b.cross(c, dim=-1), c.cross(a, dim=-1), a.cross(b, dim=-1)], dim=-2)
+    return _times(rows, right) / (a * rows[..., 0, :]).sum(-1, keepdim=True)
+
+
+def _principal(shapes: Float[Tensor, "N V 3"]) -> tuple[Float[Tensor, "K D"], Float[Tensor, "V 1"]]:
+    """Orthonormal components of shapes / scale: as many as leave no vertex farther than the tolerance.
+
+    The scale of a vertex makes components care for those that a first round leaves far off.
+    """
+    scale, rounds = torch.ones(shapes.shape[1], 1), 2
+    for number in range(rounds):
+        scaled = (shapes / scale).flatten(1)
+        values, vectors = torch.linalg.eigh((scaled @ scaled.T).double())
+        values, vectors = values.flip(0), vectors.flip(1)
+        most = min(_MOST_TARGETS, int((values > 1e-9 * values[0].clamp(min=1e-9)).sum()))
+        lengths = values[:most].sqrt()
+        components = (vectors[:, :most] / lengths).float().T @ scaled
+        kept, off = _enough(components, (vectors[:, :most] * lengths).float(), shapes, scale)
+        if number < rounds - 1:
+            scale = 1 / (off.amax(dim=0)[:, None] + _TOLERANCE_M / 10).sqrt()
+            scale *= 1 / scale.mean()
+    return components[:kept], scale
+
+
+def _enough(components, weights, shapes, scale) -> tuple[int, Float[Tensor, "N V"]]:
+    """How many of the components are needed, and how far they leave each vertex of each shape."""
+    kept = 0
+    while True:
+        near = (weights[:, :kept] @ components[:kept]).unflatten(1, (-1, 3)) * scale
+        off = (shapes - near).norm(dim=-1)
+        if kept == len(components) or off.max() <= _TOLERANCE_M:
+            return kept, off
+        kept = min(kept + _STEP, len(components))
