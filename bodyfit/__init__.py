@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # what type checkers and editors see of the table below; a te
     from bodyfit.data.results.result import FitResult as FitResult
     from bodyfit.data.results.store import open_results as open_results
     from bodyfit.data.results.track import Track as Track
+    from bodyfit.data.results.track_exports import export_track as export_track
     from bodyfit.data.results.track_files import read_track as read_track
     from bodyfit.data.results.track_files import write_track as write_track
     from bodyfit.fitting.draw.render import render_overlay as render_overlay
@@ -42,6 +43,7 @@ _HOME = {
     "Measures": "data.body.measures",
     "Track": "data.results.track",
     "VPoser": "prior.model.vposer",
+    "export_track": "data.results.track_exports",
     "fit": "fitting.solve.fitter",
     "fit_many": "fitting.solve.stream",
     "inverse_kinematics": "fitting.solve.inverse_kinematics",

@@ -43,7 +43,7 @@ class Options(Protocol):
     rigged: bool
     latent: bool
     prior: Path | None
-    fps: float
+    fps: float | None
     body: Path | None
 
 
@@ -152,11 +152,11 @@ class Conversion:
                     f"{frames[0][0].path}: person {number} was fitted with several bodies. Convert them apart."
                 )
             if self.to == "amass":
-                arrays = exports.amass(body, results, places, self.command.fps)
+                arrays = exports.amass(body, results, places, self.command.fps or 30.0)
                 arrays["images"] = np.array([Path(stored.image).name for stored, _ in frames])
                 _save_arrays(self.out / folder / f"{number}.npz", arrays)
             else:
-                text = bvh(body, results, places, self.command.fps)
+                text = bvh(body, results, places, self.command.fps or 30.0)
                 write_atomically(self.out / folder / f"{number}.bvh", lambda path, text=text: path.write_text(text))
         return len(people)
 

@@ -1,6 +1,6 @@
 """Results as BVH motion: the body's skeleton at its shape, and a frame for each result of a person."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -27,22 +27,35 @@ def bvh(body: BodyModel, results: Sequence[FitResult], places: Sequence[Place], 
             (`COORDINATE_FRAMES["opengl"]`).
         frame_rate: Frames per second.
     """
-    betas = torch.from_numpy(np.stack([result.betas for result in results]).mean(axis=0))[None]
-    zero = {"global_orient": torch.zeros(1, 3).double(), "body_pose": torch.zeros(1, 63).double()}
-    rest = pose_body(body, betas=betas, **zero).joints[0].numpy() * _CM
-    lines = ["HIERARCHY", *_joint_lines(body, rest, 0, 0), "MOTION", f"Frames: {len(results)}"]
-    lines.append(f"Frame Time: {1 / frame_rate:.7f}")
-    order = _depth_first(body, 0)
+    poses, places_of_root = [], []
     for result, place in zip(results, places, strict=True):
         turned, transl = moved(body, result, *place)
         given = {name: torch.from_numpy(value) for name, value in result.parameters().items()}
-        pose = full_pose(
-            body, given["betas"], torch.from_numpy(turned)[None], given["body_pose"], *(given[n] for n in _POSES)
-        )[0].numpy()
-        position = rest[0] + transl * _CM
-        angles = Rotation.from_rotvec(pose[order]).as_euler("ZXY", degrees=True)
-        lines.append(" ".join(f"{value:.5f}" for value in (*position, *angles.ravel())))
-    return "\n".join(lines) + "\n"
+        turned = torch.from_numpy(turned)[None]
+        poses.append(full_pose(body, given["betas"], turned, given["body_pose"], *(given[n] for n in _POSES))[0])
+        places_of_root.append(transl)
+    betas = np.stack([result.betas for result in results]).mean(axis=0)
+    return "".join(bvh_lines(body, betas, torch.stack(poses).numpy(), np.stack(places_of_root), frame_rate))
+
+
+def bvh_lines(
+    body: BodyModel,
+    betas: Float[np.ndarray, " Nb"],
+    pose: Float[np.ndarray, "T J 3"],
+    transl: Float[np.ndarray, "T 3"],
+    frame_rate: float,
+) -> Iterator[str]:
+    """Lines of a .bvh; `pose` is `full_pose`, axis-angle, and `transl` metres, both in the frame of the file."""
+    given = torch.from_numpy(np.asarray(betas, dtype=float))[None]
+    zero = {"global_orient": torch.zeros(1, 3).double(), "body_pose": torch.zeros(1, 63).double()}
+    rest = pose_body(body, betas=given, **zero).joints[0].numpy() * _CM
+    for line in ("HIERARCHY", *_joint_lines(body, rest, 0, 0), "MOTION", f"Frames: {len(pose)}"):
+        yield f"{line}\n"
+    yield f"Frame Time: {1 / frame_rate:.7f}\n"
+    order = _depth_first(body, 0)
+    for turns, moved_by in zip(pose, transl, strict=True):
+        angles = Rotation.from_rotvec(turns[order]).as_euler("ZXY", degrees=True)
+        yield " ".join(f"{value:.5f}" for value in (*(rest[0] + moved_by * _CM), *angles.ravel())) + "\n"
 
 
 def _joint_lines(body: BodyModel, rest: Float[np.ndarray, "J 3"], joint: int, depth: int) -> list[str]:

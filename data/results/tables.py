@@ -33,7 +33,7 @@ def joint_table(results: Iterable[tuple[str, FitResult]]) -> str:
     """A row for each landmark of each (image, result): fitted in 3D (camera frame, metres) and in the photo, and the
     detected keypoint, empty where there was none.
     """
-    return _written(_JOINT_COLUMNS, (row for image, result in results for row in _joint_rows(image, result)))
+    return written(_JOINT_COLUMNS, (row for image, result in results for row in _joint_rows(image, result)))
 
 
 def parameter_table(results: Iterable[tuple[str, FitResult]]) -> str:
@@ -50,13 +50,13 @@ def parameter_table(results: Iterable[tuple[str, FitResult]]) -> str:
                 row += [*values.tolist(), *[""] * (sizes[name] - len(values))]
             yield row
 
-    return _written(("image", "person", *_SCALARS, *vectors), rows())
+    return written(("image", "person", *_SCALARS, *vectors), rows())
 
 
 def measure_table(people: Iterable[Mapping[str, Any]]) -> str:
     """A row for each person of `bodyfit measure`: units are in the columns' names; empty where nothing was measured."""
     columns = ("image", "person", "status", "focal_source", "reason", *MEASURE_COLUMNS)
-    return _written(columns, ([person.get(name, "") for name in columns] for person in people))
+    return written(columns, ([person.get(name, "") for name in columns] for person in people))
 
 
 def _joint_rows(image: str, result: FitResult) -> Iterator[list]:
@@ -69,10 +69,12 @@ def _joint_rows(image: str, result: FitResult) -> Iterator[list]:
         yield [image, result.person_id, name, *fitted, *detected, float(result.keypoint_confidence[i])]
 
 
-def _written(columns: Iterable[str], rows: Iterable[list]) -> str:
+def written(columns: Iterable[str] | None, rows: Iterable[list]) -> str:
+    """Lines of a .csv; without `columns`, no line of names."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(columns)
+    if columns is not None:
+        writer.writerow(columns)
     for row in rows:
         writer.writerow([_cell(value) for value in row])
     return stream.getvalue()

@@ -8,9 +8,10 @@ our own, so that `read_track` gives the track back in its own frame, number for 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast, get_args
 
 import numpy as np
+from jaxtyping import Float
 
 from bodyfit.data.body.body_model import BodyModel
 from bodyfit.data.files import ArrayFile, confined, write_atomically
@@ -89,6 +90,23 @@ def read_track(path: Path | str) -> Track:
         raise ResultError(f"{path}: {cause!s:.300}") from cause
 
 
+def up_in(path: Path | str) -> UpAxis:
+    """The axis of the track's frame that is up, as the file of a track says. Raises ResultError where it does not."""
+    with ArrayFile(path, ResultError) as file:
+        up = str(file.read("up").item())
+    if up not in get_args(UpAxis):
+        raise ResultError(f"{path}: up is '{up:.40}', expected one of {', '.join(get_args(UpAxis))}.")
+    return cast(UpAxis, up)
+
+
+def is_track(path: Path | str) -> bool:
+    """Whether a file is one that `write_track` wrote."""
+    if Path(path).suffix.lower() != ".npz" or not Path(path).is_file():
+        return False
+    with ArrayFile(path, ResultError) as file:
+        return "bodyfit_track" in file
+
+
 def find_tracks(out: Path | str) -> list[Path]:
     """The tracks of an output folder, by person; none where it is no clip's. Links that lead out are left out."""
     folder = Path(out) / TRACKS
@@ -97,19 +115,27 @@ def find_tracks(out: Path | str) -> list[Path]:
     return [file for file in files if not file.name.startswith(".") and file.resolve().is_relative_to(inside)]
 
 
-def z_up_motion(track: Track, body: BodyModel, up: UpAxis) -> tuple[dict[str, np.ndarray], slice]:
-    """AMASS's arrays of a track, and which of its moments they hold: from the first fitted one to the last."""
+def amass_motion(
+    track: Track, body: BodyModel, rotation: Float[np.ndarray, "3 3"]
+) -> tuple[dict[str, np.ndarray], slice]:
+    """AMASS's arrays of a track, and which of its moments they hold: from the first fitted one to the last.
+
+    Args:
+        track: One person.
+        body: The body model of the track.
+        rotation: From the track's frame to that of the arrays, where z should be up (`to_z_up`).
+    """
     seen = np.flatnonzero([status != "failed" for status in track.status])
     kept = slice(int(seen[0]), int(seen[-1]) + 1) if len(seen) else slice(0, 0)
     rows = {name: getattr(track, name)[kept] for name in (*_POSE_COLUMNS, "expression")}
     pelvis = rest_pelvis(body, track.betas, track.expression[kept])
-    placed = moved_poses(pelvis, track.global_orient[kept], track.transl[kept], to_z_up(up), np.zeros(3))
+    placed = moved_poses(pelvis, track.global_orient[kept], track.transl[kept], rotation, np.zeros(3))
     rows |= dict(zip(("global_orient", "transl"), placed, strict=True))
     return amass_layout(track.betas, rows, track.fps, track.body_gender, track.body_model), kept
 
 
 def _arrays(track: Track, body: BodyModel, up: UpAxis) -> dict[str, np.ndarray]:
-    amass, kept = z_up_motion(track, body, up)
+    amass, kept = amass_motion(track, body, to_z_up(up))
     own = {name: np.asarray(getattr(track, name)) for name in _ROWS}
     words = {name: np.array(getattr(track, name)) for name in ("person", "space", "prior", "reason")}
     about = {"subject": track.person, "first_row": kept.start, "to_z_up": to_z_up(up), "up": up}
