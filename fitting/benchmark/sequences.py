@@ -244,7 +244,8 @@ def _errors(joints: Tensor, truth: Tensor, seen: Bool[Tensor, " T"]) -> dict[str
         "depth_mm": float(1000 * away[seen][:, 0, 2].mean()),
         "size": float(thigh / true_thigh),
         "acceleration_error_mm": float(_accelerations_mm(away)[three].mean()),
-        "acceleration_ratio": float(accelerations["own"] / accelerations["true"]),
+        "acceleration_mm": float(accelerations["own"]),
+        "true_acceleration_mm": float(accelerations["true"]),
     }
 
 

@@ -21,11 +21,11 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class _Scaled:
-    """A system with a diagonal of ones, in double precision: one damping then suits metres, radians and latents."""
+    """A system with a diagonal of ones, in double precision: one damping then suits metres, radians and latents. The
+    band is scaled block by block while it is solved."""
 
     scale: Float[Tensor, "G T D"]
     shared_scale: Float[Tensor, "G S"]
-    band: Float[Tensor, "G 3 T D D"]
     edge: Float[Tensor, "G T D S"]
     corner: Float[Tensor, "G S S"]
     gradient: Float[Tensor, "G T D"]
@@ -87,7 +87,7 @@ class ArrowSystem:
         corner = scaled.corner.clone()
         corner.diagonal(dim1=-2, dim2=-1).add_(damping[:, None])
         right = torch.cat([-scaled.gradient[..., None], scaled.edge], dim=-1)
-        solved, good = solve_banded(scaled.band, right, damping)
+        solved, good = solve_banded(self.band, right, scaled.scale, damping)
         x, by_shared = solved[..., 0], solved[..., 1:]
         turned = scaled.edge.flatten(1, 2).mT  # (G, S, T D)
         schur = corner - turned @ by_shared.flatten(1, 2)
@@ -108,14 +108,9 @@ class ArrowSystem:
         floor = 1e-8 * most + torch.finfo(most.dtype).tiny
         scale = torch.maximum(diagonal, floor[:, None, None]).double().rsqrt()
         shared_scale = torch.maximum(corner, floor[:, None]).double().rsqrt()
-        band = self.band * scale[:, None, :, :, None]
-        for reach in range(min(3, band.shape[2])):
-            ahead = scale[:, reach:, None, :]
-            band[:, reach, : ahead.shape[1]] *= ahead
         return _Scaled(
             scale,
             shared_scale,
-            band,
             self.edge * scale[..., None] * shared_scale[:, None, None],
             self.corner * shared_scale[:, :, None] * shared_scale[:, None],
             self.gradient * scale,
@@ -124,20 +119,24 @@ class ArrowSystem:
 
 
 def solve_banded(
-    band: Float[Tensor, "G 3 T D D"], right: Float[Tensor, "G T D R"], damping: Float[Tensor, " G"] | None = None
+    band: Float[Tensor, "G 3 T D D"],
+    right: Float[Tensor, "G T D R"],
+    scale: Float[Tensor, "G T D"],
+    damping: Float[Tensor, " G"],
 ) -> tuple[Float[Tensor, "G T D R"], Bool[Tensor, " G"]]:
-    """Solve a symmetric positive definite block pentadiagonal system by a block Cholesky along time.
+    """Solve (S A S + damping) x = right by a block Cholesky along time.
 
     Args:
-        band: blocks (t, t), (t, t + 1), (t, t + 2).
+        band: blocks (t, t), (t, t + 1), (t, t + 2) of the symmetric matrix A.
         right: right-hand sides.
+        scale: the diagonal of S.
         damping: added to the diagonal.
 
     Returns:
         the solutions, and which systems are positive definite.
     """
     moments = right.shape[1]
-    pairs = _Pairs(band, right, damping)
+    pairs = _Pairs(band, right, scale, damping)
     good, factors, links, forward = torch.ones_like(right[:, 0, 0, 0], dtype=torch.bool), [], [], []
     for n in range(pairs.count):
         block, carried = pairs.diagonal(n), pairs.right(n)
@@ -160,14 +159,17 @@ def solve_banded(
 class _Pairs:
     """Two moments as one block, made when it is asked for: it is then still in the processor's cache."""
 
-    def __init__(self, band: Tensor, right: Tensor, damping: Tensor | None):
+    def __init__(self, band: Tensor, right: Tensor, scale: Tensor, damping: Tensor):
         self.band, self.right_sides, self.damping = band, right, damping
         self.moments, self.size = band.shape[2:4]
         self.count = -(-self.moments // 2)
+        if self.moments % 2:
+            scale = torch.cat([scale, torch.ones_like(scale[:, :1])], 1)
+        self.scale = scale.unflatten(1, (-1, 2)).flatten(2)  # (G, N, 2D)
 
     def diagonal(self, n: int) -> Float[Tensor, "G 2D 2D"]:
         t, size = 2 * n, self.size
-        out = self.band.new_zeros(len(self.band), 2 * size, 2 * size)
+        out = self.damping.new_zeros(len(self.band), 2 * size, 2 * size)
         out[:, :size, :size] = self.band[:, 0, t]
         if t + 1 < self.moments:
             out[:, size:, size:] = self.band[:, 0, t + 1]
@@ -175,19 +177,19 @@ class _Pairs:
             out[:, size:, :size] = self.band[:, 1, t].mT
         else:
             out[:, size:, size:].diagonal(dim1=-2, dim2=-1).fill_(1)
-        if self.damping is not None:
-            out.diagonal(dim1=-2, dim2=-1).add_(self.damping[:, None])
+        out.mul_(self.scale[:, n, :, None]).mul_(self.scale[:, n, None])
+        out.diagonal(dim1=-2, dim2=-1).add_(self.damping[:, None])
         return out
 
     def above(self, n: int) -> Float[Tensor, "G 2D 2D"]:
         """Between pair n and the next one."""
         t, size = 2 * n, self.size
-        out = self.band.new_zeros(len(self.band), 2 * size, 2 * size)
+        out = self.damping.new_zeros(len(self.band), 2 * size, 2 * size)
         out[:, :size, :size] = self.band[:, 2, t]
         out[:, size:, :size] = self.band[:, 1, t + 1]
         if t + 3 < self.moments:
             out[:, size:, size:] = self.band[:, 2, t + 1]
-        return out
+        return out.mul_(self.scale[:, n, :, None]).mul_(self.scale[:, n + 1, None])
 
     def right(self, n: int) -> Float[Tensor, "G 2D R"]:
         rows = self.right_sides[:, 2 * n : 2 * n + 2]

@@ -50,7 +50,7 @@ class SequenceConfig:
     early_robust_sigmas: float = 30.0
     """Geman-McClure scale of reprojection and acceleration in the early stages, so that views that disagree at the
     start pull each other together."""
-    solver: SolverOptions = field(default_factory=lambda: SolverOptions(max_iterations=20))
+    solver: SolverOptions = field(default_factory=lambda: SolverOptions(max_iterations=20, tolerance=5e-4))
     """How the joint problem is lowered."""
     chunk: int = 64
     """Moments that a thread linearises at a time."""

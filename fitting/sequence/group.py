@@ -19,10 +19,9 @@ from bodyfit.data.errors import BodyfitError
 from bodyfit.data.landmarks import LANDMARK_NAMES
 from bodyfit.data.results.result import Parameters
 from bodyfit.data.results.track import Track
-from bodyfit.fitting.energy.config import EnergyConfig
 from bodyfit.fitting.energy.jacobian import RotationJacobian
 from bodyfit.fitting.energy.landmark_model import CONTOUR_NAMES, LandmarkModel, in_limb_order
-from bodyfit.fitting.energy.levenberg_marquardt import FAILED, SolverOptions
+from bodyfit.fitting.energy.levenberg_marquardt import FAILED
 from bodyfit.fitting.energy.observations import observe
 from bodyfit.fitting.sequence.config import SequenceConfig
 from bodyfit.fitting.sequence.problem import GroupProblem
@@ -30,9 +29,11 @@ from bodyfit.fitting.sequence.smoothness import SMOOTHED
 from bodyfit.fitting.sequence.solver import GroupSolution, minimise_group
 from bodyfit.fitting.sequence.starts import GroupStarter
 from bodyfit.fitting.sequence.views import Views
-from bodyfit.fitting.solve.fitter import Fitter
+from bodyfit.fitting.solve.fitter import COARSE_NAMES, Fitter
 from bodyfit.fitting.solve.frames import Frame
 from bodyfit.fitting.solve.threads import Mapper, worker_threads
+
+_BODY_BLOCKS = ("global_orient", "transl", "latent")  # what early stages move, besides betas
 
 
 @dataclass(frozen=True)
@@ -148,17 +149,21 @@ def _solve_in_stages(
     map_: Mapper,
 ) -> GroupSolution:
     """From the start of all moments to the minimum."""
-    energy, by_rotation = fitter.config.energy, RotationJacobian(fitter.unknowns, model, each=3)
-
-    def solved(x: Tensor, energy: EnergyConfig, smooth: SequenceConfig, options: SolverOptions) -> GroupSolution:
-        given = (fitter.unknowns, model, fitter.prior, views, len(x), energy, fps, smooth, by_rotation)
-        return minimise_group(GroupProblem(*given, map_=map_), x, options)
-
+    energy = fitter.config.energy
     early = replace(config.solver, max_iterations=config.early_iterations, tolerance=1e-2)
     far = replace(energy, robust_sigmas=max(config.early_robust_sigmas, energy.robust_sigmas))
+    names = tuple(name for name in model.names if name in COARSE_NAMES or name in SMOOTHED)
+    columns = torch.tensor([model.names.index(name) for name in names], device=x.device)
+    coarse = LandmarkModel(fitter.body, names=names, dtype=fitter.dtype, device=fitter.device)
+    coarse_views = replace(views, seen=views.seen.of_landmarks(columns))
+
+    def problem(model: LandmarkModel, views: Views, *weights, **given) -> GroupProblem:
+        return GroupProblem(fitter.unknowns, model, fitter.prior, views, len(x), *weights, map_=map_, **given)
+
+    given = {"rotation_jacobian": RotationJacobian(fitter.unknowns, coarse, each=3), "blocks": _BODY_BLOCKS}
     for factor in config.annealing:
-        x = solved(x, far, config.softened(factor), early).x
-    return solved(x, energy, config, config.solver)
+        x = minimise_group(problem(coarse, coarse_views, far, fps, config.softened(factor), **given), x, early).x
+    return minimise_group(problem(model, views, energy, fps, config), x, config.solver)
 
 
 def observed(fitter: Fitter, sightings: Sequence[Sighting], first: int) -> tuple[LandmarkModel, Views]:

@@ -6,7 +6,7 @@ The temporal terms are in `Smoothness`. Moments that nobody saw have no priors: 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
@@ -50,6 +50,7 @@ class GroupProblem:
         config: weights of the temporal terms.
         rotation_jacobian: of the same unknowns and model, with 3 numbers per landmark.
         linked: for moments 1 to T - 2, whether they are next to the one before and the one after; all are by default.
+        blocks: names of the blocks of unknowns that move; all but the focal length by default.
         map_: how chunks of moments are mapped: `in_order`, or in threads.
 
     Attributes:
@@ -70,6 +71,7 @@ class GroupProblem:
         rotation_jacobian: RotationJacobian | None = None,
         *,
         linked: Bool[Tensor, " T-2"] | None = None,
+        blocks: Sequence[str] | None = None,
         map_: Callable = in_order,
     ):
         self.unknowns, self.model, self.views, self.moments, self.map = unknowns, model, views, moments, map_
@@ -79,7 +81,7 @@ class GroupProblem:
             raise BodyfitError("relative_hands and relative_face must be 0 in fits of several moments or views.")
         self.reprojection = next(term for term in terms if isinstance(term, Reprojection))
         layout, left_out = unknowns.layout, (*_SHARED, *_FIXED)
-        self.own = layout.mask(*(name for name in layout.slices if name not in left_out)).nonzero()[:, 0]
+        self.own = layout.mask(*(n for n in blocks or layout.slices if n not in left_out)).nonzero()[:, 0]
         self.own = self.own.to(model.device)
         self.shared = layout["betas"]
         self.betas = next(term for term in terms if term.name == "betas")

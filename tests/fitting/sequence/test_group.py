@@ -10,13 +10,16 @@ from bodyfit.data.errors import BodyfitError
 from bodyfit.data.photo.intrinsics import Extrinsics
 from bodyfit.fitting.benchmark.accuracy import mean_distance_mm
 from bodyfit.fitting.benchmark.sequences import make_clip, track_joints
+from bodyfit.fitting.energy.levenberg_marquardt import SolverOptions
 from bodyfit.fitting.sequence.config import SequenceConfig
 from bodyfit.fitting.sequence.group import Sighting, fit_group
 
 
 def test_one_moment_of_one_camera_is_the_single_fit(fitter, motion):
     clip = make_clip(fitter.body, motion, cameras=1, seed=1, moments=1)
-    track, single = fit_group(fitter, clip.sightings, fps=30), fitter.fit([clip.sightings[0].frame])[0]
+    sharp = SequenceConfig(solver=SolverOptions())
+    track = fit_group(fitter, clip.sightings, fps=30, config=sharp)
+    single = fitter.fit([clip.sightings[0].frame])[0]
     joints, alone = track_joints(fitter, track)[0], torch.as_tensor(single.landmarks[:22]).float()
     assert track.space == "camera" and track.status == ("fitted",)
     assert (joints - alone).norm(dim=1).max() < 2e-3
