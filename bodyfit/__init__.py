@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # what type checkers and editors see of the table below; a te
     from bodyfit.data.results.track_exports import export_track as export_track
     from bodyfit.data.results.track_files import read_track as read_track
     from bodyfit.data.results.track_files import write_track as write_track
+    from bodyfit.fitting.clips.arrays import fit_video as fit_video
     from bodyfit.fitting.draw.render import render_overlay as render_overlay
     from bodyfit.fitting.solve.fitter import FitConfig as FitConfig
     from bodyfit.fitting.solve.fitter import Fitter as Fitter
@@ -46,6 +47,7 @@ _HOME = {
     "export_track": "data.results.track_exports",
     "fit": "fitting.solve.fitter",
     "fit_many": "fitting.solve.stream",
+    "fit_video": "fitting.clips.arrays",
     "inverse_kinematics": "fitting.solve.inverse_kinematics",
     "load_body_model": "data.body.body_model",
     "load_prior": "prior.model.checkpoint",

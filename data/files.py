@@ -28,6 +28,8 @@ training photos would (1.4 GB), and their reader may say so."""
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 
+VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".gif")
+
 UNFINISHED = ".unfinished-"
 """How the names of files begin that are being written."""
 _LONGEST_PART = 200

@@ -16,8 +16,11 @@ import tyro
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.keypoints.inputs import FitInput, find_inputs
 from bodyfit.data.lazy import LazyModule
+from bodyfit.data.results.clip_index import ClipIndex
+from bodyfit.fitting.clips.sources import is_clip, open_source
 from bodyfit.fitting.run.helpers import HelperPool
 from bodyfit.fitting.run.memory import share_memory_among_threads
+from bodyfit.fitting.run.options import ClipOptions
 from bodyfit.fitting.run.parts import gather_inputs
 from bodyfit.fitting.solve.frames import CameraOptions, check_people
 
@@ -36,21 +39,23 @@ _OUTPUT = ("meshes", "mesh_format", "frame", "overlays", "people", "min_size_px"
 _CAMERA = ("focal", "camera", "image_size", "format", "detector", "camera_name", "keypoints_size")
 _CAMERA += ("min_confidence", "checks")
 _BODY = ("body", "gender", "num_betas", "prior", "init", "device")
+_CLIP = ("clip", "fps", "video_fps", "start", "end", "keypoints", "moving_camera")
 """Options that are fields of the configuration's parts, under the same names."""
 
 
 @dataclass(frozen=True)
 class FitCommand:
-    """Fit a 3D body to every person in photos.
+    """Fit a 3D body to every person in photos, or in a video.
 
     A photo X.jpg goes with X_keypoints.json (OpenPose and its relatives) beside it or in keypoints/; where there is no
-    such file, keypoints are found in the photo itself. The same command again does only what is missing.
+    such file, keypoints are found in the photo itself. The same command again does only what is missing. People of a
+    video are followed from frame to frame, and each is fitted over time with one shape (docs/clips.md).
     """
 
     inputs: tyro.conf.Positional[tuple[Path, ...]]
-    """Photos, keypoint files, or folders of both (pairs side by side, or images/ and keypoints/)."""
+    """Photos, keypoint files, or folders of both (pairs side by side, or images/ and keypoints/); or one video."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-    """Folder for results/, meshes/, images/, config.json and summary.json."""
+    """Folder for results/, meshes/, images/, config.json and summary.json; of a video, tracks/ and clip.json, too."""
     body: Path | None = None
     """SMPL, SMPL-H or SMPL-X file (.npz, .pkl), or a folder of models. Default: the open body that comes along."""
     gender: Literal["neutral", "female", "male"] = "neutral"
@@ -78,6 +83,24 @@ class FitCommand:
     keypoints_size: tuple[int, int] | None = None
     """Width and height, px, of the picture that the keypoints were made on, where it was a scaled copy of the photo and
     the file does not say so."""
+    keypoints: Path | None = None
+    """Keypoints of a video's frames: a folder of clip_000000000000_keypoints.json, ..., or one file with all frames.
+    Default: what lies beside clip.mp4 (keypoints/, clip_json/, ../pose/clip_json/), else the detector."""
+    clip: bool = False
+    """A folder's pictures (or keypoint files) follow each other in time, by the numbers in their names. Needs --fps."""
+    fps: float | None = None
+    """Frames per second that are fitted: of a video with more, the nearest ones. Default: all of its frames. Of a
+    folder with --clip: how many pictures per second there are."""
+    video_fps: float | None = None
+    """Frames per second with which the video was taken, where the file says another rate (slow motion)."""
+    start: float | None = None
+    """Seconds from the beginning of the video at which to start."""
+    end: float | None = None
+    """Seconds from the beginning of the video at which to end."""
+    moving_camera: bool = False
+    """The video's camera moves: each frame's position and orientation of the body is free. Default: it stands still."""
+    frame_meshes: bool = False
+    """Also write a mesh per person and frame of a video; its tracks/ hold animated bodies in any case."""
     people: str = "all"
     """all: everybody. main: the largest person of each photo. 3: the three largest. 002 (three digits): the person of
     this number."""
@@ -100,9 +123,9 @@ class FitCommand:
     device: str = "auto"
     """cpu, cuda, cuda:1, cuda:all (a process for each GPU), or auto: CUDA where there is one."""
     meshes: bool = True
-    """Write one mesh per person."""
+    """Write one mesh per person; of a video only with --frame-meshes."""
     overlays: bool = True
-    """Draw everybody over each photo."""
+    """Draw everybody over each photo, or frame."""
     mesh_format: Literal["obj", "ply", "glb"] = "obj"
     """Format of the meshes."""
     frame: Literal["opencv", "opengl", "blender"] = "opencv"
@@ -135,6 +158,7 @@ class FitCommand:
         output = {f: getattr(run.output, f) for f in _OUTPUT}
         cameras = {f: getattr(camera, f) for f in _CAMERA}
         others = {f: getattr(run, f) for f in _BODY}
+        others |= {f: getattr(run.clip, f) for f in _CLIP}
         own = {"config": path, "refine_focal": run.fit.refine_focal, "batch": run.batch}
         return cls(**required, **output, **cameras, **others, **own)
 
@@ -147,6 +171,7 @@ class FitCommand:
             fit=replace(fit, refine_focal=self.refine_focal),
             camera=CameraOptions(**{f: getattr(self, f) for f in _CAMERA}),
             output=config_files.OutputOptions(**{f: getattr(self, f) for f in _OUTPUT}),
+            clip=self._clip(),
             **{f: getattr(self, f) for f in _BODY},
             batch=self.batch,
         ).with_absolute_paths()
@@ -158,6 +183,9 @@ class FitCommand:
         if self.batch < 1 or self.workers < 1:
             raise BodyfitError("--batch and --workers must be at least 1.")
         share_memory_among_threads()  # before PyTorch starts some
+        if is_clip(self.inputs, self._clip()):
+            return self._run_clip()
+        self._check_no_clip()
         inputs = self._inputs()
         with self._backend(len(inputs)) as backend:
             from bodyfit.fitting.run.folder_run import FolderRun
@@ -170,19 +198,67 @@ class FitCommand:
             _check_camera(config.camera)
             device = "cpu" if self.cluster or self.workers > 1 else config.device.replace("cuda:all", "cuda:0")
             summary = FolderRun(self.out, load_fitter(config, device), config, backend).run(inputs)
+        return self._say(summary)
+
+    def _say(self, summary: dict[str, Any]) -> int:
+        """Say what came of it; the exit status."""
         if self.json:
             print(json.dumps(json.loads((self.out / "summary.json").read_text())))
         counts = summary["counts"]
         log.info(
-            "%d people fitted (%d not to convergence), %d implausible, %d failed, in %.1f s; see %s",
+            "%d people fitted (%d not to convergence), %s%d implausible, %d failed, in %.1f s; see %s",
             counts["converged"] + counts["max_iterations"],
             counts["max_iterations"],
+            f"{counts['interpolated']} interpolated, " if counts["interpolated"] else "",
             counts["implausible"],
             counts["failed"],
             summary["seconds"],
             self.out / "summary.json",
         )
         return 0 if counts["failed"] == counts["implausible"] == 0 else 1
+
+    # ---- videos -----------------------------------------------------------------------------------------------------
+
+    def _clip(self) -> ClipOptions:
+        return ClipOptions(**{f: getattr(self, f) for f in _CLIP})
+
+    def _run_clip(self) -> int:
+        """Fit a video, or a folder that is one."""
+        for name, wrong in (("--cluster", self.cluster), ("--init", self.init), ("--workers", self.workers > 1)):
+            if wrong:
+                raise BodyfitError(f"{name} is for photos; the frames of a video are fitted together, in one process.")
+        if self.results == "shards":
+            raise BodyfitError("--results shards is for photos; a video has a file per frame and person.")
+        if self.refine_focal:
+            log.warning("--refine-focal: focal lengths of videos stay as they are given")
+        from bodyfit.data.quick_imports import import_roma
+
+        import_roma()  # before anything else does
+        from bodyfit.fitting.clips.run import run_video
+        from bodyfit.fitting.run.ranges import check_ranges
+        from bodyfit.fitting.solve.loading import load_fitter
+
+        open_source(self.inputs[0], self._clip(), exclude=[self.out])  # mistakes are said before PyTorch is loaded
+        config = self.run_config()
+        config = replace(config, output=replace(config.output, meshes=self.frame_meshes))
+        check_people(config.output.people)
+        check_ranges(config_files.as_document(config), "options")
+        _check_camera(config.camera)
+        fitter = load_fitter(config, config.device.replace("cuda:all", "cuda:0"))
+        return self._say(run_video(self.inputs[0], self.out, fitter, config))
+
+    def _check_no_clip(self) -> None:
+        """Options of videos without one would do nothing."""
+        given = {"--fps": self.fps, "--video-fps": self.video_fps, "--start": self.start, "--end": self.end}
+        given |= {"--keypoints": self.keypoints, "--moving-camera": self.moving_camera or None}
+        for name, value in given.items():
+            if value is not None:
+                raise BodyfitError(
+                    f"{name} is for videos. Expected one (clip.mp4), or --clip for a folder whose pictures follow each "
+                    "other in time."
+                )
+        if ClipIndex.exists(self.out):
+            raise BodyfitError(f"{self.out}: holds the results of a clip. Choose another folder for photos.")
 
     @contextmanager
     def _backend(self, inputs: int) -> Iterator[Any]:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from bodyfit.data.files import parse_json, read_bytes
+from bodyfit.data.files import VIDEO_SUFFIXES, parse_json, read_bytes
 from bodyfit.data.keypoints import formats as kf
 from bodyfit.data.keypoints.image_names import is_photo_name
 from bodyfit.data.keypoints.people import ONLY_IMAGE, Block, ImagePeople, KeypointError, Person
@@ -36,7 +36,6 @@ __all__ = [
 ]
 
 KEYPOINT_SUFFIXES = (".json", ".jsonl", ".txt", ".csv", ".npy", ".npz")
-VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".gif")
 
 
 def read_keypoint_file(path: Path, format: str | None = None) -> dict[str, ImagePeople]:

@@ -11,19 +11,16 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import ExifTags, Image, ImageOps
 
-from bodyfit.data.errors import BodyfitError
 from bodyfit.data.files import check_file
 from bodyfit.data.photo.camera import focal_from_exif
+from bodyfit.data.photo.errors import PhotoError
+from bodyfit.data.photo.video import read_video_frame, split_frame, video_size
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
 """What is opened. Pillow knows more, and starts other programs for some: an EPS is run by Ghostscript."""
 MAX_PIXELS = 105_000_000
 """Of the largest cameras' photos; they take 0.7 GB while they are read."""
 MAX_BYTES = 1024**3
-
-
-class PhotoError(BodyfitError):
-    """An image that cannot be used."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,9 +43,13 @@ class Photo:
 def read_photo(path: Path | str) -> Photo:
     """Read a JPEG, PNG, WebP, BMP or TIFF as upright RGB, with the focal length of its EXIF.
 
+    Frames of videos are photos, too: clip.mp4#000123 is frame 123 of clip.mp4, counted from 0.
+
     Raises:
         PhotoError: if it is missing, broken, cut off or no image.
     """
+    if split_frame(path) is not None:
+        return Photo(read_video_frame(path), None, None, Path(path))
     with _opened(path) as image:
         focal_px, source = focal_from_exif(image)
         ImageOps.exif_transpose(image, in_place=True)
@@ -79,6 +80,10 @@ def read_photo_header(path: Path | str, *, whole: bool = False) -> PhotoHeader:
     Raises:
         PhotoError: as `read_photo` does; for pixels that are cut off only if `whole`.
     """
+    if split_frame(path) is not None:
+        if whole:
+            read_video_frame(path)
+        return PhotoHeader(video_size(path), None, None)
     with _opened(path) as image:
         focal_px, source = focal_from_exif(image)
         size = _upright_size(image)
@@ -91,6 +96,8 @@ def read_photo_header(path: Path | str, *, whole: bool = False) -> PhotoHeader:
 
 def photo_size(path: Path | str) -> tuple[int, int]:
     """(width, height) of the upright photo, from its header alone. Raises PhotoError as `read_photo` does."""
+    if split_frame(path) is not None:
+        return video_size(path)
     with _opened(path) as image:
         return _upright_size(image)
 

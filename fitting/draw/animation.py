@@ -13,7 +13,7 @@ from PIL import Image
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.files import write_atomically
 from bodyfit.data.lazy import LazyModule
-from bodyfit.fitting.draw.opencv import import_cv2
+from bodyfit.data.opencv import import_cv2
 
 if TYPE_CHECKING:
     import cv2

@@ -6,8 +6,8 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from bodyfit.data.landmarks import FACE, LANDMARK_NAMES, LEFT_HAND, RIGHT_HAND, SKELETON
+from bodyfit.data.opencv import import_cv2
 from bodyfit.fitting.draw.colours import MIDDLE, VERMILION, rgb8, side_hex
-from bodyfit.fitting.draw.opencv import import_cv2
 
 _FINE = frozenset(FACE + LEFT_HAND + RIGHT_HAND)  # points that are close together get thinner lines
 _SUBPIXEL_BITS = 4

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_type_hints
 
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.files import read_json
-from bodyfit.fitting.run.options import OutputOptions
+from bodyfit.fitting.run.options import ClipOptions, OutputOptions
 from bodyfit.fitting.run.ranges import check_ranges
 from bodyfit.fitting.solve.fitter import FitConfig
 from bodyfit.fitting.solve.frames import CameraOptions
@@ -24,6 +24,8 @@ class RunConfig:
     """What is said about the cameras."""
     output: OutputOptions = field(default_factory=OutputOptions)
     """What is written."""
+    clip: ClipOptions = field(default_factory=ClipOptions)
+    """What is said about a video; runs over photos have none."""
     body: Path | None = None
     """Body model file or folder; None: the open body."""
     gender: Literal["neutral", "female", "male"] = "neutral"

@@ -12,7 +12,13 @@ from bodyfit.fitting.solve.fitter import Fitter
 def run_identity(fitter: Fitter, config: RunConfig) -> str:
     """What all results of a run depend on, as a hash: settings, body, prior and start network, files that are named."""
     document = as_document(config)
-    for name in ("batch", "device", "body", "prior"):  # of body and prior the numbers count, not where they lie
+    for name in (
+        "batch",
+        "device",
+        "body",
+        "prior",
+        "clip",
+    ):  # of body and prior the numbers count; a clip has a key of its own
         del document[name]
     named = [path for path in (config.camera.camera, config.init) if path is not None and path.is_file()]
     files = [hashlib.sha256(path.read_bytes()).hexdigest() for path in named]

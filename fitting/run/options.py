@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 
@@ -24,3 +25,24 @@ class OutputOptions:
     """Leave out people whose body keypoints span fewer pixels."""
     results: Literal["folders", "shards"] = "folders"
     """Parameters as one .npz per person, or hundreds of people per .safetensors file (for large runs)."""
+
+
+@dataclass(frozen=True)
+class ClipOptions:
+    """What is said about a video, or about pictures that are one."""
+
+    clip: bool = False
+    """Whether a folder of pictures or keypoint files is a clip: pictures in the order of their numbers."""
+    fps: float | None = None
+    """Frames per second that are fitted: a video with more is thinned out to the nearest frames. Of a folder, how many
+    pictures per second there are. None: all frames of the video."""
+    video_fps: float | None = None
+    """Frames per second at which the video, or the folder's pictures, were taken; None: as the video says."""
+    start: float | None = None
+    """Seconds from the beginning at which to start."""
+    end: float | None = None
+    """Seconds from the beginning at which to end."""
+    keypoints: Path | None = None
+    """Folder or file with the keypoints of a video's frames; None: what lies beside the video, else the detector."""
+    moving_camera: bool = False
+    """Whether the camera moves: positions of one frame then say nothing of those of the next."""

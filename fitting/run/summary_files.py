@@ -41,7 +41,7 @@ class SummaryWriter:
         def write_json(path: Path) -> None:
             nonlocal total
             with path.open("w", encoding="utf-8") as file:
-                start = json.dumps(header, indent=1, allow_nan=False).rstrip("\n}")
+                start = json.dumps(header, indent=1, allow_nan=False).removesuffix("\n}")
                 file.write(start + ',\n "people": [')
                 for row in rows:
                     file.write(("," if total else "") + "\n  " + json.dumps(row, allow_nan=False))

@@ -15,8 +15,8 @@ def import_cv2() -> ModuleType:
         import cv2
     except ImportError as error:
         raise BodyfitError(
-            f"keypoints, skeletons and videos are drawn with OpenCV, which cannot be imported here ({error}). Install "
-            "its system libraries (Debian, Ubuntu: apt-get install libgl1 libglib2.0-0), or replace it: "
-            "pip uninstall opencv-python && pip install opencv-python-headless"
+            "videos are read, and keypoints, skeletons and videos drawn, with OpenCV, which cannot be imported here "
+            f"({error}). Install its system libraries (Debian, Ubuntu: apt-get install libgl1 libglib2.0-0), or "
+            "replace it: pip uninstall opencv-python && pip install opencv-python-headless"
         ) from error
     return cv2
