@@ -16,6 +16,7 @@ import tyro
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.keypoints.inputs import FitInput, find_inputs
 from bodyfit.data.lazy import LazyModule
+from bodyfit.data.photo.video import is_video
 from bodyfit.data.results.clip_index import ClipIndex
 from bodyfit.fitting.clips.sources import is_clip, open_source
 from bodyfit.fitting.run.helpers import HelperPool
@@ -299,7 +300,7 @@ class FitCommand:
 
     def _inputs(self) -> list[FitInput]:
         """Everything that there are keypoints for, or may be. Raises BodyfitError where there is nothing like that."""
-        found = gather_inputs(self.inputs, lambda path: find_inputs(path, exclude=[self.out]))
+        found = gather_inputs(self.inputs, self._find)
         alone = [str(item.photo) for item in found if item.keypoints is None]
         detector = None
         if alone:
@@ -319,6 +320,12 @@ class FitCommand:
         blank = [str(item.keypoints) for item in inputs if item.photo is None and item.problem is None]
         _say_once(blank, "no photo with it; fitted all the same" + ", drawn on a blank page" * self.overlays)
         return inputs
+
+    def _find(self, path: Path) -> list[FitInput]:
+        """Photos and keypoint files of a path; videos among them are left out, and that is said."""
+        videos = sorted(map(str, filter(is_video, path.iterdir()))) if path.is_dir() else []
+        _say_once(videos, f"a video, left out; `bodyfit fit {videos[0]} -o OUT` fits it" if videos else "")
+        return find_inputs(path, exclude=[self.out])
 
 
 def _say_once(names: list[str], what: str) -> None:

@@ -1,0 +1,61 @@
+"""`bodyfit.fit_video` on arrays: people are told apart whatever their order, and results belong to frames."""
+
+import numpy as np
+import pytest
+
+import bodyfit
+from bodyfit.fitting.clips.fitting_people import FollowedPerson, chosen_people
+
+
+def test_arrays_of_several_people_in_any_order(figures):
+    keypoints = np.full((12, 2, 17, 3), np.nan)
+    for t in range(12):
+        keypoints[t, t % 2] = figures.figure(200 + 3 * t)
+        if t not in (5, 6):
+            keypoints[t, 1 - t % 2] = figures.figure(450 - 2 * t, 230, 280)
+    clip = bodyfit.fit_video(keypoints, "coco17", fps=30, image_size=figures.size)
+    first, second = clip.people
+    assert (first.name, second.name) == ("000", "001") and len(clip.tracks) == 2
+    assert second.track.status.count("interpolated") == 2
+    results = clip.results("001")
+    assert (
+        len(results) == 10
+        and {r.person_id for r in results} == {"001"}
+        and {r.status for r in results} == {"converged"}
+    )
+    assert all(np.array_equal(r.betas, second.track.betas) for r in results)
+    assert np.ptp([r.landmarks_px[0, 0] for r in clip.results("000")]) == pytest.approx(33, abs=4)
+    with pytest.raises(bodyfit.BodyfitError, match=r"no person '007'\. Found: 000, 001"):
+        clip.results("007")
+
+
+def test_one_person_and_frames(figures):
+    keypoints = np.array([figures.figure(200 + 3 * t) for t in range(6)])
+    by_array = bodyfit.fit_video(keypoints, "coco17", fps=30, image_size=figures.size)
+    frames = [figures.frame([person]) for person in keypoints]
+    by_frames = bodyfit.fit_video([*frames[:3], None, *frames[4:]], fps=30)
+    assert len(by_array.tracks) == len(by_frames.tracks) == 1
+    assert by_frames.tracks[0].status[3] == "interpolated"
+    assert np.abs(by_array.tracks[0].transl - by_frames.tracks[0].transl).max() < 0.05
+
+
+@pytest.mark.parametrize(
+    ("keypoints", "format", "fps", "message"),
+    [
+        (np.ones((4, 17, 3)), "coco17", 0, "fps is 0"),
+        (np.ones((4, 17, 3)), None, 30, "format='coco17'"),
+        (np.ones((17, 3)), "coco17", 30, r"shape \(17, 3\)"),
+        (np.ones((4, 16, 3)), "coco17", 30, "17"),
+    ],
+)
+def test_what_is_no_clip_is_one_clear_error(keypoints, format, fps, message):
+    with pytest.raises(bodyfit.BodyfitError, match=message):
+        bodyfit.fit_video(keypoints, format, fps=fps, image_size=(640, 480))
+
+
+def test_some_people_are_chosen_by_size_and_time():
+    people = [
+        FollowedPerson(f"{n:03d}", (None,) * count, size) for n, (count, size) in enumerate([(9, 10), (3, 90), (8, 20)])
+    ]
+    names = {which: [p.name for p in chosen_people(people, which)] for which in ("all", "main", "2", "002", "007")}
+    assert names == {"all": ["000", "001", "002"], "main": ["001"], "2": ["001", "002"], "002": ["002"], "007": []}

@@ -1,0 +1,89 @@
+"""Videos on the command line: options, exit codes, one line for a mistake before anything is loaded."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from bodyfit.data.results.clip_index import ClipIndex
+from bodyfit.scripts.cli import main
+
+
+@pytest.fixture
+def video(tmp_path):
+    cv2 = pytest.importorskip("cv2")
+    path = tmp_path / "clip.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 20.0, (64, 48))
+    if not writer.isOpened():
+        pytest.skip("OpenCV has no encoder MJPG here")
+    for _ in range(20):
+        writer.write(np.zeros((48, 64, 3), np.uint8))
+    writer.release()
+    return path
+
+
+def ran(*arguments, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        main(["fit", *map(str, arguments)])
+    out = capsys.readouterr()
+    return SimpleNamespace(code=exit_.value.code, out=out.out, err=out.err)
+
+
+def test_a_video_from_the_command_line(video, tmp_path, capsys):
+    """A half-second of somebody who raises an arm; everything is where the README says it is."""
+    for t in range(20):
+        points = np.zeros((25, 3))
+        points[:15] = [
+            *[(32, 6, 0.9), (32, 12, 0.9), (28, 12, 0.9), (25, 18, 0.9), (24, 24, 0.9), (36, 12, 0.9)],
+            *[(39, 18, 0.9), (40, 24 - t / 2, 0.9), (32, 24, 0.9), (30, 24, 0.9), (30, 34, 0.9), (30, 43, 0.9)],
+            *[(34, 24, 0.9), (34, 34, 0.9), (34, 43, 0.9)],
+        ]
+        document = {"people": [{"pose_keypoints_2d": points.ravel().tolist()}]}
+        (tmp_path / f"clip_{t:012d}_keypoints.json").write_text(json.dumps(document))
+    out = tmp_path / "out"
+    done = ran(video, "-o", out, "--fps", "10", "--end", "0.5", "--json", capsys=capsys)
+    assert done.code == 0, done.err
+    document = json.loads(done.out)
+    assert [row["image"] for row in document["people"]] == [f"clip/{n:06d}" for n in (0, 2, 4, 6, 8)]
+    assert document["clip"]["fps"] == 10 and ClipIndex.read(out).frames["clip/000008"] == 4
+    for name in ("results/clip/000002/000.npz", "images/clip/000002.png", "tracks/000.npz", "tracks/000.glb"):
+        assert (out / name).is_file(), name
+    assert not (out / "meshes").exists()
+    again = ran(video, "-o", tmp_path / "again", "--config", out / "config.json", capsys=capsys)
+    assert again.code == 0 and ClipIndex.read(tmp_path / "again") == ClipIndex.read(out)
+    assert "holds the results of a clip" in ran(tmp_path, "-o", out, capsys=capsys).err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--fps", "0"], "--fps 0: expected a positive"),
+        (["--start", "3"], "lasts 1.00 s (20 frames)"),
+        (["--start", "0.5", "--end", "0.2"], "is not before --end 0.2"),
+        (["--detector", "none"], "no detector is to be used"),
+        (["--cluster", "auto"], "--cluster is for photos"),
+        (["--keypoints", "EMPTY"], "is empty"),
+    ],
+)
+def test_mistakes_are_one_line(video, tmp_path, capsys, options, message):
+    (tmp_path / "EMPTY").mkdir()
+    options = [str(tmp_path / "EMPTY") if option == "EMPTY" else option for option in options]
+    done = ran(video, "-o", tmp_path / "out", *options, capsys=capsys)
+    assert done.code == 2 and message in done.err and done.err.count("bodyfit: error") == 1
+
+
+def test_options_of_videos_without_a_video_are_refused(tmp_path, capsys):
+    done = ran(tmp_path, "-o", tmp_path / "out", "--fps", "30", capsys=capsys)
+    assert done.code == 2 and "--fps is for videos" in done.err and "--clip" in done.err
+
+
+def test_a_video_that_is_none_is_one_line(tmp_path, capsys):
+    (tmp_path / "clip.mp4").write_bytes(b"no video")
+    done = ran(tmp_path / "clip.mp4", "-o", tmp_path / "out", capsys=capsys)
+    assert done.code == 2 and "cannot be decoded" in done.err
+
+
+def test_a_video_in_a_folder_of_photos_is_said(video, tmp_path, capsys, caplog):
+    done = ran(tmp_path, "-o", tmp_path / "out", "--detector", "none", capsys=capsys)
+    assert done.code == 2 and f"bodyfit fit {video}" in caplog.text
