@@ -22,9 +22,9 @@ if TYPE_CHECKING:  # what type checkers and editors see of the table below; a te
     from bodyfit.data.results.track_files import write_track as write_track
     from bodyfit.fitting.clips.arrays import fit_video as fit_video
     from bodyfit.fitting.draw.render import render_overlay as render_overlay
+    from bodyfit.fitting.solve.fit import fit as fit
     from bodyfit.fitting.solve.fitter import FitConfig as FitConfig
     from bodyfit.fitting.solve.fitter import Fitter as Fitter
-    from bodyfit.fitting.solve.fitter import fit as fit
     from bodyfit.fitting.solve.frames import Frame as Frame
     from bodyfit.fitting.solve.inverse_kinematics import inverse_kinematics as inverse_kinematics
     from bodyfit.fitting.solve.stream import fit_many as fit_many
@@ -45,7 +45,7 @@ _HOME = {
     "Track": "data.results.track",
     "VPoser": "prior.model.vposer",
     "export_track": "data.results.track_exports",
-    "fit": "fitting.solve.fitter",
+    "fit": "fitting.solve.fit",
     "fit_many": "fitting.solve.stream",
     "fit_video": "fitting.clips.arrays",
     "inverse_kinematics": "fitting.solve.inverse_kinematics",

@@ -63,6 +63,13 @@ class FitCommand:
     """Which body of a folder, or of the open ones."""
     num_betas: int = 10
     """Shape components to fit, at most those of the body: 10 to 300 in official files."""
+    height: float | None = None
+    """Known stature of everybody who is fitted, in metres (1.80). Bodies reach it, and their distance follows."""
+    betas: Path | None = None
+    """Known shape of everybody who is fitted, held: .npz, .npy or .json with `betas`, or a result of a previous run."""
+    same_person: bool = False
+    """All photos show one person: one shape for all of them, a pose and a place for each. Of several people in a photo,
+    the largest is fitted."""
     prior: Path | None = None
     """Pose prior: our weights, or VPoser V02_05 or vposer_v1_0 (folder or checkpoint). Default: the one shipped. A
     start.safetensors of `bodyfit prior train-start` beside it is used, too."""
@@ -161,6 +168,7 @@ class FitCommand:
         others = {f: getattr(run, f) for f in _BODY}
         others |= {f: getattr(run.clip, f) for f in _CLIP}
         own = {"config": path, "refine_focal": run.fit.refine_focal, "batch": run.batch}
+        own |= {"height": run.fit.shape.height_m, "same_person": run.same_person}
         return cls(**required, **output, **cameras, **others, **own)
 
     def run_config(self) -> config_files.RunConfig:
@@ -168,13 +176,19 @@ class FitCommand:
         from bodyfit.fitting.solve.fitter import FitConfig
 
         fit = config_files.read_config(self.config).fit if self.config else FitConfig()
+        shape = replace(fit.shape, height_m=self.height)
+        if self.betas is not None:
+            from bodyfit.fitting.run.known_betas import read_betas
+
+            shape = replace(read_betas(self.betas), height_m=self.height)
         return config_files.RunConfig(
-            fit=replace(fit, refine_focal=self.refine_focal),
+            fit=replace(fit, refine_focal=self.refine_focal, shape=shape),
             camera=CameraOptions(**{f: getattr(self, f) for f in _CAMERA}),
             output=config_files.OutputOptions(**{f: getattr(self, f) for f in _OUTPUT}),
             clip=self._clip(),
             **{f: getattr(self, f) for f in _BODY},
             batch=self.batch,
+            same_person=self.same_person,
         ).with_absolute_paths()
 
     def run(self) -> int:
@@ -198,7 +212,10 @@ class FitCommand:
             check_ranges(config_files.as_document(config), "options")
             _check_camera(config.camera)
             device = "cpu" if self.cluster or self.workers > 1 else config.device.replace("cuda:all", "cuda:0")
-            summary = FolderRun(self.out, load_fitter(config, device), config, backend).run(inputs)
+            fitter = load_fitter(config, device)
+            if config.same_person:
+                fitter, config = self._of_one_person(inputs, fitter, config)
+            summary = FolderRun(self.out, fitter, config, backend).run(inputs)
         return self._say(summary)
 
     def _say(self, summary: dict[str, Any]) -> int:
@@ -230,6 +247,8 @@ class FitCommand:
                 raise BodyfitError(f"{name} is for photos; the frames of a video are fitted together, in one process.")
         if self.results == "shards":
             raise BodyfitError("--results shards is for photos; a video has a file per frame and person.")
+        if self.same_person:
+            raise BodyfitError("--same-person is for photos; a person of a video has one shape in all frames anyway.")
         if self.refine_focal:
             log.warning("--refine-focal: focal lengths of videos stay as they are given")
         from bodyfit.data.quick_imports import import_roma
@@ -260,6 +279,16 @@ class FitCommand:
                 )
         if ClipIndex.exists(self.out):
             raise BodyfitError(f"{self.out}: holds the results of a clip. Choose another folder for photos.")
+
+    def _of_one_person(self, inputs: list[FitInput], fitter: Any, config: config_files.RunConfig) -> tuple[Any, Any]:
+        """The fitter and the settings with the one shape of all photos."""
+        from bodyfit.fitting.run.same_person import shape_of_inputs
+        from bodyfit.fitting.solve.same_person import with_shape
+
+        if config.output.people == "all":
+            config = replace(config, output=replace(config.output, people="main"))
+        shape = shape_of_inputs(inputs, fitter, config, self.out)
+        return with_shape(fitter, shape), replace(config, fit=replace(config.fit, shape=shape), same_person=False)
 
     @contextmanager
     def _backend(self, inputs: int) -> Iterator[Any]:

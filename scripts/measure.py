@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import textwrap
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,8 +49,7 @@ class MeasureCommand:
         """Print, or write the table. 1 where somebody's result cannot be read or measured."""
         if self.json and self.csv is not None:
             raise BodyfitError("--json prints and --csv writes: give one of them.")
-        bodies = ResultBodies(self.body)
-        people = [_measured(stored, bodies) for stored in results_in(self.out)]
+        people = measured_people(self.out, self.body)
         wrong = [person for person in people if person["status"] == "not measured"]
         if len(wrong) == len(people):
             raise BodyfitError(wrong[0]["reason"])
@@ -63,12 +63,18 @@ class MeasureCommand:
         return 1 if wrong else 0
 
 
+def measured_people(out: Path, body: Path | None) -> list[Person]:
+    """The row of each person of a run. Raises BodyfitError where there are no results."""
+    bodies = ResultBodies(body)
+    return [_measured(stored, bodies) for stored in results_in(out)]
+
+
 def _measured(stored: StoredResult, bodies: ResultBodies) -> Person:
     """The person's row; without numbers, and with the reason, where there is nothing to measure."""
     row: Person = {"image": stored.image, "person": stored.person}
     try:
         result = stored.load()
-        row |= {"status": result.status, "focal_source": result.focal_source, "reason": result.reason}
+        row |= {name: getattr(result, name) for name in ("status", "focal_source", "size_source", "reason")}
         if result.status == "failed":
             return row
         found = measure_body(bodies.of(result, stored.path), result.betas)
@@ -92,6 +98,13 @@ def _as_text(people: list[Person]) -> Iterator[str]:
         yield f"{name:<{width}}{numbers}" + ("  (implausible fit)" if person["status"] == "implausible" else "")
     guessed = sum("diagonal" in person.get("focal_source", "") for person in people)
     yield ""
-    yield from textwrap.wrap(SCALE_NOTE, 100)
+    known = Counter(
+        source
+        for person in people
+        if (source := person.get("size_source")) and not source.startswith(UNKNOWN_SIZE) and "mass_kg" in person
+    )
+    yield from (f"Absolute size, {count} of {len(people)} people: {source}." for source, count in known.items())
+    if known.total() < len(people):
+        yield from textwrap.wrap(SCALE_NOTE, 100)
     if guessed:
         yield f"Focal length guessed from the image diagonal: {guessed} of {len(people)} people."

@@ -17,6 +17,7 @@ import tyro
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.files import write_atomically
 from bodyfit.data.results.store import JOURNAL, read_journal
+from bodyfit.data.results.tables import MEASURE_COLUMNS
 from bodyfit.fitting.run.summary_files import rows_of_summary, write_csv, write_parquet
 
 Row = dict[str, Any]
@@ -36,6 +37,10 @@ class SummaryCommand:
     """Output folder of `bodyfit fit`."""
     worst: int = 10
     """How many of the worst fits to list."""
+    measures: bool = False
+    """Also measure every body (stature, inseam, arm span, girths, volume, mass), a fifth of a second each."""
+    body: Path | None = None
+    """Body model that the results were fitted with, for --measures. Default: the open body."""
     json: bool = False
     """Print one JSON document on stdout, and nothing else."""
     to: Literal["csv", "parquet"] | None = None
@@ -55,6 +60,8 @@ class SummaryCommand:
             print(path)
             return 0
         document = summarise(rows, self.worst)
+        if self.measures:
+            document["measures"] = measures_of(self.out, self.body)
         print(json.dumps(document) if self.json else as_text(document))
         return 0
 
@@ -73,11 +80,20 @@ def rows_of(out: Path) -> Iterable[Row]:
     raise BodyfitError(f"{out}: no summary.json in it. Expected the output folder of `bodyfit fit`.")
 
 
+def measures_of(out: Path, body: Path | None) -> dict[str, dict[str, float]]:
+    """Percentiles of each measure over all people: metres, cubic metres, kilograms."""
+    from bodyfit.scripts.measure import measured_people  # imports torch
+
+    people = [person for person in measured_people(out, body) if "mass_kg" in person]
+    return {name: _percentiles([person[name] for person in people]) for name in MEASURE_COLUMNS if people}
+
+
 def summarise(rows: Iterable[Row], worst: int) -> dict[str, Any]:
     """Counts by status and reason, percentiles of errors, the worst fits; memory for two numbers per person."""
     statuses: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
-    shares, pixels, cases = [], [], []
+    sizes: Counter[str] = Counter()
+    shares, pixels, statures, cases = [], [], [], []
     images, last, ambiguous = 0, None, 0
     for row in rows:
         images, last = images + (row["image"] != last), row["image"]
@@ -85,6 +101,9 @@ def summarise(rows: Iterable[Row], worst: int) -> dict[str, Any]:
         ambiguous += bool(row.get("ambiguous"))
         if row["status"] == "failed":
             reasons[_NAMES.sub("…", row.get("reason") or "unknown")] += 1
+        if row.get("stature_m") is not None:
+            statures.append(row["stature_m"])
+            sizes[row.get("size_source") or "unknown"] += 1
         share = row.get("error_share")
         if share is None or not math.isfinite(share):
             continue
@@ -102,6 +121,8 @@ def summarise(rows: Iterable[Row], worst: int) -> dict[str, Any]:
         "failures": [{"reason": reason, "count": count} for reason, count in reasons.most_common()],
         "error_share": _percentiles(shares),
         "error_px": _percentiles(pixels),
+        "stature_m": _percentiles(statures),
+        "size_sources": [{"source": source, "count": count} for source, count in sizes.most_common(20)],
         "worst": [dict(zip(("error_share", "image", "person", "status"), case, strict=True)) for case in cases],
     }
 
@@ -127,6 +148,16 @@ def as_text(document: dict[str, Any]) -> str:
         shares, pixels = document["error_share"], document["error_px"]
         lines += ["  % of size     " + "".join(f"{100 * shares[head]:9.2f}" for head in heads)]
         lines += ["  px            " + "".join(f"{pixels[head]:9.2f}" for head in heads)]
+    if document["stature_m"]:
+        heads = [*(f"p{p}" for p in PERCENTILES), "mean"]
+        measures = document.get("measures") or {"stature_m": document["stature_m"]}
+        width = max(16, *(len(name) + 4 for name in measures))
+        lines += ["", f"{'size':<{width}}" + "".join(f"{head:>9}" for head in heads)]
+        lines += [
+            f"  {name:<{width - 2}}" + "".join(f"{found[head]:9.3f}" for head in heads)
+            for name, found in measures.items()
+        ]
+        lines += [f"{one['count']:8}  {one['source']}" for one in document["size_sources"]]
     if document["worst"]:
         lines += ["", "largest errors"]
         lines += [

@@ -47,6 +47,9 @@ _LARGEST_IMAGE = 1_000_000
 """Pixels of a side, above any photo's."""
 _LONGEST_TEXT = 10_000
 
+UNKNOWN_SIZE = "shape prior"
+"""How the `size_source` of people begins whose size nobody gave."""
+
 NAN = float("nan")
 
 Parameters = dict[str, np.ndarray]
@@ -133,6 +136,11 @@ class FitResult:
     """Path of the photo; empty where there was none."""
     keypoint_source: str = ""
     """Where the keypoints come from: a keypoint file and its format, or a detector."""
+    stature_m: float = NAN
+    """Of the fitted shape, standing, m. How well it is known, `size_source` says."""
+    size_source: str = ""
+    """What absolute size rests on: a height or shape numbers that were given, or the shape prior, which one photo
+    leaves undecided."""
     lens: Float[np.ndarray, " n"] = field(default_factory=_empty)
     """The camera that took the photo where it is no ideal pinhole, as `photo.lens.Lens.to_array` writes it: fx, fy, cx,
     cy, skew, model (0: OpenCV's, 1: fisheye), distortion. Pixels here are those of the ideal camera (focal_px,

@@ -25,6 +25,7 @@ MEASURE_COLUMNS = {
 }
 """Names with units, as tables and JSON have them, of the fields of `data.body.measures.Measures`."""
 _SCALARS = ("status", "reason", "cost", "error_px", "error_share", "ambiguous", "focal_px", "focal_source")
+_SCALARS += ("stature_m", "size_source")
 _VECTORS = ("transl", "global_orient", "betas", "expression", "body_pose", "jaw_pose", "leye_pose", "reye_pose")
 _VECTORS += ("left_hand_pose", "right_hand_pose")
 
@@ -55,7 +56,7 @@ def parameter_table(results: Iterable[tuple[str, FitResult]]) -> str:
 
 def measure_table(people: Iterable[Mapping[str, Any]]) -> str:
     """A row for each person of `bodyfit measure`: units are in the columns' names; empty where nothing was measured."""
-    columns = ("image", "person", "status", "focal_source", "reason", *MEASURE_COLUMNS)
+    columns = ("image", "person", "status", "focal_source", "size_source", "reason", *MEASURE_COLUMNS)
     return written(columns, ([person.get(name, "") for name in columns] for person in people))
 
 

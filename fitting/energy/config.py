@@ -12,7 +12,15 @@ from bodyfit.data.landmarks import BODY, LANDMARK_NAMES, LEFT_HAND, RIGHT_HAND
 from bodyfit.fitting.energy.jacobian import RotationJacobian
 from bodyfit.fitting.energy.landmark_model import LandmarkModel
 from bodyfit.fitting.energy.observations import Observations
-from bodyfit.fitting.energy.terms import Bending, Gaussian, LatentGaussian, RelativeReprojection, Reprojection, Term
+from bodyfit.fitting.energy.terms import (
+    Bending,
+    Gaussian,
+    KnownStature,
+    LatentGaussian,
+    RelativeReprojection,
+    Reprojection,
+    Term,
+)
 from bodyfit.fitting.energy.unknowns import Unknowns
 from bodyfit.prior.model.vposer import VPoser
 
@@ -51,6 +59,10 @@ class EnergyConfig:
     was predicted from count in the reprojection, too."""
     betas_sigma: float = 1.0
     """Standard deviation of the shape numbers."""
+    height_m: float | None = None
+    """Known stature, m, of everybody; None: unknown."""
+    height_sigma_m: float = 0.001
+    """How exactly a known stature is reached, m."""
     expression_sigma: float = 1.0
     """Standard deviation of the expression numbers."""
     jaw_sigma: float = 0.15
@@ -105,6 +117,9 @@ def energy_terms(
         terms.append(Bending(unknowns, energy.bending_sigma, reprojection.landmark_weights))
     terms.append(pose_prior(unknowns, model, prior, energy, seen))
     terms += parameter_priors(unknowns, model, energy)
+    if energy.height_m is not None:
+        known = energy.height_m, energy.height_sigma_m
+        terms.append(KnownStature(unknowns.layout["betas"], unknowns.stature, *known))
     if depth_m is not None and energy.depth_sigma_m != torch.inf:
         z = unknowns.layout["transl"].stop - 1
         sigma = depth_m.new_full((1,), energy.depth_sigma_m)

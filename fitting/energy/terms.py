@@ -20,6 +20,7 @@ from bodyfit.fitting.energy.landmark_model import LandmarkState
 from bodyfit.fitting.energy.observations import Observations
 from bodyfit.fitting.energy.projection import NEAREST_M, projection_jacobian
 from bodyfit.fitting.energy.so3 import inverse_left_jacobian
+from bodyfit.fitting.energy.stature import Stature
 from bodyfit.fitting.energy.unknowns import Unknowns
 
 
@@ -343,3 +344,27 @@ class Gaussian(Term):
     def jacobian(self, at: Evaluation, out: Float[Tensor, "B n D"]) -> None:
         """1 / sigma on the diagonal."""
         out[..., self.columns] = torch.diag(1 / self.sigma)
+
+
+class KnownStature(Term):
+    """(stature - height) / sigma.
+
+    Args:
+        columns: the shape numbers among the unknowns.
+        stature: of the same body.
+        height_m: the known height.
+        sigma_m: how exactly it is to be reached.
+    """
+
+    name, rows = "stature", 1
+
+    def __init__(self, columns: slice, stature: Stature, height_m: float, sigma_m: float):
+        self.columns, self.stature, self.height_m, self.sigma_m = columns, stature, height_m, sigma_m
+
+    def residuals(self, at: Evaluation) -> Float[Tensor, "B 1"]:
+        """In units of sigma."""
+        return (self.stature(at.x[:, self.columns])[0] - self.height_m)[:, None] / self.sigma_m
+
+    def jacobian(self, at: Evaluation, out: Float[Tensor, "B 1 D"]) -> None:
+        """That of the stature."""
+        out[:, 0, self.columns] = self.stature(at.x[:, self.columns])[1] / self.sigma_m

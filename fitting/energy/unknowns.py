@@ -15,6 +15,7 @@ from torch import Tensor
 from bodyfit.data.body.body_model import BodyModel
 from bodyfit.fitting.energy.landmark_model import LandmarkModel
 from bodyfit.fitting.energy.so3 import exponential
+from bodyfit.fitting.energy.stature import Stature
 from bodyfit.prior.model.decoder_tangent import decode, decode_with_tangent
 from bodyfit.prior.model.parts import NUM_BODY_JOINTS
 from bodyfit.prior.model.vposer import VPoser
@@ -84,6 +85,7 @@ class Unknowns:
             }
         )
 
+        self.stature = Stature(body, dtype, device)
         self._build_direct(model)
 
     def _build_direct(self, model: LandmarkModel) -> None:

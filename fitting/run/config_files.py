@@ -36,6 +36,8 @@ class RunConfig:
     """Pose prior file or folder; None: the shipped one."""
     init: Path | None = None
     """Output folder or .npz file that fits start from."""
+    same_person: bool = False
+    """All inputs show one person, who has one shape."""
     device: str = "auto"
     """Where to compute."""
     batch: int = 256

@@ -216,6 +216,7 @@ class _Run:
     def _write_summary(self, whole: bool) -> dict[str, Any]:
         fitter = self.settings.fitter
         header = {"body_model": fitter.body.name, "prior": fitter.prior.name, "complete": whole}
+        header |= {"known_shape": fitter.config.shape.said or None}
         header |= {"seconds": time.perf_counter() - self.began, "fitted_now": self.fitted}
         rows = (row for item in self.inputs for row in self.journal.rows(item.name))
         return SummaryWriter(self.out).write(header, rows)

@@ -20,6 +20,8 @@ _RANGES: dict[str, tuple[float, float]] = {
         f"fit.energy.{name}_sigma": _SIGMA
         for name in ("latent", "predicted", "betas", "expression", "jaw", "jaw_sideways", "hand", "log_focal")
     },
+    "fit.energy.height_m": (0.35, 2.75),
+    "fit.energy.height_sigma_m": (1e-6, 1.0),
     "fit.energy.hand_components": (1, 45),
     "fit.energy.softness": (0.0, 10.0),
     "fit.start.yaws": (0, 64),

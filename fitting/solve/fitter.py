@@ -1,9 +1,5 @@
 """The fit of people in memory: frames (keypoints and cameras) in, one FitResult per person out.
 
-    import bodyfit
-
-    results = bodyfit.fit([bodyfit.Frame.from_files("photo.jpg", "photo_keypoints.json")])
-
 All people of all frames form one batch. A person who cannot be fitted comes back as `failed` with the reason.
 """
 
@@ -35,6 +31,7 @@ from bodyfit.fitting.energy.problem import BodyProblem
 from bodyfit.fitting.energy.unknowns import Unknowns
 from bodyfit.fitting.solve.frames import Frame
 from bodyfit.fitting.solve.hypotheses import StartConfig, Starter
+from bodyfit.fitting.solve.known_shape import KnownShape
 from bodyfit.fitting.solve.memory import free_bytes, people_at_once
 from bodyfit.fitting.solve.results import ResultMaker
 from bodyfit.fitting.solve.stages import Alternative, StageConfig, follow, solve_in_stages
@@ -54,7 +51,7 @@ COARSE_NAMES = frozenset(_FINGERS.union(INPUT_NAMES, (LANDMARK_NAMES[i] for i in
 """Landmarks that ranking and the first stage look at: the body's, knuckles and finger tips, corners of the mouth."""
 KEPT_SETS = 8  # sets of landmarks that a fitter remembers
 
-__all__ = ["FitConfig", "Fitter", "Frame", "fit", "pick_device"]
+__all__ = ["FitConfig", "Fitter", "Frame", "pick_device"]
 
 
 @dataclass(frozen=True)
@@ -67,6 +64,8 @@ class FitConfig:
     """Where it starts."""
     solver: SolverOptions = field(default_factory=SolverOptions)
     """How it is lowered."""
+    shape: KnownShape = field(default_factory=KnownShape)
+    """What is known of people's shape."""
     refine_focal: bool = False
     """Also refine the focal length around its guess, where perspective shows it."""
     stages: StageConfig = field(default_factory=StageConfig)
@@ -119,8 +118,10 @@ class Fitter:
         _check_kind("body", body, BodyModel, "a body model, as load_body_model(path) reads it")
         _check_kind("prior", prior, VPoser, "a prior, as load_prior(path) reads it")
         _check_kind("config", config, FitConfig, "a FitConfig")
-        self.body = body or load_body_model()
-        self.device, self.dtype, self.config = torch.device(device), dtype, config or FitConfig()
+        self.body, config = body or load_body_model(), config or FitConfig()
+        config.shape.check(self.body)
+        self.device, self.dtype = torch.device(device), dtype
+        self.config = replace(config, energy=config.shape.energy(config.energy))
         self.prior = _own_copy(prior or load_prior(), self.device, dtype)
         if network is None and self.config.start.learned:
             network = start_network_of(self.prior)
@@ -137,6 +138,7 @@ class Fitter:
             self.everything,
             self.config.refine_focal,
             self.config.ambiguous_margin,
+            self.config.shape.said,
         )
         self._landmark_sets = lru_cache(KEPT_SETS)(self._make_landmark_sets)
 
@@ -151,6 +153,20 @@ class Fitter:
         """A landmark model of just the points that somebody's detector saw."""
         seen = [n for n, any_seen in zip(LANDMARK_NAMES, (confidence > 0).any(axis=0), strict=True) if any_seen]
         return LandmarkModel(self.body, names=in_limb_order(self.body, seen), dtype=self.dtype, device=self.device)
+
+    def observations(self, chosen: Sequence[tuple[Frame, int]]) -> tuple[Observations, LandmarkModel]:
+        """What is seen of people (a frame and a number in it each), and a model of the landmarks that they have."""
+        xy = np.stack([frame.detections.xy[i] for frame, i in chosen])
+        confidence = np.stack([frame.detections.confidence[i] for frame, i in chosen])
+        focal = np.array([frame.focal_px for frame, _ in chosen])
+        center = np.array([frame.center_px for frame, _ in chosen])
+        model = self.model_for(confidence)
+        to = {"dtype": self.dtype, "device": self.device}
+        return observe(xy, confidence, focal, center, names=model.names, **to), model
+
+    def problem(self, seen: Observations, model: LandmarkModel) -> BodyProblem:
+        """The problem that is solved in the end, with the poses that the start network predicts."""
+        return self._problem(self.with_predicted_pose(seen, model), on=self._landmark_sets(model)[0])
 
     def _problem(self, seen: Observations, energy: EnergyConfig | None = None, *, on: _Landmarks) -> BodyProblem:
         if on.columns is not None:
@@ -283,13 +299,14 @@ class Fitter:
         model: LandmarkModel,
         start: StartConfig | None = None,
     ) -> Tensor:
-        starter = Starter(self.unknowns, self.prior, start or self.config.start)
+        starter = Starter(self.unknowns, self.prior, start or self.config.start, self.config.shape)
         coarse = self._landmark_sets(model)[1]
         return starter.best_starts(seen, proposed, partial(self._problem, on=coarse), self.config.energy)
 
     def _free(self) -> Bool[Tensor, " D"]:
         """The unknowns that fits move."""
-        blocks = [name for name in self.unknowns.layout.slices if name != "log_focal" or self.config.refine_focal]
+        held = (*self.config.shape.held, *(() if self.config.refine_focal else ("log_focal",)))
+        blocks = [name for name in self.unknowns.layout.slices if name not in held]
         return self.unknowns.layout.mask(*blocks).to(self.device)
 
     def _finish(self, seen: Observations, model: LandmarkModel, starts: Tensor) -> tuple[Solution, Alternative]:
@@ -335,17 +352,14 @@ class Fitter:
         if not chosen:
             return []
         began = time.perf_counter()
-        xy = np.stack([frame.detections.xy[i] for frame, i in chosen])
-        confidence = np.stack([frame.detections.confidence[i] for frame, i in chosen])
-        focal = np.array([frame.focal_px for frame, _ in chosen])
-        center = np.array([frame.center_px for frame, _ in chosen])
-        model = self.model_for(confidence)
-        seen = observe(xy, confidence, focal, center, names=model.names, dtype=self.dtype, device=self.device)
+        seen, model = self.observations(chosen)
         start = None
         if init is not None:
             start = torch.stack([self.unknowns_of(given) for given in init])
+            start = self.config.shape.applied(start, self.unknowns)
             placed, _ = self._problem(seen, on=self._landmark_sets(model)[0]).placed(start)
-            unplaced = torch.tensor(["transl" not in given for given in init], device=self.device)
+            resized = bool(self.config.shape.said)  # what was a place for another size is none for this one
+            unplaced = torch.tensor([resized or "transl" not in given for given in init], device=self.device)
             start = torch.where(unplaced[:, None], placed, start)
         solution, other = self.solve(seen, model, init=start)
         seconds = (time.perf_counter() - began) / len(chosen)
@@ -395,26 +409,3 @@ def _joined(parts: list[tuple[Solution, Alternative]]) -> tuple[Solution, Altern
     names = ("x", "cost", "status", "iterations")
     solution = Solution(*(torch.cat([getattr(s, n) for s in solutions]) for n in names))
     return solution, Alternative(torch.cat([o.x for o in others]), torch.cat([o.cost for o in others]))
-
-
-def fit(
-    frames: Sequence[Frame],
-    *,
-    body: BodyModel | None = None,
-    prior: VPoser | None = None,
-    config: FitConfig | None = None,
-    device: str = "auto",
-) -> list[FitResult]:
-    """Fit all people of all frames in one batch.
-
-    Args:
-        frames: keypoints and cameras; `Frame.from_files` makes one from a photo and its JSON.
-        body: default: the open body that ships with bodyfit.
-        prior: default: the prior that ships with bodyfit.
-        config: weights, starts, solver options.
-        device: "auto", "cpu", "cuda" or "cuda:1".
-
-    Returns:
-        one FitResult per person, in the order of the frames and their people.
-    """
-    return Fitter(body, prior, config, device=pick_device(device)).fit(frames)

@@ -121,7 +121,7 @@ class Frame:
             person_ids=person_ids,
             name=name,
         )
-        source = "image diagonal" if focal_px is None else f"given as {focal_px:g}"
+        source = GUESSED_FOCAL if focal_px is None else f"given as {focal_px:g}"
         focal = math.hypot(*size) if focal_px is None else float(focal_px)
         center = ((size[0] - 1) / 2, (size[1] - 1) / 2) if center_px is None else tuple(float(c) for c in center_px)
         if not 0 < focal < math.inf:
@@ -287,10 +287,11 @@ def _camera(
         return Intrinsics(parse_focal(options.focal, size)), f"given as {options.focal}"
     if exif_px is not None:
         return Intrinsics(exif_px), exif_source or "EXIF"
-    return Intrinsics(math.hypot(*size)), _GUESS
+    return Intrinsics(math.hypot(*size)), GUESSED_FOCAL
 
 
-_GUESS = "image diagonal"
+GUESSED_FOCAL = "image diagonal"
+"""The `focal_source` of focal lengths that nobody gave."""
 
 
 def _seen_by_pinhole(detections: Detections, lens: Lens) -> Detections:
@@ -319,7 +320,7 @@ def _at_believable_distances(detections: Detections, focal_px: float, source: st
         if problem is not None or metre_px is None:
             continue
         distance = focal_px / metre_px
-        nearest = _NEAREST_GUESSED_M if source == _GUESS else NEAREST_M
+        nearest = _NEAREST_GUESSED_M if source == GUESSED_FOCAL else NEAREST_M
         if not nearest < distance < FARTHEST_M:
             problems[i] = (
                 f"a focal length of {focal_px:.4g} px ({source}) puts this person {distance:.2g} m from the camera. Is "

@@ -21,6 +21,7 @@ from bodyfit.fitting.energy.levenberg_marquardt import SolverOptions, minimise
 from bodyfit.fitting.energy.observations import Observations
 from bodyfit.fitting.energy.problem import BodyProblem
 from bodyfit.fitting.energy.unknowns import Unknowns
+from bodyfit.fitting.solve.known_shape import KnownShape
 from bodyfit.fitting.start.network import StartProposals
 from bodyfit.prior.model.vposer import VPoser
 
@@ -78,8 +79,9 @@ def _upright(like: Tensor) -> Float[Tensor, "3 3"]:
 class Starter:
     """Makes starts for people and follows them until the best few are clear."""
 
-    def __init__(self, unknowns: Unknowns, prior: VPoser, config: StartConfig):
+    def __init__(self, unknowns: Unknowns, prior: VPoser, config: StartConfig, known: KnownShape | None = None):
         self.unknowns, self.prior, self.config = unknowns, prior, config
+        self.known = known or KnownShape()
 
     def hypotheses(
         self, people: int, like: Float[Tensor, " 1"], proposed: StartProposals | None
@@ -110,7 +112,7 @@ class Starter:
                 count = min(self.unknowns.num_betas, proposed.betas.shape[-1])
                 x[..., layout["betas"]][..., :count] = proposed.betas[..., :count]
             parts.append(x)
-        return torch.cat(parts, dim=1)
+        return self.known.applied(torch.cat(parts, dim=1), self.unknowns)
 
     def best_starts(
         self, seen: Observations, proposed: StartProposals | None, make_problem: MakeProblem, energy: EnergyConfig
@@ -135,7 +137,8 @@ class Starter:
         followed = x.shape[1]
         problem = make_problem(seen.repeat(followed), wide)
         options = SolverOptions(max_iterations=config.iterations, damping=0.1, tolerance=1e-2)
-        free = self.unknowns.layout.mask("global_orient", "transl", "latent", "betas").to(x.device)
+        moving = [n for n in ("global_orient", "transl", "latent", "betas") if n not in self.known.held]
+        free = self.unknowns.layout.mask(*moving).to(x.device)
         solution = minimise(
             problem.evaluate, self.unknowns.retract, x.flatten(0, 1), options, cost=problem.costs, free=free
         )

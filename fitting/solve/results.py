@@ -12,13 +12,13 @@ from torch import Tensor
 
 from bodyfit.data.body.body_model import BodyModel
 from bodyfit.data.landmarks import BODY, FACE, LANDMARK_INDEX, LANDMARK_NAMES, LEFT_HAND, RIGHT_HAND
-from bodyfit.data.results.result import FitResult
+from bodyfit.data.results.result import UNKNOWN_SIZE, FitResult
 from bodyfit.fitting.energy.landmark_model import LandmarkModel
 from bodyfit.fitting.energy.levenberg_marquardt import CONVERGED, FAILED, Solution
 from bodyfit.fitting.energy.observations import CONFIDENT, Observations, person_size
 from bodyfit.fitting.energy.projection import project
 from bodyfit.fitting.energy.unknowns import Unknowns
-from bodyfit.fitting.solve.frames import Frame
+from bodyfit.fitting.solve.frames import GUESSED_FOCAL, Frame
 from bodyfit.fitting.solve.plausible import why_implausible
 from bodyfit.fitting.solve.stages import Alternative
 from bodyfit.prior.model.vposer import VPoser
@@ -37,6 +37,8 @@ class ResultMaker:
     """Whether the focal length was among the unknowns that moved."""
     ambiguous_margin: float
     """See `FitConfig.ambiguous_margin`."""
+    known_size: str = ""
+    """Where the size comes from that was given; empty where none was."""
 
     def results(
         self,
@@ -69,6 +71,7 @@ class ResultMaker:
                     ambiguous=bool(margin < self.ambiguous_margin),
                     iterations=int(iterations[n]),
                     seconds=seconds,
+                    size_source=self.known_size or _size_unknown(frame),
                 )
             )
         return results
@@ -92,6 +95,7 @@ class ResultMaker:
             **({"jaw_pose": x[:, layout["jaw_pose"]]} if unknowns.has_jaw else {}),
             **({"focal_px": focal} if self.refined_focal else {}),
         }
+        values["stature_m"] = unknowns.stature(values["betas"])[0]
         arrays = {name: value.double().cpu().numpy() for name, value in values.items()}
         places = [LANDMARK_INDEX[name] for name in self.landmarks.names]
         for name, some in (("landmarks", points), ("landmarks_px", pixels)):
@@ -150,6 +154,12 @@ def _judged(blank: FitResult, **solved: Any) -> FitResult:
         return replace(blank, reason="the solution is not a number")
     reason = why_implausible(result)
     return result if reason is None else replace(result, status="implausible", reason=reason)
+
+
+def _size_unknown(frame: Frame) -> str:
+    """What size rests on where nothing is known of it: a small person nearby looks like a tall one farther away."""
+    guessed = ", and the distance on a guessed focal length" if frame.focal_source == GUESSED_FOCAL else ""
+    return f"{UNKNOWN_SIZE}: one photo does not show absolute size (give a height){guessed}"
 
 
 def _warning(frame: Frame, i: int) -> str:

@@ -28,7 +28,7 @@ from bodyfit.data.keypoints.formats import OPENPOSE_BODY_25
 from bodyfit.data.keypoints.inputs import find_inputs
 from bodyfit.data.landmarks import FACE, LANDMARK_INDEX, LANDMARK_NAMES, LEFT_HAND, RIGHT_HAND
 from bodyfit.data.photo.photo import read_photo
-from bodyfit.fitting.solve.fitter import fit
+from bodyfit.fitting.solve.fit import fit
 from bodyfit.fitting.solve.frames import Frame
 
 BODY_25 = np.array([LANDMARK_INDEX[name] for name in OPENPOSE_BODY_25.points])

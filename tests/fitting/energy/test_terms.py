@@ -42,7 +42,7 @@ def every_term(setting, prior):
     """All kinds of terms, by their names and kinds: those of fits under several settings, and 3D points."""
     model, unknowns, seen, _ = setting
     found = {}
-    everything = EnergyConfig(relative_hands=0.5, relative_face=0.5, bending_sigma=2.0, depth_sigma_m=0.3)
+    everything = EnergyConfig(relative_hands=0.5, relative_face=0.5, bending_sigma=2.0, depth_sigma_m=0.3, height_m=1.8)
     for config in (everything, replace(everything, pose_prior="mahalanobis"), replace(everything, pose_prior="unit")):
         listed = energy_terms(unknowns, model, prior, seen, config, depth_m=torch.tensor([4.0, 6.0]).double())
         found |= {f"{term.name}, {config.pose_prior}": (listed[:n], term) for n, term in enumerate(listed)}

@@ -1,0 +1,83 @@
+"""`bodyfit.fit`: frames (keypoints and cameras) in, one FitResult per person out, in one call.
+
+import bodyfit
+
+results = bodyfit.fit([bodyfit.Frame.from_files("photo.jpg", "photo_keypoints.json")])
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from bodyfit.data.body.body_model import BodyModel, load_body_model
+from bodyfit.data.errors import BodyfitError
+from bodyfit.data.results.result import FitResult
+from bodyfit.fitting.solve.fitter import FitConfig, Fitter, pick_device
+from bodyfit.fitting.solve.frames import Frame
+from bodyfit.fitting.solve.known_shape import KnownShape
+from bodyfit.fitting.solve.same_person import main_people, shape_of_one_person, with_shape
+from bodyfit.prior.model.vposer import VPoser
+
+
+def fit(
+    frames: Sequence[Frame],
+    *,
+    body: BodyModel | None = None,
+    prior: VPoser | None = None,
+    config: FitConfig | None = None,
+    device: str = "auto",
+    gender: str = "neutral",
+    height: float | None = None,
+    betas: Sequence[float] | None = None,
+    same_person: bool = False,
+) -> list[FitResult]:
+    """Fit all people of all frames in one batch.
+
+    Args:
+        frames: keypoints and cameras; `Frame.from_files` makes one from a photo and its JSON.
+        body: default: the open body that ships with bodyfit.
+        prior: default: the prior that ships with bodyfit.
+        config: weights, starts, solver options.
+        device: "auto", "cpu", "cuda" or "cuda:1".
+        gender: which of the open bodies, "neutral", "female" or "male"; not with a `body`, which has its own.
+        height: known stature of everybody, m; it is reached to a millimetre, and the distance follows.
+        betas: known shape numbers of everybody, which are held.
+        same_person: the frames are photos of one person, who has one shape in all of them; every photo keeps its own
+            pose and place. Of several people in a photo, the largest is taken.
+
+    Returns:
+        one FitResult per person, in the order of the frames and their people.
+
+    Raises:
+        BodyfitError: for anything else than a list of frames, for a height or shape numbers that nobody can have,
+            and with `same_person` where not one photo can be fitted.
+    """
+    fitter = _fitter(body, prior, config, device=device, gender=gender, height=height, betas=betas)
+    if same_person and not isinstance(frames, Frame | str):
+        frames = main_people(frames)
+        fitter = with_shape(fitter, shape_of_one_person(fitter, frames))
+    return fitter.fit(frames)
+
+
+def _fitter(
+    body: BodyModel | None,
+    prior: VPoser | None,
+    config: FitConfig | None,
+    *,
+    device: str,
+    gender: str,
+    height: float | None,
+    betas: Sequence[float] | None,
+) -> Fitter:
+    """The fitter that the arguments of `fit` describe."""
+    if isinstance(body, BodyModel) and gender not in ("neutral", body.gender):
+        raise BodyfitError(f"gender is '{gender}', but the body given is {body.gender}. Load the one you want.")
+    if height is not None or betas is not None:
+        numbers = () if betas is None else tuple(float(b) for b in np.ravel(betas))
+        if config is not None and not isinstance(config, FitConfig):
+            raise BodyfitError(f"config is a {type(config).__name__}. Expected a FitConfig.")
+        config = replace(config or FitConfig(), shape=KnownShape(None if height is None else float(height), numbers))
+    return Fitter(body or load_body_model(gender=gender), prior, config, device=pick_device(device))
