@@ -158,7 +158,10 @@ def _solve_in_stages(
     coarse_views = replace(views, seen=views.seen.of_landmarks(columns))
 
     def problem(model: LandmarkModel, views: Views, *weights, **given) -> GroupProblem:
-        return GroupProblem(fitter.unknowns, model, fitter.prior, views, len(x), *weights, map_=map_, **given)
+        group = GroupProblem(fitter.unknowns, model, fitter.prior, views, len(x), *weights, map_=map_, **given)
+        if fitter.config.shape.betas:
+            group.hold_shape(x[0, fitter.unknowns.layout["betas"]])
+        return group
 
     given = {"rotation_jacobian": RotationJacobian(fitter.unknowns, coarse, each=3), "blocks": _BODY_BLOCKS}
     for factor in config.annealing:

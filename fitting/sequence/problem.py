@@ -21,7 +21,7 @@ from bodyfit.fitting.energy.landmark_model import LandmarkModel
 from bodyfit.fitting.energy.levenberg_marquardt import Quadratic, geman_mcclure, quadratic, total_cost
 from bodyfit.fitting.energy.observations import Observations, PredictedPose
 from bodyfit.fitting.energy.problem import Problem
-from bodyfit.fitting.energy.terms import Evaluation, RelativeReprojection, Reprojection, write_point_jacobian
+from bodyfit.fitting.energy.terms import Evaluation, Gaussian, RelativeReprojection, Reprojection, write_point_jacobian
 from bodyfit.fitting.energy.unknowns import Unknowns
 from bodyfit.fitting.sequence.arrow_system import ArrowSystem
 from bodyfit.fitting.sequence.config import SequenceConfig
@@ -96,6 +96,10 @@ class GroupProblem:
         self.smoothness = Smoothness(unknowns, model, self.own, terms, self.seen, linked, fps, config)
         edges = [*range(0, moments, config.chunk), moments]
         self._chunks = [(a, b, views.between(a, b)) for a, b in pairwise(edges)]
+
+    def hold_shape(self, betas: Float[Tensor, " S"]) -> None:
+        """Keep the shared shape at these numbers, to a ten-thousandth of a standard deviation."""
+        self.betas = Gaussian("betas", self.shared, torch.full_like(betas, 1e-4), betas)
 
     def cost(self, x: Float[Tensor, "T D"]) -> Float[Tensor, ""]:
         """Cost at x; infinite where it is not a number."""

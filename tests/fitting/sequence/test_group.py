@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from bodyfit.data.body.body_model import load_body_model
+from bodyfit.data.body.measures import measure_body
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.photo.intrinsics import Extrinsics
 from bodyfit.fitting.benchmark.accuracy import mean_distance_mm
@@ -13,6 +15,25 @@ from bodyfit.fitting.benchmark.sequences import make_clip, track_joints
 from bodyfit.fitting.energy.levenberg_marquardt import SolverOptions
 from bodyfit.fitting.sequence.config import SequenceConfig
 from bodyfit.fitting.sequence.group import Sighting, fit_group
+from bodyfit.fitting.solve.fitter import FitConfig, Fitter
+from bodyfit.fitting.solve.known_shape import KnownShape
+
+
+@pytest.fixture(scope="module")
+def fitter():
+    return Fitter()
+
+
+@pytest.fixture(scope="module")
+def motion(tmp_path_factory):
+    """A slow arm raise, 30 frames per second."""
+    poses = np.zeros((12, 66))
+    poses[:, 3 + 3 * 15 + 2] = np.linspace(-1.0, -0.4, 12)  # left shoulder
+    poses[:, 3 + 3 * 16 + 2] = 1.0
+    poses[:, 0] = np.pi / 2  # files of AMASS have z up
+    path = tmp_path_factory.mktemp("motion") / "raise.npz"
+    np.savez(path, root_orient=poses[:, :3], pose_body=poses[:, 3:], mocap_frame_rate=30.0)
+    return path
 
 
 def test_one_moment_of_one_camera_is_the_single_fit(fitter, motion):
@@ -23,6 +44,14 @@ def test_one_moment_of_one_camera_is_the_single_fit(fitter, motion):
     joints, alone = track_joints(fitter, track)[0], torch.as_tensor(single.landmarks[:22]).float()
     assert track.space == "camera" and track.status == ("fitted",)
     assert (joints - alone).norm(dim=1).max() < 2e-3
+
+
+def test_known_heights_and_shapes_are_those_of_the_track(motion):
+    clip = make_clip(load_body_model(), motion, cameras=1, seed=1, moments=3)
+    tall = fit_group(Fitter(config=FitConfig(shape=KnownShape(height_m=1.9))), clip.sightings, fps=30)
+    assert measure_body(load_body_model(), tall.betas).stature == pytest.approx(1.9, abs=0.005)
+    held = fit_group(Fitter(config=FitConfig(shape=KnownShape(betas=(1.0, -1.0)))), clip.sightings, fps=30)
+    np.testing.assert_allclose(held.betas, [1.0, -1.0, *[0.0] * 8], atol=1e-3)
 
 
 def test_calibrated_views_are_in_the_world_and_a_gap_is_filled(fitter, motion):
