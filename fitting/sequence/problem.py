@@ -100,6 +100,7 @@ class GroupProblem:
     def hold_shape(self, betas: Float[Tensor, " S"]) -> None:
         """Keep the shared shape at these numbers, to a ten-thousandth of a standard deviation."""
         self.betas = Gaussian("betas", self.shared, torch.full_like(betas, 1e-4), betas)
+        self._betas_slope = 1 / self.betas.sigma
 
     def cost(self, x: Float[Tensor, "T D"]) -> Float[Tensor, ""]:
         """Cost at x; infinite where it is not a number."""
