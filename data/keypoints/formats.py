@@ -5,6 +5,7 @@ Because left and right are said in the names, `landmarks.mirrored_name` mirrors 
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -21,7 +22,7 @@ class KeypointFormat:
     def __len__(self) -> int:
         return len(self.points)
 
-    @property
+    @cached_property
     def known(self) -> tuple[np.ndarray, np.ndarray]:
         """Places of the points that are landmarks: in this format, and in `LANDMARK_NAMES`."""
         pairs = [(i, LANDMARK_INDEX[name]) for i, name in enumerate(self.points) if name in LANDMARK_INDEX]

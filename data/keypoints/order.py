@@ -13,6 +13,7 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from bodyfit.data.few_numbers import median, quantile
 from bodyfit.data.keypoints.formats import (
     COCO_17,
     H36M_17,
@@ -154,19 +155,21 @@ def _measures(points: Float[np.ndarray, "n 3"], table: KeypointFormat) -> tuple[
     scales, bones_px = _scales(points, table)
     if not len(bones_px):
         return float("nan"), float("nan"), float("nan")
-    spread = np.abs(scales - np.median(scales)).clip(max=1.5).mean()
-    neighbours = _seen(points)[np.concatenate([_ends(_BONES, table), _ends(_SYMMETRIC, table)])]
-    gaps = (neighbours.any(axis=1) & ~neighbours.all(axis=1)).sum() / neighbours.any(axis=1).sum()
-    return float(bones_px.mean()), float(spread), float(gaps)
+    spread = np.minimum(np.abs(scales - median(scales)), 1.5).mean()
+    first, second = _seen(points)[_neighbours_of(table)]
+    gaps = np.count_nonzero(first != second) / np.count_nonzero(first | second)
+    return float(bones_px.mean()), float(spread), gaps
 
 
 def _scales(
     points: Float[np.ndarray, "n 3"], table: KeypointFormat
 ) -> tuple[Float[np.ndarray, " m"], Float[np.ndarray, " b"]]:
     """Logarithms of pixels a metre of all distances with both ends seen, and the lengths of the bones, px."""
-    pairs, metres, is_bone = _distances_of(table)
-    whole = _seen(points)[pairs].all(axis=1)
-    pixels = np.linalg.norm(points[pairs[:, 0], :2] - points[pairs[:, 1], :2], axis=1).clip(min=1e-3)
+    (first, second), metres, is_bone = _distances_of(table)
+    seen = _seen(points)
+    whole = seen[first] & seen[second]
+    across = points[first, :2] - points[second, :2]
+    pixels = np.maximum(np.sqrt(across[:, 0] ** 2 + across[:, 1] ** 2), 1e-3)
     return np.log(pixels / metres)[whole], pixels[whole & is_bone]
 
 
@@ -175,7 +178,17 @@ def _distances_of(table: KeypointFormat) -> tuple[np.ndarray, np.ndarray, np.nda
     """Places of both ends of every distance that the table has, its metres, and whether it is a bone."""
     points = set(table.points)
     known = {pair: length for pair, length in (_BONES | _DISTANCES).items() if set(pair) <= points}
-    return _ends(known, table), np.array(list(known.values())), np.array([pair in _BONES for pair in known], dtype=bool)
+    return (
+        _ends(known, table).T,
+        np.array(list(known.values())),
+        np.array([pair in _BONES for pair in known], dtype=bool),
+    )
+
+
+@lru_cache(maxsize=64)
+def _neighbours_of(table: KeypointFormat) -> Int[np.ndarray, "2 n"]:
+    """Places of points that are seen together or not at all: both ends of bones, and what is on either side."""
+    return np.concatenate([_ends(_BONES, table), _ends(_SYMMETRIC, table)]).T
 
 
 def _ends(pairs: Iterable[tuple[str, str]], table: KeypointFormat) -> Int[np.ndarray, "n 2"]:
@@ -184,7 +197,7 @@ def _ends(pairs: Iterable[tuple[str, str]], table: KeypointFormat) -> Int[np.nda
 
 
 def _seen(points: Float[np.ndarray, "n 3"]) -> Bool[np.ndarray, " n"]:
-    return (points[:, 2] > _SEEN) & np.isfinite(points).all(axis=1) & points[:, :2].any(axis=1)
+    return (points[:, 2] > _SEEN) & np.isfinite(points).all(axis=1) & ((points[:, 0] != 0) | (points[:, 1] != 0))
 
 
 _LANDMARKS = KeypointFormat("landmarks", LANDMARK_NAMES)
@@ -195,4 +208,4 @@ def pixels_per_metre(xy: Float[np.ndarray, "144 2"], confidence: Float[np.ndarra
     ones are shorter); None where too few are seen.
     """
     scales = _scales(np.column_stack([xy, confidence]), _LANDMARKS)[0]
-    return float(np.exp(np.quantile(scales, 0.8))) if len(scales) >= 4 else None
+    return float(np.exp(quantile(scales, 0.8))) if len(scales) >= 4 else None

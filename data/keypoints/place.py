@@ -51,9 +51,10 @@ def in_photo(found: ImagePeople, target: Target, source: object) -> ImagePeople:
         return replace(found, size=made_for or found.extent)
     if made_for is not None and made_for != target.size:
         found = _from_size(found, points, made_for, target, source)
+        points = _seen_points(found)
         target = replace(target, orientation=1)  # what was to be turned is turned
     if not shares:
-        found = _checked(found, _seen_points(found), target, source)
+        found = _checked(found, points, target, source)
     return replace(found, size=target.size)
 
 

@@ -1,11 +1,10 @@
 """What the numbers beside the coordinates mean: probabilities, peaks above one, logits, percent, visibility flags."""
 
-from collections.abc import Iterable
-
 import numpy as np
 from jaxtyping import Float
 
-from bodyfit.data.keypoints.people import ImagePeople, KeypointError, Person
+from bodyfit.data.few_numbers import quantile
+from bodyfit.data.keypoints.people import ImagePeople, KeypointError
 
 LOW = 0.1
 """Where the best scores of a file stay below this, they are on a scale of the detector's own (Detectron2)."""
@@ -21,14 +20,15 @@ def to_confidence(images: dict[str, ImagePeople], source: object, flags: bool = 
 
     Raises KeypointError where most scores are larger still.
     """
-    scores = np.array([c for people in images.values() for person in people.people for c in _scores(person)])
+    blocks = [points[:, 2] for people in images.values() for person in people.people for _, points in person]
+    scores = np.concatenate(blocks) if blocks else np.zeros(0)
     scores = scores[np.isfinite(scores)]
     positive = scores[scores > 0]
     if not len(positive):
         return images
-    if np.isin(scores, (0, 1, 2)).all() and (flags or (scores == 2).any()):
+    if ((scores == 0) | (scores == 1) | (scores == 2)).all() and (flags or (scores == 2).any()):
         return _each(images, lambda c: c * 0.5)
-    high = float(np.quantile(positive, 0.95))
+    high = quantile(positive, 0.95)
     if high > 1.5 and (scores < -0.5).mean() > 0.02 and not np.isin(scores[scores < 0], (-1,)).all():
         return _each(images, lambda c: 1 / (1 + np.exp(-np.clip(c, -50, 50))))
     if high <= 15:
@@ -54,12 +54,8 @@ def rescaled(confidence: Float[np.ndarray, "P K"], least: float | None) -> Float
     seen = confidence[confidence > 0]
     if not len(seen) or least >= LOW:
         return confidence
-    best = float(np.quantile(seen, 0.95))
+    best = quantile(seen, 0.95)
     return (confidence / best).clip(max=1) if best < 0.5 else confidence
-
-
-def _scores(person: Person) -> Iterable[float]:
-    return (value for _, points in person for value in points[:, 2])
 
 
 def _each(images: dict[str, ImagePeople], change) -> dict[str, ImagePeople]:

@@ -12,9 +12,10 @@ import numpy as np
 from jaxtyping import Float
 
 from bodyfit.data.errors import BodyfitError
-from bodyfit.data.files import ArrayFile, read_json, write_atomically
+from bodyfit.data.files import ArrayFile, read_json, write_bytes_atomically
 from bodyfit.data.landmarks import JOINT_NAMES, LANDMARK_NAMES
 from bodyfit.data.lazy import LazyModule
+from bodyfit.data.results.npz import npz_bytes
 
 if TYPE_CHECKING:
     import torch
@@ -157,18 +158,18 @@ class FitResult:
     conventions_version: int = CONVENTIONS_VERSION
 
     def __post_init__(self) -> None:
-        if self.status not in get_args(Status):
-            raise ResultError(f"status must be one of {', '.join(get_args(Status))}, got '{self.status}'.")
+        if self.status not in _STATUSES:
+            raise ResultError(f"status must be one of {', '.join(_STATUSES)}, got '{self.status}'.")
+        values = self.__dict__  # frozen: it cannot be assigned to in the usual way
         for name, shape in _SHAPES.items():
-            array = np.asarray(getattr(self, name), dtype=np.float64)
-            absent = name in (*_RUNNER_UP, *_CAMERA) and array.size == 0
-            if not absent and not _fits(array.shape, shape):
+            array = values[name] = np.asarray(values[name], dtype=np.float64)
+            if not _fits(array.shape, shape) and not (array.size == 0 and name in _MAY_BE_ABSENT):
                 raise ResultError(f"{name} has shape {array.shape}, expected {shape} (-1: any length).")
-            object.__setattr__(self, name, array)
-        if len({getattr(self, name).size > 0 for name in _RUNNER_UP}) > 1:
+        if len({values[name].size > 0 for name in _RUNNER_UP}) > 1:
             raise ResultError(f"an alternative hypothesis needs all of {', '.join(_RUNNER_UP)}, or none of them.")
         for name, kind in _PLAIN.items():
-            object.__setattr__(self, name, _plain(name, kind, getattr(self, name)))
+            if type(values[name]) is not kind or kind is str:
+                values[name] = _plain(name, kind, values[name])
 
     def parameters(self) -> dict[str, Float[np.ndarray, "1 n"]]:
         """What smplx's forward, and `pose_body`, take: each parameter under its name, as a batch of one."""
@@ -259,10 +260,10 @@ class FitResult:
     def save(self, path: Path | str) -> Path:
         """Write .npz, .json or .pkl, by the suffix. Raises ResultError for another one."""
         path = Path(path)
-        write = {".npz": self._write_npz, ".json": self._write_json, ".pkl": self._write_pkl}.get(path.suffix.lower())
-        if write is None:
+        content = {".npz": self._npz, ".json": self._json, ".pkl": self._pkl}.get(path.suffix.lower())
+        if content is None:
             raise ResultError(f"{path}: a result ends in .npz, .json or .pkl, not '{path.suffix}'.")
-        return write_atomically(path, write)
+        return write_bytes_atomically(path, content())
 
     @classmethod
     def load(cls, path: Path | str) -> "FitResult":
@@ -296,16 +297,16 @@ class FitResult:
         except (TypeError, ValueError, OverflowError) as cause:
             raise ResultError(f"{path}: {cause!s:.300}") from cause
 
-    def _write_npz(self, path: Path) -> None:
-        with path.open("wb") as stream:
-            np.savez(stream, **{f.name: np.asarray(getattr(self, f.name)) for f in fields(self)})
+    def _npz(self) -> bytes:
+        arrays = {name: np.asarray(getattr(self, name)) for name in _FIELDS}
+        return npz_bytes(arrays | {"landmark_names": _as_array(self.landmark_names)})
 
-    def _write_json(self, path: Path) -> None:
-        content = {f.name: _to_json(getattr(self, f.name)) for f in fields(self)}
-        path.write_text(json.dumps(content, indent=1, allow_nan=False), encoding="utf-8")
+    def _json(self) -> bytes:
+        content = {name: _to_json(getattr(self, name)) for name in _FIELDS}
+        return json.dumps(content, indent=1, allow_nan=False).encode()
 
-    def _write_pkl(self, path: Path) -> None:
-        path.write_bytes(pickle.dumps(self.smplify_x(), protocol=2))
+    def _pkl(self) -> bytes:
+        return pickle.dumps(self.smplify_x(), protocol=2)
 
     def smplify_x(self, latent: Float[np.ndarray, " Z"] | None = None) -> dict[str, Float[np.ndarray, "1 n"]]:
         """SMPLify-X's keys and shapes: the body stands in its own frame and the camera is moved, which is the same.
@@ -328,12 +329,21 @@ def _open_body(gender: str, num_betas: int, num_expression: int) -> "body_models
     return body_models.load_body_model(gender=gender, num_betas=num_betas, num_expression=num_expression)
 
 
+@lru_cache(maxsize=4)
+def _as_array(names: tuple[str, ...]) -> np.ndarray:
+    """Texts as an array: the same in every result."""
+    return np.asarray(names)
+
+
+_FIELDS = tuple(f.name for f in fields(FitResult))
 _PARAMETERS = (
     *("betas", "expression", "global_orient", "body_pose", "jaw_pose", "leye_pose", "reye_pose"),
     *("left_hand_pose", "right_hand_pose", "transl"),
 )
 _RUNNER_UP = tuple(f"runner_up_{name}" for name in ("global_orient", "body_pose", "transl", "betas"))
 _CAMERA = ("lens", "camera_rotation", "camera_translation")
+_MAY_BE_ABSENT = frozenset(_RUNNER_UP + _CAMERA)
+_STATUSES = get_args(Status)
 _SHAPES: dict[str, tuple[int, ...]] = {
     **{name: (3,) for name in ("global_orient", "jaw_pose", "leye_pose", "reye_pose", "transl")},
     **{name: (-1,) for name in ("betas", "expression", "latent")},
@@ -353,6 +363,8 @@ _PLAIN: dict[str, Any] = {
 
 def _plain(name: str, kind: Any, value: Any) -> Any:
     """A number, truth value or text of Python. Raises ResultError for what is none, and for a text like a book."""
+    if value is CONVENTIONS:  # of nearly every result
+        return value
     if isinstance(value, np.ndarray) and value.ndim == 0:
         value = value.item()
     wanted = {float: (int, float), int: (int,), bool: (bool,), str: (str,)}.get(kind, object)
@@ -365,6 +377,8 @@ def _plain(name: str, kind: Any, value: Any) -> Any:
 
 
 def _checked_image_size(size: Any) -> tuple[int, int]:
+    if type(size) is tuple and len(size) == 2 and all(type(n) is int and 0 < n <= _LARGEST_IMAGE for n in size):
+        return size
     numbers = np.asarray(size)
     whole = numbers.shape == (2,) and numbers.dtype.kind in "iuf" and (numbers == np.round(numbers)).all()
     if not whole or not ((numbers > 0) & (numbers <= _LARGEST_IMAGE)).all():
@@ -373,6 +387,8 @@ def _checked_image_size(size: Any) -> tuple[int, int]:
 
 
 def _checked_names(names: Any) -> tuple[str, ...]:
+    if names is LANDMARK_NAMES:
+        return names
     names = tuple(str(name) for name in names)
     if len(names) != len(LANDMARK_NAMES):
         raise ResultError(f"landmark_names holds {len(names)} names, expected {len(LANDMARK_NAMES)}.")
@@ -384,6 +400,8 @@ def _is_required(one: Field) -> bool:
 
 
 def _fits(found: tuple[int, ...], expected: tuple[int, ...]) -> bool:
+    if found == expected:
+        return True
     return len(found) == len(expected) and all(n in (-1, m) for n, m in zip(expected, found, strict=True))
 
 

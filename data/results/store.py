@@ -21,7 +21,7 @@ from typing import Any, Literal, NamedTuple, get_origin, get_type_hints, overloa
 import numpy as np
 
 from bodyfit.data.errors import BodyfitError
-from bodyfit.data.files import confined, read_json, write_atomically
+from bodyfit.data.files import confined, read_json, write_bytes_atomically
 from bodyfit.data.results.result import FitResult, ResultError
 
 JOURNAL = "journal.jsonl"
@@ -190,7 +190,7 @@ def save_shard(path: Path | str, results: Sequence[FitResult]) -> Path:
     words |= {name: getattr(results[0], name) for name in _SAME_FOR_ALL}
     metadata = {"bodyfit": json.dumps(words)}
     content = save({name: np.ascontiguousarray(array) for name, array in arrays.items()}, metadata=metadata)
-    return write_atomically(path, lambda temporary: temporary.write_bytes(content))
+    return write_bytes_atomically(path, content)
 
 
 def load_shard(path: Path | str) -> list[FitResult]:

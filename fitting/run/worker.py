@@ -11,6 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -173,12 +174,16 @@ class PartWorker:
 
     def _solve_together(self, frames: list[Frame]) -> list[FitResult]:
         starts = [start for frame in frames for start in self.starts.find(frame)] if self.starts else None
+        return self.fitter.fit(frames, init=starts, turn=self._turn)
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """One batch is solved at a time; results are made of one while the next is solved."""
         with self._solving:
             if self._stop.is_set():
                 raise Stopped
-            results = self.fitter.fit(frames, init=starts)
+            yield
             give_back_freed_memory()
-            return results
 
     # ---- writing ----------------------------------------------------------------------------------------------------
 

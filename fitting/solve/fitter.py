@@ -9,9 +9,10 @@ import copy
 import hashlib
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, lru_cache, partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -49,7 +50,7 @@ PEOPLE_ON_GPU = 2048
 _FINGERS = {f"{side}_{finger}{end}" for side in ("left", "right") for finger in FINGERS for end in ("1", "")}
 COARSE_NAMES = frozenset(_FINGERS.union(INPUT_NAMES, (LANDMARK_NAMES[i] for i in BODY)))
 """Landmarks that ranking and the first stage look at: the body's, knuckles and finger tips, corners of the mouth."""
-KEPT_SETS = 8  # sets of landmarks that a fitter remembers
+KEPT_SETS = 4  # sets of landmarks that a fitter remembers, some 14 MB each
 
 __all__ = ["FitConfig", "Fitter", "Frame", "pick_device"]
 
@@ -140,6 +141,7 @@ class Fitter:
             self.config.ambiguous_margin,
             self.config.shape.said,
         )
+        self._model_of = lru_cache(KEPT_SETS)(self._make_model)
         self._landmark_sets = lru_cache(KEPT_SETS)(self._make_landmark_sets)
 
     @cached_property
@@ -150,9 +152,13 @@ class Fitter:
         return {"body": f"{self.body.name} {self.body.fingerprint}", "prior": prior, "network": network}
 
     def model_for(self, confidence: Float[np.ndarray, "P 144"]) -> LandmarkModel:
-        """A landmark model of just the points that somebody's detector saw."""
-        seen = [n for n, any_seen in zip(LANDMARK_NAMES, (confidence > 0).any(axis=0), strict=True) if any_seen]
-        return LandmarkModel(self.body, names=in_limb_order(self.body, seen), dtype=self.dtype, device=self.device)
+        """A landmark model of just the points that somebody's detector saw; the same object for the same points."""
+        seen = (confidence > 0).any(axis=0)
+        return self._model_of(tuple(name for name, any_seen in zip(LANDMARK_NAMES, seen, strict=True) if any_seen))
+
+    def _make_model(self, names: tuple[str, ...]) -> LandmarkModel:
+        with torch.inference_mode(mode=False):  # what is kept may be used outside of it
+            return LandmarkModel(self.body, names=in_limb_order(self.body, names), dtype=self.dtype, device=self.device)
 
     def observations(self, chosen: Sequence[tuple[Frame, int]]) -> tuple[Observations, LandmarkModel]:
         """What is seen of people (a frame and a number in it each), and a model of the landmarks that they have."""
@@ -323,12 +329,20 @@ class Fitter:
             options=config.solver,
         )
 
-    def fit(self, frames: Sequence[Frame], *, init: Sequence[Parameters | None] | None = None) -> list[FitResult]:
+    def fit(
+        self,
+        frames: Sequence[Frame],
+        *,
+        init: Sequence[Parameters | None] | None = None,
+        turn: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    ) -> list[FitResult]:
         """Fit all people of all frames; results in their order, failures included.
 
         Args:
             frames: keypoints and cameras.
             init: parameters to start from, one entry per person; None: start from hypotheses.
+            turn: entered while people are solved, not while their results are made: for callers whose threads take
+                turns.
 
         Raises:
             BodyfitError: for anything else than a list of frames.
@@ -339,19 +353,26 @@ class Fitter:
             _check_kind("one of frames", frame, Frame, "a Frame: Frame.from_files(photo, keypoints) or .from_keypoints")
         people = [(frame, i) for frame in frames for i in range(len(frame.detections.person_ids))]
         usable = [n for n, (frame, i) in enumerate(people) if frame.detections.problems[i] is None]
-        results = [self.make.failed(frame, i, frame.detections.problems[i]) for frame, i in people]
+        results = {
+            n: self.make.failed(frame, i, frame.detections.problems[i])
+            for n, (frame, i) in enumerate(people)
+            if frame.detections.problems[i] is not None
+        }
         with_start = [n for n in usable if init is not None and init[n] is not None]
         for group in (with_start, [n for n in usable if n not in set(with_start)]):
             starts = [init[n] for n in group] if group == with_start and init is not None else None
-            for n, result in zip(group, self._fit_people([people[n] for n in group], starts), strict=True):
-                results[n] = result
-        return results
+            results |= zip(group, self._fit_people([people[n] for n in group], starts, turn), strict=True)
+        return [results[n] for n in range(len(people))]
 
     @torch.no_grad()
-    def _fit_people(self, chosen: list[tuple[Frame, int]], init: list[Parameters] | None) -> list[FitResult]:
+    def _fit_people(
+        self,
+        chosen: list[tuple[Frame, int]],
+        init: list[Parameters] | None,
+        turn: Callable[[], AbstractContextManager[Any]],
+    ) -> list[FitResult]:
         if not chosen:
             return []
-        began = time.perf_counter()
         seen, model = self.observations(chosen)
         start = None
         if init is not None:
@@ -361,8 +382,10 @@ class Fitter:
             resized = bool(self.config.shape.said)  # what was a place for another size is none for this one
             unplaced = torch.tensor([resized or "transl" not in given for given in init], device=self.device)
             start = torch.where(unplaced[:, None], placed, start)
-        solution, other = self.solve(seen, model, init=start)
-        seconds = (time.perf_counter() - began) / len(chosen)
+        with turn():
+            began = time.perf_counter()
+            solution, other = self.solve(seen, model, init=start)
+            seconds = (time.perf_counter() - began) / len(chosen)
         return self.make.results(chosen, seen, solution, other, seconds)
 
     # ---- between unknowns and results ---------------------------------------------------------------------------

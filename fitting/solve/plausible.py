@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Bool, Float
 
+from bodyfit.data.few_numbers import median
 from bodyfit.data.results.result import FitResult
 from bodyfit.fitting.energy.observations import CONFIDENT
 
@@ -52,8 +53,8 @@ def _far_from(result: FitResult, seen: Bool[np.ndarray, " 144"], size: float) ->
     shares = _error_shares(result, seen, size)
     if not len(shares):
         return None
-    if (median := float(np.median(shares))) > LARGEST_ERROR:
-        return f"in the median the body is {median:.0%} of the person's size away from the keypoints: {advice}"
+    if (typical := median(shares)) > LARGEST_ERROR:
+        return f"in the median the body is {typical:.0%} of the person's size away from the keypoints: {advice}"
     far = float((shares > LARGEST_ERROR).mean())
     if len(shares) >= FEWEST_POINTS and far > FAR_OFF:
         return f"{far:.0%} of the keypoints are over {LARGEST_ERROR:.0%} of the person's size off the body: {advice}"

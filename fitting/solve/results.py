@@ -51,34 +51,36 @@ class ResultMaker:
         """A result for each of the people `chosen` (a frame and a number in it each) from their solutions."""
         fitted, alternatives = self._fitted(solution.x, seen), self._alternative(alternative.x)
         cost, second = solution.cost.double().cpu().numpy(), alternative.cost.double().cpu().numpy()
-        status, iterations = solution.status.cpu().numpy(), solution.iterations.cpu().numpy()
+        status, iterations = solution.status.tolist(), solution.iterations.tolist()
+        finite = np.isfinite(fitted["landmarks_px"][:, 0]).all(axis=1)
+        for name in fitted.keys() - {"landmarks", "landmarks_px"}:
+            finite &= np.isfinite(fitted[name].reshape(len(chosen), -1)).all(axis=1)
+        errors = _errors(
+            fitted["landmarks_px"],
+            np.stack([frame.detections.xy[i] for frame, i in chosen]),
+            np.stack([frame.detections.confidence[i] for frame, i in chosen]),
+        )
         results = []
         for n, (frame, i) in enumerate(chosen):
+            state = {CONVERGED: "converged", FAILED: "failed"}.get(status[n], "max_iterations")
+            if state != "failed" and not finite[n]:
+                results.append(self.failed(frame, i, "the solution is not a number"))
+                continue
             mine = {name: array[n] for name, array in fitted.items()}
             if np.isfinite(second[n]):
                 mine |= {name: array[n] for name, array in alternatives.items()}
             margin = (second[n] - cost[n]) / cost[n] if cost[n] > 0 else np.inf
-            state = {CONVERGED: "converged", FAILED: "failed"}.get(int(status[n]), "max_iterations")
-            results.append(
-                _judged(
-                    self._blank(frame, i),
-                    **mine,
-                    **_errors(mine["landmarks_px"], frame.detections.xy[i], frame.detections.confidence[i]),
-                    status=state,
-                    reason="the cost at the start is not a number" if state == "failed" else _warning(frame, i),
-                    cost=float(cost[n]),
-                    runner_up_cost=float(second[n]),
-                    ambiguous=bool(margin < self.ambiguous_margin),
-                    iterations=int(iterations[n]),
-                    seconds=seconds,
-                    size_source=self.known_size or _size_unknown(frame),
-                )
-            )
+            mine |= {name: float(values[n]) for name, values in errors.items()}
+            mine |= {"cost": float(cost[n]), "runner_up_cost": float(second[n]), "iterations": iterations[n]}
+            mine |= {"ambiguous": bool(margin < self.ambiguous_margin), "status": state, "seconds": seconds}
+            mine["reason"] = "the cost at the start is not a number" if state == "failed" else _warning(frame, i)
+            mine["size_source"] = self.known_size or _size_unknown(frame)
+            results.append(_judged(FitResult(**self._known(frame, i) | mine)))
         return results
 
     def failed(self, frame: Frame, i: int, reason: str | None) -> FitResult:
         """Person i of a frame, who cannot be fitted."""
-        return replace(self._blank(frame, i), reason=reason or "")
+        return FitResult(**self._known(frame, i), reason=reason or "")
 
     def _fitted(self, x: Float[Tensor, "B D"], seen: Observations) -> dict[str, np.ndarray]:
         """Everybody's parameters and landmarks, by their names in a FitResult."""
@@ -113,12 +115,12 @@ class ResultMaker:
         }
         return {name: value.double().cpu().numpy() for name, value in values.items()}
 
-    def _blank(self, frame: Frame, i: int) -> FitResult:
-        """A result with what is known before fitting."""
+    def _known(self, frame: Frame, i: int) -> dict[str, Any]:
+        """The fields of a result with what is known before fitting."""
         zeros = {f"{name}_pose": np.zeros(3) for name in ("jaw", "leye", "reye")}
         zeros |= {f"{side}_hand_pose": np.zeros(45) for side in ("left", "right")}
         count = len(LANDMARK_NAMES)
-        return FitResult(
+        return dict(
             **zeros,
             global_orient=np.zeros(3),
             body_pose=np.zeros(63),
@@ -145,14 +147,9 @@ class ResultMaker:
         )
 
 
-def _judged(blank: FitResult, **solved: Any) -> FitResult:
-    """The result of a person; `implausible` where no person explains the solution, `failed` where it is no number."""
-    result = replace(blank, **solved)
-    if result.status == "failed":
-        return result
-    if not all(np.isfinite(array).all() for array in (*result.parameters().values(), result.landmarks_px[0])):
-        return replace(blank, reason="the solution is not a number")
-    reason = why_implausible(result)
+def _judged(result: FitResult) -> FitResult:
+    """The result of a person; `implausible` where no person explains the solution."""
+    reason = why_implausible(result) if result.status != "failed" else None
     return result if reason is None else replace(result, status="implausible", reason=reason)
 
 
@@ -176,15 +173,23 @@ def _calibration(frame: Frame) -> dict[str, np.ndarray]:
     return known
 
 
-def _errors(fitted_px: np.ndarray, xy: np.ndarray, confidence: np.ndarray) -> dict[str, float]:
+def _errors(
+    fitted_px: Float[np.ndarray, "P 144 2"],
+    xy: Float[np.ndarray, "P 144 2"],
+    confidence: Float[np.ndarray, "P 144"],
+) -> dict[str, Float[np.ndarray, " P"]]:
     """Median distance between fitted and detected landmarks that are confident: px, and as a share of person size."""
     distance = np.linalg.norm(fitted_px - xy, axis=-1)
     distance[(confidence <= CONFIDENT) | ~np.isfinite(distance)] = np.nan
-    size = float(person_size(xy, confidence))
+    size = np.maximum(person_size(xy, confidence), 1e-9)
     parts = {"error_share_body": BODY, "error_share_hands": LEFT_HAND + RIGHT_HAND, "error_share_face": FACE}
+    error_px = _medians(distance)
+    shares = {name: _medians(distance[:, list(part)]) / size for name, part in parts.items()}
+    return {"error_px": error_px, "error_share": error_px / size, **shares}
 
-    def median(values: np.ndarray) -> float:
-        return float(np.nanmedian(values)) if np.isfinite(values).any() else float("nan")
 
-    errors = {name: median(distance[list(part)]) / max(size, 1e-9) for name, part in parts.items()}
-    return {"error_px": median(distance), "error_share": median(distance) / max(size, 1e-9), **errors}
+def _medians(values: Float[np.ndarray, "P n"]) -> Float[np.ndarray, " P"]:
+    """The median of each row's numbers; NaN, which does not count, where there are none."""
+    ordered, count = np.sort(values, axis=1), np.isfinite(values).sum(axis=1)  # NaN comes last
+    rows = np.arange(len(values))
+    return (ordered[rows, np.maximum(count - 1, 0) // 2] + ordered[rows, count // 2]) / 2

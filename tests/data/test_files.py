@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 
 from bodyfit.data.errors import BodyfitError
-from bodyfit.data.files import ArrayFile, WriteError, confined, read_json, result_name, write_atomically
+from bodyfit.data.files import (
+    ArrayFile,
+    WriteError,
+    confined,
+    read_json,
+    result_name,
+    write_atomically,
+    write_bytes_atomically,
+)
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -24,6 +32,32 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
         write_atomically(path, fail)
     assert path.read_text() == "old"
     assert os.listdir(path.parent) == ["x.txt"]
+
+
+def test_bytes_are_written_whole_with_folders_on_the_way_and_the_usual_permissions(tmp_path):
+    path = tmp_path / "a" / "b" / "x.npz"
+    for content in (b"old", b"x" * 3_000_000, b""):
+        assert write_bytes_atomically(path, content) == path
+        assert path.read_bytes() == content
+    assert os.listdir(path.parent) == ["x.npz"]
+    (tmp_path / "y").write_text("")
+    assert path.stat().st_mode == (tmp_path / "y").stat().st_mode
+
+
+def test_bytes_that_cannot_be_written_leave_the_old_file(tmp_path, monkeypatch):
+    write_bytes_atomically(tmp_path / "x", b"old")
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(WriteError, match="No space left.*Free some space"):
+        write_bytes_atomically(tmp_path / "x", b"new")
+    assert os.listdir(tmp_path) == ["x"] and (tmp_path / "x").read_bytes() == b"old"
+    (tmp_path / "file").write_text("")
+    with pytest.raises(WriteError) as caught:
+        write_bytes_atomically(tmp_path / "file" / "x", b"")
+    assert caught.value.of_this_name
 
 
 def test_temporary_name_keeps_the_suffix_and_permissions_are_the_usual(tmp_path):
