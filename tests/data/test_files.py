@@ -51,7 +51,7 @@ def test_bytes_that_cannot_be_written_leave_the_old_file(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "replace", full)
-    with pytest.raises(WriteError, match="No space left.*Free some space"):
+    with pytest.raises(WriteError, match=r"No space left.*Free some space"):
         write_bytes_atomically(tmp_path / "x", b"new")
     assert os.listdir(tmp_path) == ["x"] and (tmp_path / "x").read_bytes() == b"old"
     (tmp_path / "file").write_text("")
