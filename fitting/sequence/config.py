@@ -52,6 +52,14 @@ class SequenceConfig:
     start pull each other together."""
     solver: SolverOptions = field(default_factory=lambda: SolverOptions(max_iterations=20, tolerance=5e-4))
     """How the joint problem is lowered."""
+    window: int = 240
+    """Moments of a window: a longer clip is solved window by window."""
+    overlap: int = 30
+    """Moments past the end of a window that are solved with it."""
+    shape_runs: int = 8
+    """Runs of moments, spread over a longer clip, that settle its shape."""
+    shape_run: int = 30
+    """Moments of each run."""
     chunk: int = 64
     """Moments that a thread linearises at a time."""
 

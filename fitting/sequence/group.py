@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import roma
@@ -19,21 +19,16 @@ from bodyfit.data.errors import BodyfitError
 from bodyfit.data.landmarks import LANDMARK_NAMES
 from bodyfit.data.results.result import Parameters
 from bodyfit.data.results.track import Track
-from bodyfit.fitting.energy.jacobian import RotationJacobian
 from bodyfit.fitting.energy.landmark_model import CONTOUR_NAMES, LandmarkModel, in_limb_order
-from bodyfit.fitting.energy.levenberg_marquardt import FAILED
 from bodyfit.fitting.energy.observations import observe
 from bodyfit.fitting.sequence.config import SequenceConfig
-from bodyfit.fitting.sequence.problem import GroupProblem
 from bodyfit.fitting.sequence.smoothness import SMOOTHED
-from bodyfit.fitting.sequence.solver import GroupSolution, minimise_group
 from bodyfit.fitting.sequence.starts import GroupStarter
 from bodyfit.fitting.sequence.views import Views
-from bodyfit.fitting.solve.fitter import COARSE_NAMES, Fitter
+from bodyfit.fitting.sequence.windows import GroupSolver
+from bodyfit.fitting.solve.fitter import Fitter
 from bodyfit.fitting.solve.frames import Frame
-from bodyfit.fitting.solve.threads import Mapper, worker_threads
-
-_BODY_BLOCKS = ("global_orient", "transl", "latent")  # what early stages move, besides betas
+from bodyfit.fitting.solve.threads import worker_threads
 
 
 @dataclass(frozen=True)
@@ -91,10 +86,10 @@ def fit_group(
     # Moments before the first and after the last usable one have nothing to hold them.
     low, high = usable[0].moment, usable[-1].moment
     given = {t - low: fitter.unknowns_of(start) for t, start in (starts or {}).items()}
-    solution, counts, reason = _solve(fitter, usable, low, high - low + 1, fps, config, given)
-    if solution is None:
+    x, counts, reason = _solve(fitter, usable, low, high - low + 1, fps, config, given)
+    if x is None:
         return blank.failed(reason)
-    return blank.fitted(solution.x, counts, low - first)
+    return blank.fitted(x, counts, low - first)
 
 
 def _check(sightings: Sequence[Sighting], fps: float) -> None:
@@ -123,50 +118,17 @@ def _solve(
     fps: float,
     config: SequenceConfig,
     given: Mapping[int, Tensor],
-) -> tuple[GroupSolution | None, np.ndarray, str]:
+) -> tuple[Float[Tensor, "T D"] | None, np.ndarray, str]:
     """The solution, how many views each moment has, and what went wrong."""
     model, views = observed(fitter, sightings, first)
     counts = np.bincount(views.moment.cpu().numpy(), minlength=moments)
     starter = GroupStarter(fitter, model, views, moments, fps, config, calibrated=bool(sightings[0].frame.extrinsics))
     try:
-        x, views = starter.start(given), starter.views
+        x = starter.start(given)
+        with worker_threads() as map_:
+            return GroupSolver(fitter, model, starter.views, fps, config, map_).solve(x), counts, ""
     except ValueError as error:
         return None, counts, str(error)
-    with worker_threads() as map_:
-        solution = _solve_in_stages(fitter, model, views, x, fps, config, map_)
-    if solution.status == FAILED:
-        return None, counts, "the cost at the start is not a number"
-    return solution, counts, ""
-
-
-def _solve_in_stages(
-    fitter: Fitter,
-    model: LandmarkModel,
-    views: Views,
-    x: Float[Tensor, "T D"],
-    fps: float,
-    config: SequenceConfig,
-    map_: Mapper,
-) -> GroupSolution:
-    """From the start of all moments to the minimum."""
-    energy = fitter.config.energy
-    early = replace(config.solver, max_iterations=config.early_iterations, tolerance=1e-2)
-    far = replace(energy, robust_sigmas=max(config.early_robust_sigmas, energy.robust_sigmas))
-    names = tuple(name for name in model.names if name in COARSE_NAMES or name in SMOOTHED)
-    columns = torch.tensor([model.names.index(name) for name in names], device=x.device)
-    coarse = LandmarkModel(fitter.body, names=names, dtype=fitter.dtype, device=fitter.device)
-    coarse_views = replace(views, seen=views.seen.of_landmarks(columns))
-
-    def problem(model: LandmarkModel, views: Views, *weights, **given) -> GroupProblem:
-        group = GroupProblem(fitter.unknowns, model, fitter.prior, views, len(x), *weights, map_=map_, **given)
-        if fitter.config.shape.betas:
-            group.hold_shape(x[0, fitter.unknowns.layout["betas"]])
-        return group
-
-    given = {"rotation_jacobian": RotationJacobian(fitter.unknowns, coarse, each=3), "blocks": _BODY_BLOCKS}
-    for factor in config.annealing:
-        x = minimise_group(problem(coarse, coarse_views, far, fps, config.softened(factor), **given), x, early).x
-    return minimise_group(problem(model, views, energy, fps, config), x, config.solver)
 
 
 def observed(fitter: Fitter, sightings: Sequence[Sighting], first: int) -> tuple[LandmarkModel, Views]:

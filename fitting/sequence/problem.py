@@ -7,7 +7,7 @@ The temporal terms are in `Smoothness`. Moments that nobody saw have no priors: 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import torch
@@ -21,7 +21,7 @@ from bodyfit.fitting.energy.landmark_model import LandmarkModel
 from bodyfit.fitting.energy.levenberg_marquardt import Quadratic, geman_mcclure, quadratic, total_cost
 from bodyfit.fitting.energy.observations import Observations, PredictedPose
 from bodyfit.fitting.energy.problem import Problem
-from bodyfit.fitting.energy.terms import Evaluation, Gaussian, RelativeReprojection, Reprojection, write_point_jacobian
+from bodyfit.fitting.energy.terms import Evaluation, RelativeReprojection, Reprojection, write_point_jacobian
 from bodyfit.fitting.energy.unknowns import Unknowns
 from bodyfit.fitting.sequence.arrow_system import ArrowSystem
 from bodyfit.fitting.sequence.config import SequenceConfig
@@ -30,6 +30,15 @@ from bodyfit.fitting.sequence.views import Views, point_information
 from bodyfit.prior.model.vposer import VPoser
 
 _SHARED, _FIXED = ("betas",), ("log_focal",)
+
+
+@dataclass(frozen=True)
+class Held:
+    """What does not move while a part of a clip is solved."""
+
+    moments: Bool[Tensor, " T"]
+    shape: bool = False
+    """Whether betas are held, too."""
 
 
 def in_order(function: Callable, items: list) -> list:
@@ -51,6 +60,7 @@ class GroupProblem:
         rotation_jacobian: of the same unknowns and model, with 3 numbers per landmark.
         linked: for moments 1 to T - 2, whether they are next to the one before and the one after; all are by default.
         blocks: names of the blocks of unknowns that move; all but the focal length by default.
+        held: what does not move.
         map_: how chunks of moments are mapped: `in_order`, or in threads.
 
     Attributes:
@@ -72,9 +82,11 @@ class GroupProblem:
         *,
         linked: Bool[Tensor, " T-2"] | None = None,
         blocks: Sequence[str] | None = None,
+        held: Held | None = None,
         map_: Callable = in_order,
     ):
         self.unknowns, self.model, self.views, self.moments, self.map = unknowns, model, views, moments, map_
+        self.held = held
         self.rotation_jacobian = rotation_jacobian or RotationJacobian(unknowns, model, each=3)
         terms = energy_terms(unknowns, model, prior, views.seen, energy, rotation_jacobian=self.rotation_jacobian)
         if any(isinstance(term, RelativeReprojection) for term in terms):
@@ -96,11 +108,6 @@ class GroupProblem:
         self.smoothness = Smoothness(unknowns, model, self.own, terms, self.seen, linked, fps, config)
         edges = [*range(0, moments, config.chunk), moments]
         self._chunks = [(a, b, views.between(a, b)) for a, b in pairwise(edges)]
-
-    def hold_shape(self, betas: Float[Tensor, " S"]) -> None:
-        """Keep the shared shape at these numbers, to a ten-thousandth of a standard deviation."""
-        self.betas = Gaussian("betas", self.shared, torch.full_like(betas, 1e-4), betas)
-        self._betas_slope = 1 / self.betas.sigma
 
     def cost(self, x: Float[Tensor, "T D"]) -> Float[Tensor, ""]:
         """Cost at x; infinite where it is not a number."""
@@ -135,6 +142,8 @@ class GroupProblem:
         system.cost += residual.square().sum()
         system.shared_gradient[0] += slope * residual
         system.corner[0].diagonal().add_(slope.square())
+        if self.held is not None:
+            system.hold(self.held.moments, self.held.shape)
         return system
 
     def _add_moments(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
@@ -29,6 +30,22 @@ class Views:
         """The views of moments first to last - 1, counted from the first."""
         rows = ((self.moment >= first) & (self.moment < last)).nonzero()[:, 0]
         return Views(self.seen.select(rows), self.moment[rows] - first, self.rotation[rows], self.translation[rows])
+
+    def of_landmarks(self, columns: Int[Tensor, " C"]) -> Views:
+        """The same views of some of the landmarks."""
+        return replace(self, seen=self.seen.of_landmarks(columns))
+
+    @classmethod
+    def joined(cls, parts: Sequence[Views]) -> Views:
+        """Views of several parts of a clip as one; their moments stay as they are."""
+        seen = [part.seen for part in parts]
+        names = ("targets_px", "weights", "size_px", "focal_px", "center_px")
+        predicted = seen[0].predicted
+        if predicted is not None:
+            predicted = replace(predicted, mean=torch.cat([s.predicted.mean for s in seen]))
+        together = Observations(*(torch.cat([getattr(s, name) for s in seen]) for name in names), predicted)
+        rest = (torch.cat([getattr(part, name) for part in parts]) for name in ("moment", "rotation", "translation"))
+        return cls(together, *rest)
 
     def through_cameras(self, points: Float[Tensor, "T K 3"]) -> Evaluation:
         """What `Reprojection` is computed from, for each view, given all moments' landmarks in the world."""

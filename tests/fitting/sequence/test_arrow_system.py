@@ -54,3 +54,14 @@ def test_a_system_that_is_not_positive_definite_does_not_spoil_the_others():
     assert not own[0].any() and not shared[0].any()
     expected = torch.linalg.solve(dense[1], -gradient[1])
     torch.testing.assert_close(torch.cat([own[1].flatten(), shared[1]]), expected)
+
+
+def test_what_is_held_does_not_move_and_the_rest_takes_its_own_step():
+    system, dense, gradient = random_system(1, 6)
+    held = torch.tensor([True, True, False, False, True, False])
+    system.hold(held, shared=True)
+    own, shared, _, good = system.step(torch.zeros(1, dtype=torch.float64))
+    free = torch.cat([(~held).repeat_interleave(SIZE), torch.zeros(SHARED, dtype=torch.bool)])
+    expected = torch.linalg.solve(dense[0][free][:, free], -gradient[0, free])
+    assert good.all() and not own[0, held].any() and not shared.any()
+    torch.testing.assert_close(own[0, ~held].flatten(), expected)

@@ -19,23 +19,6 @@ from bodyfit.fitting.solve.fitter import FitConfig, Fitter
 from bodyfit.fitting.solve.known_shape import KnownShape
 
 
-@pytest.fixture(scope="module")
-def fitter():
-    return Fitter()
-
-
-@pytest.fixture(scope="module")
-def motion(tmp_path_factory):
-    """A slow arm raise, 30 frames per second."""
-    poses = np.zeros((12, 66))
-    poses[:, 3 + 3 * 15 + 2] = np.linspace(-1.0, -0.4, 12)  # left shoulder
-    poses[:, 3 + 3 * 16 + 2] = 1.0
-    poses[:, 0] = np.pi / 2  # files of AMASS have z up
-    path = tmp_path_factory.mktemp("motion") / "raise.npz"
-    np.savez(path, root_orient=poses[:, :3], pose_body=poses[:, 3:], mocap_frame_rate=30.0)
-    return path
-
-
 def test_one_moment_of_one_camera_is_the_single_fit(fitter, motion):
     clip = make_clip(fitter.body, motion, cameras=1, seed=1, moments=1)
     sharp = SequenceConfig(solver=SolverOptions())
@@ -127,3 +110,15 @@ def test_what_is_no_group_is_refused(fitter, motion):
     ):
         with pytest.raises(BodyfitError, match=message):
             fit_group(fitter, sightings, fps=fps)
+
+
+def test_windows_give_what_the_whole_problem_gives(fitter, motion):
+    """Within 5 mm: the shape is that of some runs, and each window sees no more than its overlap of the future."""
+    clip = make_clip(fitter.body, motion, cameras=2, seed=5, moments=24, fps=60.0, hidden=range(9, 12))
+    whole = fit_group(fitter, clip.sightings, fps=60)
+    config = SequenceConfig(window=8, overlap=4, shape_runs=2, shape_run=8)
+    parts = fit_group(fitter, clip.sightings, fps=60, config=config)
+    assert parts.status == whole.status and len(parts) == len(clip.joints) > 20
+    away = (track_joints(fitter, whole) - track_joints(fitter, parts)).norm(dim=-1)
+    assert away.max() < 0.005
+    assert np.abs(whole.betas - parts.betas).max() > 0  # they are no longer one problem

@@ -1,0 +1,138 @@
+"""The joint problem is lowered in stages; a long clip window by window, in memory that does not grow with it.
+
+The shape is settled first, by runs of moments spread over the clip. Then windows follow each other along time: the last
+two moments of one are held while the next one is solved, which is all that couples them, and what a window found for
+the moments past its end is thrown away. They are solved with it because the future, too, decides about the present.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from bodyfit.fitting.energy.jacobian import RotationJacobian
+from bodyfit.fitting.energy.landmark_model import LandmarkModel
+from bodyfit.fitting.energy.levenberg_marquardt import FAILED
+from bodyfit.fitting.sequence.config import SequenceConfig
+from bodyfit.fitting.sequence.problem import GroupProblem, Held
+from bodyfit.fitting.sequence.smoothness import SMOOTHED
+from bodyfit.fitting.sequence.solver import minimise_group
+from bodyfit.fitting.sequence.views import Views
+from bodyfit.fitting.solve.fitter import COARSE_NAMES, Fitter
+from bodyfit.fitting.solve.threads import Mapper
+
+_BODY_BLOCKS = ("global_orient", "transl", "latent")  # what early stages move, besides betas
+_COUPLED = 2  # moments on either side that a moment's temporal terms reach
+
+
+@dataclass(frozen=True)
+class _Landmarks:
+    """Landmarks that a stage looks at."""
+
+    model: LandmarkModel
+    rotation_jacobian: RotationJacobian
+    columns: Int[Tensor, " K"]
+    """Their places among all that are seen."""
+
+
+class GroupSolver:
+    """Lowers the cost of one person over time from a start.
+
+    Args:
+        fitter: body, prior and weights.
+        model: landmarks seen, and those whose motion is smooth.
+        views: all sightings.
+        fps: moments per second.
+        config: weights of temporal terms, stages, windows.
+        map_: how chunks of moments are mapped.
+    """
+
+    def __init__(
+        self, fitter: Fitter, model: LandmarkModel, views: Views, fps: float, config: SequenceConfig, map_: Mapper
+    ):
+        self.fitter, self.model, self.views, self.fps, self.config, self.map = fitter, model, views, fps, config, map_
+        self.shape = fitter.unknowns.layout["betas"]
+
+    def solve(self, x: Float[Tensor, "T D"]) -> Float[Tensor, "T D"]:
+        """From the start of all moments to the minimum.
+
+        Raises:
+            ValueError: if the cost at the start is not a number.
+        """
+        window, overlap, count = self.config.window, self.config.overlap, len(x)
+        known_shape = bool(self.fitter.config.shape.betas)
+        if count <= window + overlap:
+            nothing = torch.zeros(count, dtype=torch.bool, device=x.device)
+            return self._in_stages(x, self.views, Held(nothing, shape=True) if known_shape else None)
+        out = x.clone()
+        if not known_shape:
+            out[:, self.shape] = self._shape_of_runs(x)
+        for first in range(0, count, window):
+            low, high = max(first - _COUPLED, 0), self._end(first + window, count)
+            known = torch.arange(low, high, device=x.device) < first
+            solved = self._in_stages(out[low:high], self.views.between(low, high), held=Held(known, shape=True))
+            out[first:high] = solved[first - low :]
+            if high == count:
+                break
+        return out
+
+    def _end(self, end: int, count: int) -> int:
+        """Where the moments end that are solved with a window: `overlap` later, or past a gap, whose far side decides
+        about it."""
+        later = self.views.moment[self.views.moment >= end]
+        seen = int(later[0]) + 1 if len(later) else count
+        return min(max(end + self.config.overlap, seen + self.config.overlap // 2), count)
+
+    def _shape_of_runs(self, x: Float[Tensor, "T D"]) -> Float[Tensor, " S"]:
+        """The shape that runs of consecutive moments agree on, evenly spread."""
+        runs, length = self.config.shape_runs, self.config.shape_run
+        starts = torch.linspace(0, len(x) - length, runs).long().tolist()
+        parts = [self.views.between(first, first + length) for first in starts]
+        moments = [part.moment + n * length for n, part in enumerate(parts)]
+        views = replace(Views.joined(parts), moment=torch.cat(moments))
+        rows = torch.cat([torch.arange(first, first + length) for first in starts]).to(x.device)
+        middle = torch.arange(1, runs * length - 1, device=x.device) % length
+        linked = (middle > 0) & (middle < length - 1)
+        return self._in_stages(x[rows], views, linked=linked)[0, self.shape]
+
+    def _in_stages(
+        self,
+        x: Float[Tensor, "W D"],
+        views: Views,
+        held: Held | None = None,
+        linked: Bool[Tensor, " W-2"] | None = None,
+    ) -> Float[Tensor, "W D"]:
+        """Early stages on the body's landmarks under wide robust scales, then all landmarks and unknowns."""
+        config, energy = self.config, self.fitter.config.energy
+        given: Mapping = {"held": held, "linked": linked, "map_": self.map}
+        far = replace(energy, robust_sigmas=max(config.early_robust_sigmas, energy.robust_sigmas))
+        early = replace(config.solver, max_iterations=config.early_iterations, tolerance=1e-2)
+        for factor in config.annealing:
+            body = self._body
+            start = (self.fitter.unknowns, body.model, self.fitter.prior, views.of_landmarks(body.columns), len(x))
+            weights = (far, self.fps, config.softened(factor), body.rotation_jacobian)
+            x = minimise_group(GroupProblem(*start, *weights, blocks=_BODY_BLOCKS, **given), x, early).x
+        start = (self.fitter.unknowns, self.model, self.fitter.prior, views, len(x))
+        problem = GroupProblem(*start, energy, self.fps, config, self._rotation_jacobian, **given)
+        solution = minimise_group(problem, x, config.solver)
+        if solution.status == FAILED:
+            raise ValueError("the cost at the start is not a number")
+        return solution.x
+
+    @cached_property
+    def _rotation_jacobian(self) -> RotationJacobian:
+        return RotationJacobian(self.fitter.unknowns, self.model, each=3)
+
+    @cached_property
+    def _body(self) -> _Landmarks:
+        """The body's landmarks, and knuckles and finger tips, which show where the hands are."""
+        fitter, all_names = self.fitter, self.model.names
+        names = tuple(name for name in all_names if name in COARSE_NAMES or name in SMOOTHED)
+        model = LandmarkModel(fitter.body, names=names, dtype=fitter.dtype, device=fitter.device)
+        columns = torch.tensor([all_names.index(name) for name in names], device=fitter.device)
+        return _Landmarks(model, RotationJacobian(fitter.unknowns, model, each=3), columns)
