@@ -22,9 +22,10 @@ ROOMS = {
     "prior.judging": {"data", "data.body", "prior.model", "prior.training"},
     "fitting.energy": {"data", "data.body", "prior.model"},
     "fitting.start": {"data", "data.body", "data.motion", "prior.model", "prior.training", "fitting.energy"},
+    "fitting.uncertainty": {"data", "data.body", "prior.model", "fitting.energy"},
     "fitting.solve": {
         *("data", "data.body", "data.keypoints", "data.photo", "data.detect", "data.results", "prior.model"),
-        *("fitting.energy", "fitting.start"),
+        *("fitting.energy", "fitting.start", "fitting.uncertainty"),
     },
     "fitting.draw": {"data"},
     "fitting.show": {
@@ -45,7 +46,7 @@ ROOMS = {
     },
     "fitting.benchmark": {
         *("data", "data.body", "data.keypoints", "data.motion", "data.photo", "data.results", "prior.model"),
-        *("fitting.energy", "fitting.start", "fitting.solve", "fitting.sequence"),
+        *("fitting.energy", "fitting.start", "fitting.solve", "fitting.sequence", "fitting.uncertainty"),
     },
     "scripts.open_body": {"data", "data.body", "fitting.draw"},
     "scripts.detector": {"data", "data.keypoints", "data.photo", "data.detect", "data.body", "fitting.solve"},

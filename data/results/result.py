@@ -1,5 +1,6 @@
 """What a fit found out about one person, and its files: .npz (complete), .json (the same), .pkl (SMPLify-X's)."""
 
+import copy
 import json
 import math
 import pickle
@@ -15,6 +16,7 @@ from bodyfit.data.errors import BodyfitError
 from bodyfit.data.files import ArrayFile, read_json, write_bytes_atomically
 from bodyfit.data.landmarks import JOINT_NAMES, LANDMARK_NAMES
 from bodyfit.data.lazy import LazyModule
+from bodyfit.data.results import posterior
 from bodyfit.data.results.npz import npz_bytes
 
 if TYPE_CHECKING:
@@ -152,6 +154,18 @@ class FitResult:
     frame. Empty, like the next, where that is not known.
     """
     camera_translation: Float[np.ndarray, " 3"] = field(default_factory=_empty)
+    joint_covariance: Float[np.ndarray, "55 3 3"] = field(default_factory=_empty)
+    """Covariance of each joint of JOINT_NAMES in the camera frame, m^2 (docs/uncertainty.md); NaN for joints that the
+    body lacks. Empty, like the next four, where it was not estimated.
+    """
+    joint_covariance_root_relative: Float[np.ndarray, "55 3 3"] = field(default_factory=_empty)
+    """The same of each joint's position relative to the pelvis: without what is unsure about the whole person."""
+    landmark_covariance: Float[np.ndarray, "144 3 3"] = field(default_factory=_empty)
+    """The same as joint_covariance of all landmarks, where it was asked for."""
+    posterior_factor: Float[np.ndarray, " n"] = field(default_factory=_empty)
+    """Square root of the covariance of all unknowns, an upper triangle row by row, from which `sample` draws."""
+    posterior_blocks: str = ""
+    """What these unknowns are: names and sizes of blocks, "global_orient:3 transl:3 latent:32 ..."."""
     landmark_names: tuple[str, ...] = LANDMARK_NAMES
     """Names of the 144 landmarks, smplx's own."""
     conventions: str = CONVENTIONS
@@ -162,11 +176,14 @@ class FitResult:
             raise ResultError(f"status must be one of {', '.join(_STATUSES)}, got '{self.status}'.")
         values = self.__dict__  # frozen: it cannot be assigned to in the usual way
         for name, shape in _SHAPES.items():
-            array = values[name] = np.asarray(values[name], dtype=np.float64)
+            array = values[name] = np.asarray(values[name], dtype=np.float32 if name in _COVARIANCES else np.float64)
             if not _fits(array.shape, shape) and not (array.size == 0 and name in _MAY_BE_ABSENT):
                 raise ResultError(f"{name} has shape {array.shape}, expected {shape} (-1: any length).")
         if len({values[name].size > 0 for name in _RUNNER_UP}) > 1:
             raise ResultError(f"an alternative hypothesis needs all of {', '.join(_RUNNER_UP)}, or none of them.")
+        for name in _COVARIANCES:
+            _check_covariances(name, values[name])
+        self._check_posterior()
         for name, kind in _PLAIN.items():
             if type(values[name]) is not kind or kind is str:
                 values[name] = _plain(name, kind, values[name])
@@ -223,6 +240,86 @@ class FitResult:
         there = [row for row in rows if np.isfinite(self.landmarks[row]).all()]
         names = tuple(self.landmark_names[row] for row in there)
         return Joints(names, self.landmarks[there], self.landmarks_px[there])
+
+    def block_covariance(self, block: str) -> Float[np.ndarray, "n n"]:
+        """Covariance of a block of unknowns: global_orient, transl, latent, betas, expression, jaw_pose, left_hand or
+        right_hand (coefficients of the hands' components), log_focal where it was refined.
+
+        Raises ResultError where the posterior was not kept, or has no such block.
+        """
+        rows = self._posterior_rows()
+        if block not in rows:
+            raise ResultError(f"no block '{block}' in the posterior. It has {', '.join(rows)}.")
+        return rows[block] @ rows[block].T
+
+    def sample(
+        self,
+        count: int,
+        *,
+        prior: "posterior.Decodes | None" = None,
+        body: "body_models.BodyModel | None" = None,
+        seed: int = 0,
+    ) -> dict[str, Float[np.ndarray, "N n"]]:
+        """Draws from this person's posterior: parameters that explain the keypoints, by name, as `pose_body` takes.
+
+        They tell how sure whatever is computed from the parameters is: compute it of each, and look at the spread.
+
+        Args:
+            count: how many.
+            prior: the pose prior that the person was fitted with; None: it, where this result comes from a fit in this
+                program. Results that were read from files do not hold it: `prior=bodyfit.load_prior()`.
+            body: The body model that this result was fitted with; None: the open body, where it was that.
+            seed: the same seed draws the same.
+
+        Raises:
+            ResultError: where the posterior was not kept, or the prior or the body is another one.
+        """
+        rows = self._posterior_rows()
+        prior = prior if prior is not None else self.__dict__.get("_prior")
+        if prior is None:
+            raise ResultError(
+                f"sample() needs the pose prior that person {self.person_id} was fitted with ('{self.prior}'): "
+                "sample(n, prior=bodyfit.load_prior()) for the shipped one."
+            )
+        if prior.name != self.prior:
+            raise ResultError(f"person {self.person_id} was fitted with the prior '{self.prior}', not '{prior.name}'.")
+        body = self._body_at_hand(body)
+        given = self.parameters()
+        return posterior.sample(given, self.latent, self.focal_px, rows, count, prior=prior, body=body, seed=seed)
+
+    def with_prior(self, prior: "posterior.Decodes") -> "FitResult":
+        """The same result, which knows its prior: `sample` then needs none. Files and pickles do not keep it."""
+        known = copy.copy(self)
+        object.__setattr__(known, "_prior", prior)
+        return known
+
+    def without_posterior(self) -> "FitResult":
+        """The same result without what `sample` draws from, which is as large as all the rest."""
+        known = copy.copy(self)
+        object.__setattr__(known, "posterior_factor", np.zeros(0, np.float32))
+        object.__setattr__(known, "posterior_blocks", "")
+        return known
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_prior"}
+
+    def _posterior_rows(self) -> dict[str, Float[np.ndarray, "k D"]]:
+        self._must_be_fitted()
+        if not self.posterior_factor.size:
+            raise ResultError(
+                f"person {self.person_id}: the posterior was not kept. `bodyfit fit --posterior` writes it to files."
+            )
+        return posterior.unpacked(self.posterior_factor, self.posterior_blocks)
+
+    def _check_posterior(self) -> None:
+        """Raises ResultError for numbers that do not fit their blocks."""
+        factor = np.asarray(self.posterior_factor, dtype=np.float32)
+        if factor.size or self.posterior_blocks:
+            try:
+                posterior.check(factor, str(self.posterior_blocks))
+            except posterior.PosteriorError as cause:
+                raise ResultError(str(cause)) from cause
+        object.__setattr__(self, "posterior_factor", factor)
 
     def _body_at_hand(self, body: "body_models.BodyModel | None") -> "body_models.BodyModel":
         """The body given, or the open one. Raises ResultError as `mesh` says."""
@@ -341,8 +438,9 @@ _PARAMETERS = (
     *("left_hand_pose", "right_hand_pose", "transl"),
 )
 _RUNNER_UP = tuple(f"runner_up_{name}" for name in ("global_orient", "body_pose", "transl", "betas"))
+_COVARIANCES = ("joint_covariance", "joint_covariance_root_relative", "landmark_covariance")
 _CAMERA = ("lens", "camera_rotation", "camera_translation")
-_MAY_BE_ABSENT = frozenset(_RUNNER_UP + _CAMERA)
+_MAY_BE_ABSENT = frozenset(_RUNNER_UP + _CAMERA + _COVARIANCES)
 _STATUSES = get_args(Status)
 _SHAPES: dict[str, tuple[int, ...]] = {
     **{name: (3,) for name in ("global_orient", "jaw_pose", "leye_pose", "reye_pose", "transl")},
@@ -350,6 +448,7 @@ _SHAPES: dict[str, tuple[int, ...]] = {
     **{"body_pose": (63,), "left_hand_pose": (45,), "right_hand_pose": (45,), "center_px": (2,)},
     **dict(zip(_CAMERA, ((-1,), (3, 3), (3,)), strict=True)),
     **dict(zip(_RUNNER_UP, ((3,), (63,), (3,), (-1,)), strict=True)),
+    **dict(zip(_COVARIANCES, ((55, 3, 3), (55, 3, 3), (144, 3, 3)), strict=True)),
     **{"landmarks": (144, 3), "landmarks_px": (144, 2), "keypoints_px": (144, 2), "keypoint_confidence": (144,)},
 }
 _PLAIN: dict[str, Any] = {
@@ -374,6 +473,20 @@ def _plain(name: str, kind: Any, value: Any) -> Any:
     if kind is str and (len(value) > _LONGEST_TEXT or "\0" in value):
         raise ResultError(f"{name} is a text of {len(value)} letters, expected at most {_LONGEST_TEXT}, without NUL.")
     return kind(value)
+
+
+def _check_covariances(name: str, covariances: np.ndarray) -> None:
+    """Raises ResultError for matrices that are no covariances; NaN is a joint that is not there."""
+    if not covariances.size:
+        return
+    known = covariances[np.isfinite(covariances).all(axis=(-2, -1))]
+    if not known.size:
+        raise ResultError(f"{name} holds no finite matrix. Expected an empty array where nothing is known.")
+    size = np.einsum("kii->ki", known)
+    if (size < 0).any() or np.abs(known - known.swapaxes(1, 2)).max() > 1e-4 * size.max():
+        raise ResultError(
+            f"{name} has matrices that are no covariances: expected symmetric ones, diagonals of 0 or more."
+        )
 
 
 def _checked_image_size(size: Any) -> tuple[int, int]:

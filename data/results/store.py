@@ -35,6 +35,8 @@ _WORDS = tuple(
     if (hint is str or get_origin(hint) is Literal) and name not in _SAME_FOR_ALL
 )
 _OPTIONAL = tuple(f"runner_up_{name}" for name in ("global_orient", "body_pose", "transl", "betas"))
+_UNCERTAINTY = ("joint_covariance", "joint_covariance_root_relative", "landmark_covariance", "posterior_factor")
+"""Arrays that some people have: in a shard all NaN for those without, and left out where nobody has them."""
 _NUMBERS = tuple(f.name for f in fields(FitResult) if f.name not in _WORDS + _SAME_FOR_ALL)
 
 
@@ -184,6 +186,11 @@ def save_shard(path: Path | str, results: Sequence[FitResult]) -> Path:
         if name in _OPTIONAL:
             filler = np.zeros(max(row.size for row in rows))
             rows = [row if row.size else filler for row in rows]
+        if name in _UNCERTAINTY:
+            filler = np.full_like(max(rows, key=np.size), np.nan)
+            rows = [row if row.size else filler for row in rows]
+            if not filler.size:
+                continue
         arrays[name] = _smallest(np.stack(rows))
     arrays["has_runner_up"] = ~absent
     words: dict[str, Any] = {name: [getattr(result, name) for result in results] for name in _WORDS}
@@ -211,8 +218,10 @@ def load_shard(path: Path | str) -> list[FitResult]:
 
 
 def _person(arrays: dict[str, np.ndarray], words: dict[str, Any], shared: dict[str, Any], n: int) -> FitResult:
-    values: dict[str, Any] = {name: words[name][n] for name in _WORDS} | shared
+    values: dict[str, Any] = {name: words[name][n] for name in _WORDS if name in words} | shared
     for name in _NUMBERS:
+        if name in _UNCERTAINTY and (name not in arrays or np.isnan(arrays[name][n]).all()):
+            continue
         left_out = name in _OPTIONAL and not arrays["has_runner_up"][n]
         row = np.zeros(0) if left_out else arrays[name][n]
         values[name] = row.item() if row.ndim == 0 else row

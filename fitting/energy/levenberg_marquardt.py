@@ -139,14 +139,21 @@ def quadratic(lin: Linearization, free: slice | Tensor, floor: float) -> Quadrat
     jacobian, slope = lin.jacobian[..., free], lin.diagonal_slope[:, free]
     gradient = ((weight * lin.residuals)[:, None] @ jacobian)[:, 0] + slope * lin.diagonal[:, free]
     scaled = jacobian * torch.maximum(curvature, floor * weight).sqrt()[..., None]
-    hessian = scaled.transpose(1, 2) @ scaled
-    hessian.diagonal(dim1=1, dim2=2).add_(slope * slope)
+    hessian = gauss_newton(scaled, slope)
     if lin.curvature is not None:
         hessian.diagonal(dim1=1, dim2=2).add_(lin.curvature[free])
     return Quadratic(cost, gradient, hessian)
 
 
-def _slice_or_index(free: Bool[Tensor, " D"] | None, size: int) -> slice | Tensor:
+def gauss_newton(scaled: Float[Tensor, "B M F"], slope: Float[Tensor, "B F"]) -> Float[Tensor, "B F F"]:
+    """The Gauss-Newton matrix of a Jacobian whose rows are multiplied by the roots of their weights, and of residuals
+    of single unknowns with these derivatives."""
+    hessian = scaled.transpose(1, 2) @ scaled
+    hessian.diagonal(dim1=1, dim2=2).add_(slope * slope)
+    return hessian
+
+
+def slice_or_index(free: Bool[Tensor, " D"] | None, size: int) -> slice | Tensor:
     """Indices where the mask is true; consecutive ones as a slice, which copies nothing."""
     if free is None:
         return slice(0, size)
@@ -223,7 +230,7 @@ def _minimise_chunk(evaluate, cost, retract, start, items, options, free, trace)
         return best
     lin = evaluate(x[active], items[active])
     size = lin.diagonal.shape[1]
-    index = _slice_or_index(free, size)
+    index = slice_or_index(free, size)
     model = quadratic(lin, index, options.curvature_floor)
     model.cost = best.cost[active]
     damping = torch.full_like(model.cost, options.damping)

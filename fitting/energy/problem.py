@@ -104,8 +104,11 @@ class Problem:
 
     def evaluate(self, x: Float[Tensor, "B D"], items: Int[Tensor, " B"]) -> Linearization:
         """All residuals and their Jacobian at x, for the people `items`."""
-        at = self.at(x, items, derivatives=True)
-        jacobian = x.new_zeros(len(x), self.rows.size, self.unknowns.layout.size)
+        return self.linearized(self.at(x, items, derivatives=True))
+
+    def linearized(self, at: Evaluation) -> Linearization:
+        """The same of people who are posed already, with derivatives."""
+        jacobian = at.x.new_zeros(len(at.x), self.rows.size, self.unknowns.layout.size)
         for term in self.dense:
             at.jacobians[term] = jacobian[:, self.rows[term.name]]
             term.jacobian(at, at.jacobians[term])

@@ -174,7 +174,8 @@ class PartWorker:
 
     def _solve_together(self, frames: list[Frame]) -> list[FitResult]:
         starts = [start for frame in frames for start in self.starts.find(frame)] if self.starts else None
-        return self.fitter.fit(frames, init=starts, turn=self._turn)
+        results = self.fitter.fit(frames, init=starts, turn=self._turn)
+        return results if self.writer.output.posterior else [one.without_posterior() for one in results]
 
     @contextmanager
     def _turn(self) -> Iterator[None]:

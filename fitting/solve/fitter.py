@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, lru_cache, partial
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -39,6 +39,7 @@ from bodyfit.fitting.solve.stages import Alternative, StageConfig, follow, solve
 from bodyfit.fitting.solve.threads import map_in_threads
 from bodyfit.fitting.start.network import INPUT_NAMES, StartNetwork, StartProposals, start_network_of
 from bodyfit.fitting.start.predicted_pose import PosePredictor
+from bodyfit.fitting.uncertainty.estimate import Estimator
 from bodyfit.prior.model.checkpoint import load_prior
 from bodyfit.prior.model.vposer import VPoser
 
@@ -73,6 +74,8 @@ class FitConfig:
     """How the way to the minimum is made easier."""
     ambiguous_margin: float = 0.1
     """A person is called ambiguous when the second-best start ends within this share of the best one's cost."""
+    uncertainty: Literal["off", "joints", "landmarks"] = "joints"
+    """Covariances to estimate: of the joints, of all 144 landmarks, or none."""
 
 
 @dataclass(frozen=True)
@@ -212,12 +215,40 @@ class Fitter:
             the best solution of each person, and the runner-up (its cost is NaN where all starts came to one).
         """
 
-        def solve(rows: Tensor) -> tuple[Solution, Alternative]:
+        return self._solved(seen, model, init, uncertain=False)[:2]
+
+    def _solved(
+        self, seen: Observations, model: LandmarkModel, init: Tensor | None, *, uncertain: bool = True
+    ) -> tuple[Solution, Alternative, dict[str, Any]]:
+        """`solve`, and everybody's covariances as numbers, by their names in a FitResult."""
+        estimator = self._estimator if uncertain else None
+
+        def solve(rows: Tensor) -> tuple[Solution, Alternative, dict[str, Tensor]]:
             some, proposed = self._read(seen.select(rows), model)
             starts = self._best_starts(some, proposed, model) if init is None else init[rows, None]
-            return self._finish(some, model, starts)
+            solution, other = self._finish(some, model, starts)
+            if estimator is None:
+                return solution, other, {}
+            problem = self._problem(some, on=self._landmark_sets(model)[0])
+            floor = self.config.solver.curvature_floor
+            return solution, other, estimator(problem, solution.x, self._free(), floor)
 
-        return _joined(self._in_groups(solve, len(seen)))
+        parts = self._in_groups(solve, len(seen))
+        found = {name: torch.cat([part[2][name] for part in parts]).cpu().numpy() for name in parts[0][2]}
+        if found and estimator is not None:
+            found["posterior_blocks"] = estimator.blocks(self._free())
+        return *_joined([part[:2] for part in parts]), found
+
+    @cached_property
+    def _estimator(self) -> Estimator | None:
+        kind = self.config.uncertainty
+        to = {"dtype": self.dtype, "device": self.device}
+        return None if kind == "off" else Estimator(self.body, self.unknowns, kind, **to)
+
+    def _free(self) -> Bool[Tensor, " D"]:
+        """The unknowns that may move."""
+        blocks = [n for n in self.unknowns.layout.slices if n != "log_focal" or self.config.refine_focal]
+        return self.unknowns.layout.mask(*blocks).to(self.device)
 
     def best_starts(self, seen: Observations, model: LandmarkModel) -> Float[Tensor, "B F D"]:
         """Each person's few best starts, NaN where there are fewer: the first half of `solve`."""
@@ -384,9 +415,9 @@ class Fitter:
             start = torch.where(unplaced[:, None], placed, start)
         with turn():
             began = time.perf_counter()
-            solution, other = self.solve(seen, model, init=start)
+            solution, other, uncertainty = self._solved(seen, model, start)
             seconds = (time.perf_counter() - began) / len(chosen)
-        return self.make.results(chosen, seen, solution, other, seconds)
+        return self.make.results(chosen, seen, solution, other, seconds, uncertainty)
 
     # ---- between unknowns and results ---------------------------------------------------------------------------
 

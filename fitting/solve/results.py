@@ -47,8 +47,12 @@ class ResultMaker:
         solution: Solution,
         alternative: Alternative,
         seconds: float,
+        uncertainty: dict[str, np.ndarray] | None = None,
     ) -> list[FitResult]:
-        """A result for each of the people `chosen` (a frame and a number in it each) from their solutions."""
+        """A result for each of the people `chosen` (a frame and a number in it each) from their solutions.
+
+        `uncertainty` holds everybody's covariances by their names in a FitResult, NaN where somebody has none.
+        """
         fitted, alternatives = self._fitted(solution.x, seen), self._alternative(alternative.x)
         cost, second = solution.cost.double().cpu().numpy(), alternative.cost.double().cpu().numpy()
         status, iterations = solution.status.tolist(), solution.iterations.tolist()
@@ -69,13 +73,14 @@ class ResultMaker:
             mine = {name: array[n] for name, array in fitted.items()}
             if np.isfinite(second[n]):
                 mine |= {name: array[n] for name, array in alternatives.items()}
+            mine |= _covariances(uncertainty or {}, n)
             margin = (second[n] - cost[n]) / cost[n] if cost[n] > 0 else np.inf
             mine |= {name: float(values[n]) for name, values in errors.items()}
             mine |= {"cost": float(cost[n]), "runner_up_cost": float(second[n]), "iterations": iterations[n]}
             mine |= {"ambiguous": bool(margin < self.ambiguous_margin), "status": state, "seconds": seconds}
             mine["reason"] = "the cost at the start is not a number" if state == "failed" else _warning(frame, i)
             mine["size_source"] = self.known_size or _size_unknown(frame)
-            results.append(_judged(FitResult(**self._known(frame, i) | mine)))
+            results.append(_judged(FitResult(**self._known(frame, i) | mine)).with_prior(self.prior))
         return results
 
     def failed(self, frame: Frame, i: int, reason: str | None) -> FitResult:
@@ -145,6 +150,14 @@ class ResultMaker:
             keypoint_source=frame.keypoint_source,
             **_calibration(frame),
         )
+
+
+def _covariances(uncertainty: dict[str, Any], n: int) -> dict[str, Any]:
+    """Person n's covariances; none where the Hessian had no inverse."""
+    factor = uncertainty.get("posterior_factor")
+    if factor is None or not np.isfinite(factor[n]).all():
+        return {}
+    return {name: array if isinstance(array, str) else array[n] for name, array in uncertainty.items()}
 
 
 def _judged(result: FitResult) -> FitResult:
