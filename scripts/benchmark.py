@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import platform
 from dataclasses import asdict, dataclass, replace
@@ -13,9 +14,18 @@ from typing import Literal
 import torch
 
 from bodyfit.data.body.body_model import load_body_model
+from bodyfit.data.errors import BodyfitError
+from bodyfit.fitting.benchmark.clip_table import as_table, measure_clips, some_clips
 from bodyfit.fitting.benchmark.measure import Bench, cost_of_cropping, usable
 from bodyfit.fitting.solve.fitter import FitConfig, Fitter, pick_device
-from bodyfit.fitting.start.synthetic import PeopleMaker, SyntheticOptions, SyntheticPeople, mocap_poses, prior_poses
+from bodyfit.fitting.start.synthetic import (
+    PeopleMaker,
+    SyntheticOptions,
+    SyntheticPeople,
+    mocap_poses,
+    prior_poses,
+    split_clips,
+)
 from bodyfit.prior.model.checkpoint import load_prior
 
 log = logging.getLogger(__name__)
@@ -61,6 +71,16 @@ class BenchmarkCommand:
     """People fitted by the plain reference; it takes seconds to minutes for each. 0: none."""
     smplify_x: int = 32
     """People that are also fitted by SMPLify-X's energy and stages. 0: none."""
+    sequence: bool = False
+    """Measure clips instead: one person over time by one camera, all frames together against frame by frame."""
+    views: int = 0
+    """Measure clips instead that so many calibrated cameras around the person see."""
+    clips: int = 12
+    """How many clips are measured."""
+    moments: int = 90
+    """Frames of each clip at most."""
+    fps: float = 30.0
+    """Frame rate of clips."""
     seed: int = 0
     """The same seed gives the same people."""
     device: str = "auto"
@@ -74,9 +94,31 @@ class BenchmarkCommand:
         """Measure and print."""
         if self.threads:
             torch.set_num_threads(self.threads)
+        if self.sequence or self.views:
+            document = self.measure_clips()
+            print(json.dumps(document) if self.json else as_table(document))
+            return 0
         document = self.measure()
         print(json.dumps(document) if self.json else as_text(document))
         return 0
+
+    def measure_clips(self) -> dict:
+        """Joint fits of clips, as numbers."""
+        if self.sequence and self.views:
+            raise BodyfitError("--sequence is one camera, --views several calibrated ones: give one of them.")
+        if self.views == 1 or self.views < 0:
+            raise BodyfitError(f"--views is {self.views}. Expected 2 cameras or more; --sequence measures one.")
+        if self.clips < 1 or self.moments < 3 or not 0 < self.fps < math.inf:
+            raise BodyfitError("Expected at least one of --clips, 3 --moments, and a positive number as --fps.")
+        fitter = Fitter(load_body_model(self.body), load_prior(self.prior), device=pick_device(self.device))
+        motions: list[Path] = []
+        if self.poses is not None:
+            motions = split_clips(self.poses, self.split) if self.split else sorted(self.poses.rglob("*.npz"))
+            if not motions:
+                raise BodyfitError(f"{self.poses}: no .npz motion files. Expected a folder of AMASS-like clips")
+        settings = {"count": self.clips, "cameras": self.views or 1, "fps": self.fps, "moments": self.moments}
+        document = measure_clips(fitter, some_clips(fitter, motions, seed=self.seed, **settings))
+        return document | {"settings": settings, "machine": machine(fitter.device)}
 
     def measure(self) -> dict:
         """All requested measurements, as numbers."""

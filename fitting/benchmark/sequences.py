@@ -29,9 +29,11 @@ from bodyfit.fitting.sequence.config import SequenceConfig
 from bodyfit.fitting.sequence.group import Sighting, fit_group
 from bodyfit.fitting.solve.fitter import Fitter
 from bodyfit.fitting.solve.frames import Frame
-from bodyfit.fitting.start.synthetic import PeopleMaker, SyntheticOptions, SyntheticPeople, y_up
+from bodyfit.fitting.start.synthetic import PeopleMaker, SyntheticOptions, SyntheticPeople, prior_poses, y_up
+from bodyfit.prior.model.vposer import VPoser
 
 IMAGE_PX, FOCAL_PX, DISTANCE_M, CAMERA_HEIGHT_M = (1280, 960), 1100.0, 4.5, 0.6
+KEY_SECONDS = 0.6  # between poses of imagined motion
 Z_TO_Y = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])  # files of AMASS have z up
 
 
@@ -77,9 +79,20 @@ def recorded(path: Path, fps: float, moments: int) -> Recording:
     return Recording(*(torch.from_numpy(a).float() for a in (np.stack(turned, 1), place - place.mean(0))))
 
 
+def imagined(prior: VPoser, fps: float, moments: int, seed: int) -> Recording:
+    """Motion without a recording: splines through poses of the prior, upright, a slow turn."""
+    keys = int(moments / fps / KEY_SECONDS) + 3
+    pose = prior_poses(prior, keys, seed=seed).double().unflatten(1, (-1, 3)).numpy()
+    known, times = KEY_SECONDS * np.arange(keys), np.arange(moments) / fps
+    turned = [RotationSpline(known, Rotation.from_rotvec(pose[:, j]))(times).as_rotvec() for j in range(pose.shape[1])]
+    root = np.stack([np.zeros(moments), 0.5 * times, np.zeros(moments)], 1)
+    whole = np.stack([root, *turned], 1)
+    return Recording(torch.from_numpy(whole).float(), torch.zeros(moments, 3))
+
+
 def make_clip(
     body: BodyModel,
-    path: Path,
+    motion: Path | Recording,
     *,
     cameras: int,
     seed: int,
@@ -93,7 +106,7 @@ def make_clip(
 
     Args:
         body: its shape is drawn from the seed.
-        path: motion file.
+        motion: a motion file, or what was made of one.
         cameras: how many, evenly around the person. With one, the clip is in its frame and it has no extrinsics.
         seed: of shape, direction and detections.
         fps, moments: frame rate and length at most.
@@ -102,7 +115,9 @@ def make_clip(
         hidden: moments that no camera sees.
     """
     options = replace(options or SyntheticOptions(), cropped=0.0)
-    maker, motion = PeopleMaker(body, options), recorded(path, fps, moments)
+    maker = PeopleMaker(body, options)
+    if isinstance(motion, Path):
+        motion = recorded(motion, fps, moments)
     pose, transl = motion.pose, motion.path_m
     draw = torch.Generator().manual_seed(seed)
     count, model = len(pose), maker.model
@@ -241,8 +256,7 @@ def _errors(joints: Tensor, truth: Tensor, seen: Bool[Tensor, " T"]) -> dict[str
         "pa_mpjpe_mm": float(_pa_mpjpe_mm(joints[seen], truth[seen]).mean()),
         "mpjpe_mm": float(mean_distance_mm(joints[seen], truth[seen]).mean()),
         "root_mpjpe_mm": float(mean_distance_mm(joints - joints[:, :1], truth - truth[:, :1])[seen].mean()),
-        "depth_mm": float(1000 * away[seen][:, 0, 2].mean()),
-        "size": float(thigh / true_thigh),
+        "size_error_share": abs(float(thigh / true_thigh) - 1),
         "acceleration_error_mm": float(_accelerations_mm(away)[three].mean()),
         "acceleration_mm": float(accelerations["own"]),
         "true_acceleration_mm": float(accelerations["true"]),

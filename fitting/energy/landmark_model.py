@@ -135,7 +135,7 @@ class LandmarkModel:
     def _build_rest(self, body: BodyModel) -> None:
         dirs = np.concatenate([body.shapedirs, body.exprdirs], axis=2)
         rest = body.joint_regressor @ body.v_template
-        rest_dirs = np.einsum("jv,vcs->jcs", body.joint_regressor, dirs)
+        rest_dirs = np.tensordot(body.joint_regressor, dirs, axes=1)
         order = self._order.cpu().numpy()
         above = np.where(self.parents[order] < 0, 0, self.parents[order])
         root = (self.parents[order] < 0)[:, None]
@@ -185,9 +185,9 @@ class LandmarkModel:
         for i in np.flatnonzero(np.any(weights != 0, axis=0)):
             m, total = weights[:, i], weights[:, i].sum()
             q = m @ body.v_template[vertices] - total * self._rest_numpy[i]
-            q_dirs = np.einsum("v,vcs->cs", m, self._dirs_numpy[vertices]) - total * self._rest_dirs_numpy[i]
+            q_dirs = np.tensordot(m, self._dirs_numpy[vertices], axes=1) - total * self._rest_dirs_numpy[i]
             pairs.append(
-                (k, int(i), total, q, q_dirs, np.einsum("v,vcp->cp", m, body.posedirs[vertices][..., self._live]))
+                (k, int(i), total, q, q_dirs, np.tensordot(m, body.posedirs[vertices][..., self._live], axes=1))
             )
         return pairs
 

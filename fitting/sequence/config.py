@@ -22,6 +22,9 @@ class SequenceConfig:
     """Standard deviation of the second derivative of the latent, 1/s^2: it holds what no landmark shows."""
     detail_sigma: float = 30.0
     """The same for expression and hands, in standard deviations of their priors, and for the jaw."""
+    predicted_factor: float = 1.7
+    """Factor on the standard deviation of the predicted poses where there are three sightings or more: errors of the
+    network that predicts them are alike in neighbouring moments."""
     shape_per_moment: float = 0.2
     """Weight of the shape's prior for each moment beyond the first; 0: the prior counts once per person, 1: it counts
     as much as in single fits. Errors of keypoints and of the pose prior are alike in neighbouring moments, so that what

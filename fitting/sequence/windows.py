@@ -56,7 +56,9 @@ class GroupSolver:
         self, fitter: Fitter, model: LandmarkModel, views: Views, fps: float, config: SequenceConfig, map_: Mapper
     ):
         self.fitter, self.model, self.views, self.fps, self.config, self.map = fitter, model, views, fps, config, map_
-        self.shape = fitter.unknowns.layout["betas"]
+        self.shape, energy = fitter.unknowns.layout["betas"], fitter.config.energy
+        factor = min(config.predicted_factor, max(len(views.moment), 1) ** 0.5)  # one sighting alone is a single fit
+        self.energy = replace(energy, predicted_sigma=factor * energy.predicted_sigma)
 
     def solve(self, x: Float[Tensor, "T D"]) -> Float[Tensor, "T D"]:
         """From the start of all moments to the minimum.
@@ -108,7 +110,7 @@ class GroupSolver:
         linked: Bool[Tensor, " W-2"] | None = None,
     ) -> Float[Tensor, "W D"]:
         """Early stages on the body's landmarks under wide robust scales, then all landmarks and unknowns."""
-        config, energy = self.config, self.fitter.config.energy
+        config, energy = self.config, self.energy
         given: Mapping = {"held": held, "linked": linked, "map_": self.map}
         far = replace(energy, robust_sigmas=max(config.early_robust_sigmas, energy.robust_sigmas))
         early = replace(config.solver, max_iterations=config.early_iterations, tolerance=1e-2)

@@ -139,3 +139,32 @@ def test_the_reference_is_measured_on_the_same_people(few_evaluations, capsys, m
         assert row["reference_people"] == 1 and 2 <= row["reference_evaluations"] <= 10
         assert row["times_reference"] == pytest.approx(row["people_per_second"] / row["reference_people_per_second"])
         assert row["not_above_reference_share"] == 1.0 and 0 < row["cost_ratio_to_reference"] <= 1.0
+
+
+def test_clips_are_measured_together_and_frame_by_frame(capsys):
+    out = benchmark(capsys, "--sequence", "--clips", "1", "--moments", "8", "--json")
+    document = json.loads(out)
+    row = document["rows"][0]
+    assert document["clips"] == 1 and row["moments"] == 8
+    assert row["pa_mpjpe_mm"] < 60 and row["acceleration_error_mm"] < 0.3 * row["single_acceleration_error_mm"]
+    assert document["median_ratio"]["pa_mpjpe_mm"] == pytest.approx(row["pa_mpjpe_mm"] / row["single_pa_mpjpe_mm"])
+
+
+def test_several_views_are_a_table_without_single_fits(capsys):
+    out = benchmark(capsys, "--views", "3", "--clips", "1", "--moments", "4")
+    assert "cameras: 3" in out and "MPJPE without alignment" in out and "acceleration of the truth" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--sequence", "--views", "2"), "give one of them"),
+        (("--views", "1"), "2 cameras or more"),
+        (("--sequence", "--moments", "2"), "3 --moments"),
+    ],
+)
+def test_clips_that_cannot_be_measured_are_one_clear_error(arguments, words, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["benchmark", *arguments])
+    assert end.value.code == 2
+    assert words in capsys.readouterr().err
