@@ -21,8 +21,9 @@ from bodyfit.data.results.clip_index import ClipIndex
 from bodyfit.fitting.clips.sources import is_clip, open_source
 from bodyfit.fitting.run.helpers import HelperPool
 from bodyfit.fitting.run.memory import share_memory_among_threads
-from bodyfit.fitting.run.options import ClipOptions
-from bodyfit.fitting.run.parts import gather_inputs
+from bodyfit.fitting.run.options import ClipOptions, OutputOptions
+from bodyfit.fitting.run.parts import ReadOptions, gather_inputs
+from bodyfit.fitting.run.read_ahead import ReadAhead
 from bodyfit.fitting.solve.frames import CameraOptions, check_people
 
 if TYPE_CHECKING:
@@ -184,7 +185,7 @@ class FitCommand:
         return config_files.RunConfig(
             fit=replace(fit, refine_focal=self.refine_focal, shape=shape),
             camera=CameraOptions(**{f: getattr(self, f) for f in _CAMERA}),
-            output=config_files.OutputOptions(**{f: getattr(self, f) for f in _OUTPUT}),
+            output=OutputOptions(**{f: getattr(self, f) for f in _OUTPUT}),
             clip=self._clip(),
             **{f: getattr(self, f) for f in _BODY},
             batch=self.batch,
@@ -202,7 +203,7 @@ class FitCommand:
             return self._run_clip()
         self._check_no_clip()
         inputs = self._inputs()
-        with self._backend(len(inputs)) as backend:
+        with self._backend(inputs) as backend:
             from bodyfit.fitting.run.folder_run import FolderRun
             from bodyfit.fitting.run.ranges import check_ranges
             from bodyfit.fitting.solve.loading import load_fitter
@@ -291,22 +292,30 @@ class FitCommand:
         return with_shape(fitter, shape), replace(config, fit=replace(config.fit, shape=shape), same_person=False)
 
     @contextmanager
-    def _backend(self, inputs: int) -> Iterator[Any]:
-        """Where the work is done. Helper processes start here, while this one loads PyTorch."""
+    def _backend(self, inputs: Sequence[FitInput]) -> Iterator[Any]:
+        """Where the work is done. Helper processes start here, and begin to read while this one loads PyTorch."""
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         drawn, one_process = self.meshes or self.overlays, not self.cluster and self.workers == 1
-        helpers = None
-        if one_process and self.device != "cuda:all" and inputs > FEW:
+        helpers = ahead = None
+        if one_process and self.device != "cuda:all" and len(inputs) > FEW:
             from bodyfit.fitting.run.writing import prepare_overlays
 
             helpers = HelperPool(cores if drawn else max(1, cores // 6), prepare_overlays if self.overlays else None)
+            ahead = ReadAhead(helpers.executor, inputs, self._reading(), self.batch)
         try:
-            yield self._chosen_backend(cores, helpers)
+            yield self._chosen_backend(cores, helpers, ahead)
         finally:
             if helpers is not None:
                 helpers.close()
 
-    def _chosen_backend(self, cores: int, helpers: HelperPool | None) -> Any:
+    def _reading(self) -> ReadOptions:
+        """How inputs are read: what `run_config` says of it, without loading PyTorch."""
+        camera = CameraOptions(**{f: getattr(self, f) for f in _CAMERA})
+        if camera.camera is not None:
+            camera = replace(camera, camera=camera.camera.expanduser().absolute())
+        return ReadOptions(camera, OutputOptions(**{f: getattr(self, f) for f in _OUTPUT}), self.out)
+
+    def _chosen_backend(self, cores: int, helpers: HelperPool | None, ahead: ReadAhead | None) -> Any:
         from bodyfit.data.quick_imports import import_roma
 
         import_roma()  # before anything else does
@@ -325,7 +334,7 @@ class FitCommand:
         if self.workers > 1:
             device = "cpu" if self.device == "auto" else self.device
             return InProcesses([device] * self.workers, max(1, cores // self.workers))
-        return InThreads(helpers)
+        return InThreads(helpers, ahead)
 
     def _inputs(self) -> list[FitInput]:
         """Everything that there are keypoints for, or may be. Raises BodyfitError where there is nothing like that."""

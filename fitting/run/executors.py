@@ -21,8 +21,10 @@ from bodyfit.fitting.run.helpers import HelperPool, be_a_helper, deaf_to_ctrl_c
 from bodyfit.fitting.run.identity import run_identity
 from bodyfit.fitting.run.memory import share_memory_among_threads
 from bodyfit.fitting.run.parts import Part
+from bodyfit.fitting.run.read_ahead import ReadAhead
 from bodyfit.fitting.run.said import collected
 from bodyfit.fitting.run.worker import PartOutcome, PartWorker
+from bodyfit.fitting.run.writing import prepare_overlays
 from bodyfit.fitting.solve.fitter import Fitter
 from bodyfit.fitting.solve.loading import load_fitter
 
@@ -62,11 +64,13 @@ class InThreads:
 
     helpers: HelperPool | None = None
     """None: everything happens in threads of this process, which is right for a few photos."""
+    ahead: ReadAhead | None = None
+    """Inputs that helpers have begun to read."""
 
     @contextmanager
     def running(self, run: RunSettings) -> Iterator[Finished]:
         executor = self.helpers.executor if self.helpers else None
-        worker = PartWorker(run.out, run.fitter, run.config, run.identity, executor)
+        worker = PartWorker(run.out, run.fitter, run.config, run.identity, executor, self.ahead)
         share_memory_among_threads()
         threads = ThreadPoolExecutor(PARTS_AT_ONCE if self.helpers else 1, "part")
         try:
@@ -133,7 +137,8 @@ class WorkerSpec:
                 "a worker loaded another body, prior or network, or another bodyfit, than the run was started with: "
                 f"{fitter.identity}. Install the same version and put the same files everywhere."
             )
-        helpers = HelperPool(self.helpers).executor if self.helpers else None
+        prepare = prepare_overlays if self.config.output.overlays else None
+        helpers = HelperPool(self.helpers, prepare).executor if self.helpers else None
         return PartWorker(self.out, fitter, self.config, self.identity, helpers)
 
 

@@ -22,6 +22,9 @@ log = logging.getLogger(__name__)
 READ_AT_ONCE = 32
 """Inputs that a helper reads per request."""
 
+Stamps = list[tuple[str, int, int]]
+"""Path, bytes and time of change (ns) of each file of an input."""
+
 
 @dataclass(frozen=True)
 class Part:
@@ -45,8 +48,8 @@ class ReadInput:
     """An input after reading."""
 
     item: FitInput
-    key: str | None
-    """What its results depend on; None where its files could not be found."""
+    stamps: Stamps | None
+    """Its files as they were before they were read; None where they could not be found."""
     frame: Frame | None
     problem: str = ""
     """Why there is no frame."""
@@ -58,8 +61,8 @@ def split(inputs: Sequence[FitInput], size: int) -> Iterator[tuple[FitInput, ...
         yield tuple(inputs[start : start + size])
 
 
-def input_key(item: FitInput, settings: str) -> str:
-    """What an input's results depend on, as a hash: the settings, and its files as they are now (size, time).
+def stamps_of(item: FitInput) -> Stamps:
+    """An input's files as they are now.
 
     Raises:
         OSError: when one of the files is not there.
@@ -69,7 +72,17 @@ def input_key(item: FitInput, settings: str) -> str:
         if path is not None:
             found = os.stat(path)
             stamps.append((os.fspath(path), found.st_size, found.st_mtime_ns))
-    return short_hash(settings, item.name, item.image, stamps)
+    return stamps
+
+
+def input_key(item: FitInput, settings: str, stamps: Stamps | None = None) -> str:
+    """What an input's results depend on, as a hash: the settings, and its files as they were when they were stamped,
+    by default now.
+
+    Raises:
+        OSError: when one of the files is not there.
+    """
+    return short_hash(settings, item.name, item.image, stamps_of(item) if stamps is None else stamps)
 
 
 def short_hash(*values: object) -> str:
@@ -83,31 +96,29 @@ class ReadOptions:
 
     camera: CameraOptions
     output: OutputOptions
-    settings: str
-    """The identity of the run."""
     out: Path
     """Where errors.log is."""
 
 
 def read_input(item: FitInput, options: ReadOptions) -> ReadInput:
-    """Read keypoints and camera; what is wrong with the files is in `problem`. The key is taken before anything is
-    read: what changes later gives another one, and is fitted again by the next run."""
-    key = None
+    """Read keypoints and camera; what is wrong with the files is in `problem`. They are stamped before they are read:
+    what changes later has other stamps, and is fitted again by the next run."""
+    stamps = None
     try:
-        key = input_key(item, options.settings)
+        stamps = stamps_of(item)
         confined("OUT", item.name)
         frame = read_frame(item, options.camera, decode=not options.output.overlays)
         frame = frame.chosen(options.output.people, options.output.min_size_px)
     except BodyfitError as error:
-        return ReadInput(item, key, None, str(error))
+        return ReadInput(item, stamps, None, str(error))
     except OSError as error:  # removed since it was found
         missing = error.filename or item.keypoints
         return ReadInput(item, None, None, f"{missing}: cannot be read ({error.strerror or error}).")
     except Exception as error:
-        return ReadInput(item, key, None, ErrorLog(options.out).reason(item.name, error))
+        return ReadInput(item, stamps, None, ErrorLog(options.out).reason(item.name, error))
     if not frame.detections.person_ids:
         log.warning("%s: no people in it", item.keypoints or item.photo)
-    return ReadInput(item, key, frame)
+    return ReadInput(item, stamps, frame)
 
 
 def read_inputs(items: Sequence[FitInput], options: ReadOptions) -> list[ReadInput]:

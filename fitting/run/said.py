@@ -55,15 +55,26 @@ class _Repeats(logging.Filter):
     def __init__(self) -> None:
         super().__init__()
         self.count: Counter[tuple[str, int, str]] = Counter()
+        self.printed: set[str] = set()
 
     def filter(self, record: logging.LogRecord) -> bool:
         if not record.name.startswith("bodyfit"):
             return True
         if not hasattr(record, "time_said"):  # the first of several handlers
-            kind = (record.name, record.levelno, _NAMES.sub("…", record.getMessage()))
-            self.count[kind] += 1
-            record.time_said = self.count[kind]
+            record.time_said = self._count(record)
         return record.time_said <= SHOWN
+
+    def _count(self, record: logging.LogRecord) -> int:
+        """How many of the kind of a message there were, itself among them; many where each process of a run says the
+        same of itself, which need not be told again."""
+        message = record.getMessage()
+        if record.levelno < logging.WARNING and message in self.printed:
+            return SHOWN + 1
+        kind = (record.name, record.levelno, _NAMES.sub("…", message))
+        self.count[kind] += 1
+        if self.count[kind] <= SHOWN:
+            self.printed.add(message)
+        return self.count[kind]
 
 
 @contextmanager

@@ -37,7 +37,7 @@ def shape_of_inputs(inputs: Sequence[FitInput], fitter: Fitter, config: RunConfi
     if known is not None:
         log.info("%s: %s", file, known.source)
         return known
-    read = read_inputs(some, ReadOptions(config.camera, config.output, settings, out))
+    read = read_inputs(some, ReadOptions(config.camera, config.output, out))
     frames = main_people([one.frame for one in read if one.frame is not None])
     if not frames:
         raise BodyfitError(f"none of {len(some)} photos of one person can be read; the first: {read[0].problem}")

@@ -28,8 +28,18 @@ from bodyfit.data.results.store import SHARDS, save_shard
 from bodyfit.fitting.run.config_files import RunConfig
 from bodyfit.fitting.run.error_log import ErrorLog
 from bodyfit.fitting.run.memory import give_back_freed_memory
-from bodyfit.fitting.run.parts import READ_AT_ONCE, Part, ReadInput, ReadOptions, read_inputs, short_hash, split
+from bodyfit.fitting.run.parts import (
+    READ_AT_ONCE,
+    Part,
+    ReadInput,
+    ReadOptions,
+    input_key,
+    read_inputs,
+    short_hash,
+    split,
+)
 from bodyfit.fitting.run.previous import PreviousResults
+from bodyfit.fitting.run.read_ahead import ReadAhead, needs_this_process
 from bodyfit.fitting.run.said import Said, collected
 from bodyfit.fitting.run.writing import PhotoJob, PhotoWriter, Record, failed_record
 from bodyfit.fitting.solve.fitter import Fitter
@@ -70,15 +80,25 @@ class PartWorker:
         config: everything else.
         settings: the identity of the run (`run_identity`).
         helpers: processes that read, draw and write; None: all of it happens in the calling thread.
+        ahead: inputs that helpers have begun to read.
     """
 
-    def __init__(self, out: Path, fitter: Fitter, config: RunConfig, settings: str, helpers: Executor | None = None):
+    def __init__(
+        self,
+        out: Path,
+        fitter: Fitter,
+        config: RunConfig,
+        settings: str,
+        helpers: Executor | None = None,
+        ahead: ReadAhead | None = None,
+    ):
         self.fitter, self.batch, self.out = fitter, config.batch, out
-        self.reading = ReadOptions(config.camera, config.output, settings, out)
+        self.settings, self.reading = settings, ReadOptions(config.camera, config.output, out)
         self.writer = PhotoWriter(out, config.output)
         self.starts = PreviousResults(config.init, fitter.prior) if config.init else None
         self.faces = np.ascontiguousarray(fitter.body.faces, dtype=np.int32)
-        self._helpers, self._solving, self._stop = helpers, threading.Lock(), threading.Event()
+        self._helpers, self._ahead = helpers, ahead
+        self._solving, self._stop = threading.Lock(), threading.Event()
         self._at_home = threading.Lock()  # detectors and caches of files are not made for several threads
 
     def stop(self) -> None:
@@ -138,9 +158,9 @@ class PartWorker:
         slices = split(part.inputs, READ_AT_ONCE)
         ahead: deque[Future[list[ReadInput]]] = deque()
         for some in slices:
-            # A file of many images has been parsed in this process, by finding the inputs; a detector is loaded once.
-            at_home = any(item.image is not None or item.keypoints is None for item in some)
-            ahead.append(self._submit(read_inputs, some, self.reading, at_home=at_home))
+            begun = self._ahead.take(some, self.reading) if self._ahead else None
+            at_home = needs_this_process(some)
+            ahead.append(_Spoken(begun) if begun else self._submit(read_inputs, some, self.reading, at_home=at_home))
             if len(ahead) > SLICES_AHEAD or self._helpers is None:
                 yield from ahead.popleft().result()
         while ahead:
@@ -190,7 +210,7 @@ class PartWorker:
 
     def _shard_name(self, part: Part) -> str:
         wanted = None if part.wanted is None else sorted(part.wanted)
-        return f"{SHARDS}/{short_hash(part.identity, wanted, self.reading.settings)}.safetensors"
+        return f"{SHARDS}/{short_hash(part.identity, wanted, self.settings)}.safetensors"
 
     def _jobs(
         self, solved: Sequence[tuple[ReadInput, list[FitResult]]], part: Part, shard: _Shard
@@ -214,7 +234,8 @@ class PartWorker:
                 vertices = [next(bodies) for _ in of_photo] if drawn else []
                 place |= {"lens": read.frame.lens}
                 size = read.frame.image_size
-                jobs.append(PhotoJob(read.item, read.key, part.identity, size, people, vertices, **place))
+                key = input_key(read.item, self.settings, read.stamps)
+                jobs.append(PhotoJob(read.item, key, part.identity, size, people, vertices, **place))
             yield jobs
 
     def _submit(self, function: Callable[..., Any], *arguments: Any, at_home: bool = False) -> Future:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
 
+import torch
+
 from bodyfit.data.body.body_model import load_body_model
 from bodyfit.fitting.solve.fitter import FitConfig, Fitter, pick_device
+from bodyfit.fitting.solve.threads import one_thread
 from bodyfit.prior.model.checkpoint import load_prior
 
 log = logging.getLogger(__name__)
@@ -29,7 +33,11 @@ def load_fitter(config: NamedFiles, device: str) -> Fitter:
     Raises:
         BodyfitError: for files that are missing or wrong, and for a device that is not there.
     """
-    body = load_body_model(config.body, gender=config.gender, num_betas=config.num_betas)
-    if body.num_betas < config.num_betas:
-        log.warning("%s: has %d shape components; all are fitted", body.path.name, body.num_betas)
-    return Fitter(body, load_prior(config.prior), config.fit, device=pick_device(device))
+    one = {"initializer": torch.set_num_threads, "initargs": (1,)}
+    with one_thread(), ThreadPoolExecutor(1, **one) as beside:
+        prior = beside.submit(load_prior, config.prior)
+        body = load_body_model(config.body, gender=config.gender, num_betas=config.num_betas)
+        if body.num_betas < config.num_betas:
+            log.warning("%s: has %d shape components; all are fitted", body.path.name, body.num_betas)
+        beside.submit(getattr, body, "fingerprint")  # a run asks for it next
+        return Fitter(body, prior.result(), config.fit, device=pick_device(device))

@@ -57,7 +57,7 @@ class ResultMaker:
         cost, second = solution.cost.double().cpu().numpy(), alternative.cost.double().cpu().numpy()
         status, iterations = solution.status.tolist(), solution.iterations.tolist()
         finite = np.isfinite(fitted["landmarks_px"][:, 0]).all(axis=1)
-        for name in fitted.keys() - {"landmarks", "landmarks_px"}:
+        for name in fitted.keys() - {"landmarks", "landmarks_px", "stature_m"}:
             finite &= np.isfinite(fitted[name].reshape(len(chosen), -1)).all(axis=1)
         errors = _errors(
             fitted["landmarks_px"],

@@ -23,6 +23,18 @@ Mapper = Callable[[Callable[[Item], Result], Sequence[Item]], list[Result]]
 
 
 @contextmanager
+def one_thread() -> Iterator[None]:
+    """Within, PyTorch computes on the calling thread alone: for many small operations, which its other threads only
+    delay, by tenfold where the cores are busy."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@contextmanager
 def worker_threads() -> Iterator[Mapper]:
     """Gives map(function, items): function(item) of every item, in their order, on as many threads as PyTorch has, in
     PyTorch's inference mode.

@@ -35,6 +35,17 @@ def test_messages_of_one_kind_are_shown_a_few_times_then_counted(printed):
     assert len(printed) == SHOWN + 2 and printed[-1].startswith("7 more like this") and "no photo" in printed[-1]
 
 
+def test_what_each_process_says_of_itself_is_printed_once(printed):
+    with repeats_counted():
+        for _ in range(4):
+            log.info("drawing with pyrender")
+            log.warning("p1: no people in it")
+        log.info("drawing with the software rasteriser")
+    once = ["drawing with pyrender", "drawing with the software rasteriser"]
+    assert [line for line in printed if "drawing" in line] == once
+    assert printed.count("p1: no people in it") == SHOWN  # a warning counts each time
+
+
 def test_after_the_run_messages_are_printed_as_before(printed):
     with repeats_counted():
         pass
