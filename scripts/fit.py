@@ -19,10 +19,12 @@ from bodyfit.data.lazy import LazyModule
 from bodyfit.data.photo.video import is_video
 from bodyfit.data.results.clip_index import ClipIndex
 from bodyfit.fitting.clips.sources import is_clip, open_source
+from bodyfit.fitting.run.cluster import OnCluster
 from bodyfit.fitting.run.helpers import HelperPool
 from bodyfit.fitting.run.memory import share_memory_among_threads
 from bodyfit.fitting.run.options import ClipOptions, OutputOptions
 from bodyfit.fitting.run.parts import ReadOptions, gather_inputs
+from bodyfit.fitting.run.processes import InProcesses
 from bodyfit.fitting.run.read_ahead import ReadAhead
 from bodyfit.fitting.solve.frames import CameraOptions, check_people
 
@@ -302,9 +304,17 @@ class FitCommand:
 
             helpers = HelperPool(cores if drawn else max(1, cores // 6), prepare_overlays if self.overlays else None)
             ahead = ReadAhead(helpers.executor, inputs, self._reading(), self.batch)
+        backend = self._started_workers(cores)
         try:
-            yield self._chosen_backend(cores, helpers, ahead)
+            from bodyfit.data.quick_imports import import_roma
+
+            import_roma()  # before anything else does
+            from bodyfit.fitting.run.executors import InThreads
+
+            yield backend or self._on_all_gpus(cores) or InThreads(helpers, ahead)
         finally:
+            if backend is not None:
+                backend.end()
             if helpers is not None:
                 helpers.close()
 
@@ -315,26 +325,29 @@ class FitCommand:
             camera = replace(camera, camera=camera.camera.expanduser().absolute())
         return ReadOptions(camera, OutputOptions(**{f: getattr(self, f) for f in _OUTPUT}), self.out)
 
-    def _chosen_backend(self, cores: int, helpers: HelperPool | None, ahead: ReadAhead | None) -> Any:
-        from bodyfit.data.quick_imports import import_roma
-
-        import_roma()  # before anything else does
-        from bodyfit.fitting.run.cluster import OnCluster
-        from bodyfit.fitting.run.executors import InProcesses, InThreads
-
+    def _started_workers(self, cores: int) -> OnCluster | InProcesses | None:
+        """Workers that import PyTorch while this process does; None where there are none, or nobody knows how many."""
         if self.cluster:
-            return OnCluster(self.cluster)
-        if self.device == "cuda:all":
-            import torch
-
-            count = torch.cuda.device_count()
-            if count == 0:
-                raise BodyfitError(f"device 'cuda:all': PyTorch {torch.__version__} sees no CUDA device here.")
-            return InProcesses([f"cuda:{n}" for n in range(count)], helpers=max(1, cores // count - 1))
-        if self.workers > 1:
+            cluster = OnCluster(self.cluster)
+            cluster.start(self.device)
+            return cluster
+        if self.workers > 1 and self.device != "cuda:all":
             device = "cpu" if self.device == "auto" else self.device
-            return InProcesses([device] * self.workers, max(1, cores // self.workers))
-        return InThreads(helpers, ahead)
+            workers = InProcesses([device] * self.workers, max(1, cores // self.workers))
+            workers.start()
+            return workers
+        return None
+
+    def _on_all_gpus(self, cores: int) -> InProcesses | None:
+        """With `--device cuda:all`, a worker for each GPU."""
+        if self.device != "cuda:all":
+            return None
+        import torch
+
+        count = torch.cuda.device_count()
+        if count == 0:
+            raise BodyfitError(f"device 'cuda:all': PyTorch {torch.__version__} sees no CUDA device here.")
+        return InProcesses([f"cuda:{n}" for n in range(count)], helpers=max(1, cores // count - 1))
 
     def _inputs(self) -> list[FitInput]:
         """Everything that there are keypoints for, or may be. Raises BodyfitError where there is nothing like that."""

@@ -1,17 +1,22 @@
-"""The parts of a run as tasks on a Ray cluster: an actor per GPU, or per CPU core, that has loaded its models once."""
+"""The parts of a run as tasks on a Ray cluster: an actor per GPU, or per CPU core, that has loaded its models once.
+Nothing heavy is imported when this file is."""
 
 from __future__ import annotations
 
 import logging
+import pickle
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bodyfit.data.errors import BodyfitError
-from bodyfit.fitting.run.executors import Finished, RunSettings, WorkerSpec, work_apart
+from bodyfit.fitting.run.apart import Apart
 from bodyfit.fitting.run.parts import Part
-from bodyfit.fitting.run.worker import PartOutcome
+
+if TYPE_CHECKING:
+    from bodyfit.fitting.run.executors import Finished, RunSettings
+    from bodyfit.fitting.run.worker import PartOutcome
 
 log = logging.getLogger(__name__)
 
@@ -19,16 +24,6 @@ QUEUED = 2
 """Parts that an actor has at a time, the one in work among them: more would only wait in its memory."""
 TRIES = 5
 """Times that a part is begun before the run gives up: each lost actor costs one of its parts one."""
-
-
-class _Actor:
-    """What runs on a node."""
-
-    def __init__(self, spec: WorkerSpec):
-        self.worker = spec.load()
-
-    def work(self, part: Part) -> PartOutcome:
-        return work_apart(self.worker, part)
 
 
 class OnCluster:
@@ -40,20 +35,40 @@ class OnCluster:
 
     def __init__(self, address: str):
         self.address, self.actors, self.lost = address, 0, 0
+        self._pool: _Pool | None = None
+        self._ours = False
+
+    def start(self, device: str) -> None:
+        """Connect, and start the workers: they import what they need while this process loads.
+
+        Args:
+            device: "cpu" keeps them off GPUs.
+        """
+        if self._pool is None:
+            ray = _ray()
+            self._ours = not ray.is_initialized()
+            if self._ours:
+                _connect(ray, self.address)
+            self._pool = _Pool(ray, device)
+            self._pool.grow()
+
+    def end(self) -> None:
+        """End the workers, and the connection where it was made here."""
+        if self._pool is not None:
+            self._pool.end()
+            if self._ours:
+                self._pool.ray.shutdown()
+            self._pool = None
 
     @contextmanager
     def running(self, run: RunSettings) -> Iterator[Finished]:
-        ray = _ray()
-        ours = not ray.is_initialized()
-        if ours:
-            _connect(ray, self.address)
-        pool = _Pool(ray, run)
         try:
-            yield lambda parts: self._finished(pool, parts)
+            self.start(run.config.device)
+            assert self._pool is not None
+            self._pool.load(run)
+            yield lambda parts: self._finished(self._pool, parts)
         finally:
-            pool.end()
-            if ours:
-                ray.shutdown()
+            self.end()
 
     def _finished(self, pool: _Pool, parts: Iterable[Part]) -> Iterator[PartOutcome]:
         coming, again, tries = iter(parts), deque[Part](), Counter[int]()
@@ -88,11 +103,20 @@ class OnCluster:
 class _Pool:
     """The actors of a run, and the parts that each has."""
 
-    def __init__(self, ray: Any, run: RunSettings):
+    def __init__(self, ray: Any, device: str):
         self.ray, self.actors, self.pending = ray, list[Any](), dict[Any, tuple[Any, Part]]()
-        self.on_gpu = run.config.device != "cpu" and ray.cluster_resources().get("GPU", 0) >= 1
+        self.on_gpu = device != "cpu" and ray.cluster_resources().get("GPU", 0) >= 1
+        self.spec: bytes | None = None
+        """A pickled WorkerSpec: Ray would unpickle it before the worker has imported in the right order."""
+
+    def load(self, run: RunSettings) -> None:
+        """Let all actors, those of later, too, load what the run needs."""
+        from bodyfit.fitting.run.executors import WorkerSpec
+
         device = "cuda" if self.on_gpu else "cpu"
-        self.spec = ray.put(WorkerSpec(run.out.absolute(), run.config, run.identity, device, 1))
+        self.spec = pickle.dumps(WorkerSpec(run.out.absolute(), run.config, run.identity, device, 1))
+        for actor in self.actors:
+            actor.load.remote(self.spec)
 
     def grow(self) -> None:
         """An actor for each GPU or core that the cluster has now; nodes may come and go."""
@@ -101,8 +125,10 @@ class _Pool:
         wanted = int(sum(node["Resources"].get(kind, 0) for node in alive))
         resources = {"num_gpus": 1, "num_cpus": 1} if self.on_gpu else {"num_cpus": 1}
         while len(self.actors) < wanted:
-            remote = self.ray.remote(**resources, scheduling_strategy="SPREAD", max_restarts=0)(_Actor)
-            self.actors.append(remote.remote(self.spec))
+            remote = self.ray.remote(**resources, scheduling_strategy="SPREAD", max_restarts=0)(Apart)
+            self.actors.append(remote.remote())
+            if self.spec is not None:
+                self.actors[-1].load.remote(self.spec)
         if not self.actors:
             raise BodyfitError(f"the Ray cluster has no {kind}s. Start nodes with `ray start --address=HOST:6379`.")
 

@@ -1,12 +1,9 @@
-"""Where the parts of a run are worked on: in this process, or in several processes of this machine (one per GPU)."""
+"""Where the parts of a run are worked on: in this process; and what workers in other processes are made of."""
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
@@ -17,7 +14,7 @@ import torch
 
 from bodyfit.data.errors import BodyfitError
 from bodyfit.fitting.run.config_files import RunConfig
-from bodyfit.fitting.run.helpers import HelperPool, be_a_helper, deaf_to_ctrl_c
+from bodyfit.fitting.run.helpers import LOST, HelperPool
 from bodyfit.fitting.run.identity import run_identity
 from bodyfit.fitting.run.memory import share_memory_among_threads
 from bodyfit.fitting.run.parts import Part
@@ -30,8 +27,6 @@ from bodyfit.fitting.solve.loading import load_fitter
 
 PARTS_AT_ONCE = 3
 """Parts in work in one process: one is solved while others are read and written."""
-TRIES = 3
-"""Times that a part is begun before the run gives up: each lost worker costs one."""
 
 Finished = Callable[[Iterable[Part]], "Iterator[PartOutcome]"]
 
@@ -76,19 +71,13 @@ class InThreads:
         try:
             yield lambda parts: _as_they_come(lambda part: threads.submit(worker.work, part), parts, PARTS_AT_ONCE)
         except BrokenProcessPool as error:
-            raise BodyfitError(_LOST) from error
+            raise BodyfitError(LOST) from error
         finally:
             worker.stop()
             threads.shutdown(wait=True, cancel_futures=True)
 
     def status(self) -> str:
         return ""
-
-
-_LOST = (
-    "a helper process ended unexpectedly; is there too little memory? What was finished is kept: the same command goes "
-    "on where it stopped."
-)
 
 
 def _as_they_come(
@@ -106,7 +95,7 @@ def _as_they_come(
         yield from (future.result() for future in done)
 
 
-# ---- in several processes -------------------------------------------------------------------------------------------
+# ---- in other processes ---------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -142,98 +131,10 @@ class WorkerSpec:
         return PartWorker(self.out, fitter, self.config, self.identity, helpers)
 
 
-_worker: PartWorker | None = None
-
-
-def _start_worker(spec: WorkerSpec) -> None:
-    global _worker
-    be_a_helper()
-    _worker = spec.load()
-
-
 def work_apart(worker: PartWorker, part: Part) -> PartOutcome:
     """`PartWorker.work`, with what it logs in the outcome."""
     outcome, said = collected(worker.work, part)
     return replace(outcome, said=said)
 
 
-def _work(part: Part) -> PartOutcome:
-    assert _worker is not None
-    return work_apart(_worker, part)
-
-
-class InProcesses:
-    """A worker process for each of the given devices.
-
-    Args:
-        devices: "cuda:0", "cuda:1", ... or "cpu" several times.
-        threads: CPU threads of each; None: PyTorch's choice.
-        helpers: helper processes of each.
-    """
-
-    def __init__(self, devices: list[str], threads: int | None = None, helpers: int = 0):
-        self.devices, self.threads, self.helpers = devices, threads, helpers
-
-    @contextmanager
-    def running(self, run: RunSettings) -> Iterator[Finished]:
-        specs = [
-            WorkerSpec(run.out, run.config, run.identity, device, self.threads, self.helpers) for device in self.devices
-        ]
-        pools = [_pool(spec) for spec in specs]
-        try:
-            yield lambda parts: self._finished(parts, specs, pools)
-        finally:
-            for pool in pools:
-                pool.shutdown(wait=True, cancel_futures=True)
-
-    def _finished(
-        self, parts: Iterable[Part], specs: list[WorkerSpec], pools: list[ProcessPoolExecutor]
-    ) -> Iterator[PartOutcome]:
-        """Each worker has one part in work and one queued; parts of a worker that died are begun again elsewhere."""
-        coming, again, tries = iter(parts), deque[Part](), Counter[int]()
-        pending: dict[Future[PartOutcome], tuple[int, Part]] = {}
-        while True:
-            busy = Counter(place for place, _ in pending.values())
-            for place in sorted(range(len(pools)), key=lambda n: busy[n]):
-                while busy[place] < 2 and (part := again.popleft() if again else next(coming, None)) is not None:
-                    try:
-                        future = pools[place].submit(_work, part)
-                    except BrokenProcessPool:  # it has died since
-                        if busy[place]:  # what it had comes back below
-                            again.appendleft(part)
-                            break
-                        pools[place] = _pool(specs[place])
-                        future = pools[place].submit(_work, part)
-                    pending[future] = (place, part)
-                    busy[place] += 1
-            if not pending:
-                return
-            done, _ = wait(pending, return_when=FIRST_COMPLETED)
-            for place in {pending[future][0] for future in done}:
-                mine = [future for future in done if pending[future][0] == place]
-                lost = [future for future in mine if isinstance(future.exception(), BrokenProcessPool)]
-                for future in mine:
-                    if future not in lost:
-                        del pending[future]
-                        yield future.result()
-                if lost:  # with the process everything is lost that was queued for it
-                    begun = [pending.pop(future)[1] for future, (p, _) in list(pending.items()) if p == place]
-                    tries.update(part.number for part in begun)
-                    if max(tries.values()) >= TRIES:
-                        raise BodyfitError(_LOST) from lost[0].exception()
-                    again.extend(begun)
-                    pools[place] = _pool(specs[place])
-
-    def status(self) -> str:
-        return f", {len(self.devices)} workers"
-
-
-def _pool(spec: WorkerSpec) -> ProcessPoolExecutor:
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(1, mp_context=context, initializer=_start_worker, initargs=(spec,))
-    with deaf_to_ctrl_c():
-        pool.submit(os.getpid)  # the process starts now
-    return pool
-
-
-__all__ = ["Backend", "InProcesses", "InThreads", "WorkerSpec", "work_apart"]
+__all__ = ["Backend", "Finished", "InThreads", "WorkerSpec", "work_apart"]

@@ -13,6 +13,11 @@ from multiprocessing.connection import wait as wait_for
 from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import Any
 
+LOST = (
+    "a helper process ended unexpectedly; is there too little memory? What was finished is kept: the same command goes "
+    "on where it stopped."
+)
+
 
 class _Helper(SpawnProcess):
     """A daemon: a process that ends waits for its other children, and these for it."""

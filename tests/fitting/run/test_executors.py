@@ -19,8 +19,9 @@ import sys
 from pathlib import Path
 from bodyfit.data.keypoints.inputs import find_inputs
 from bodyfit.fitting.run.config_files import OutputOptions, RunConfig
-from bodyfit.fitting.run.executors import InProcesses, InThreads
+from bodyfit.fitting.run.executors import InThreads
 from bodyfit.fitting.run.folder_run import FolderRun
+from bodyfit.fitting.run.processes import InProcesses
 from bodyfit.fitting.solve.fitter import Fitter
 
 if __name__ == "__main__":

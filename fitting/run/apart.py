@@ -1,0 +1,72 @@
+"""What runs in a worker process of its own, on this machine or another.
+
+Nothing heavy is imported when this file is: a worker imports in the right order, and while the leading process loads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import pickle
+from typing import TYPE_CHECKING
+
+from bodyfit.fitting.run.memory import share_memory_among_threads
+
+if TYPE_CHECKING:
+    from bodyfit.fitting.run.parts import Part
+    from bodyfit.fitting.run.worker import PartOutcome, PartWorker
+
+
+class Apart:
+    """A worker: it has imported everything when it is made, is told later what to load, and works on parts then."""
+
+    def __init__(self) -> None:
+        share_memory_among_threads()  # before PyTorch starts some
+        from bodyfit.data.quick_imports import import_roma
+
+        import_roma()  # before anything else does
+        import bodyfit.fitting.run.executors  # noqa: F401
+
+        self._spec: bytes | None = None
+        self._worker: PartWorker | None = None
+
+    def load(self, spec: bytes) -> None:
+        """Load a pickled `executors.WorkerSpec`. What goes wrong is raised by `work`, for whoever waits for it."""
+        self._spec = spec
+        with contextlib.suppress(Exception):
+            self._loaded()
+
+    def work(self, part: Part) -> PartOutcome:
+        """`PartWorker.work`, with what it logs in the outcome. Raises BodyfitError, too, where loading fails."""
+        from bodyfit.fitting.run.executors import work_apart
+
+        return work_apart(self._loaded(), part)
+
+    def _loaded(self) -> PartWorker:
+        if self._worker is None:
+            assert self._spec is not None
+            self._worker = pickle.loads(self._spec).load()
+        return self._worker
+
+
+_apart: Apart | None = None
+
+
+def start() -> None:
+    """What a process of a pool does first."""
+    global _apart
+    from bodyfit.fitting.run.helpers import be_a_helper
+
+    be_a_helper()
+    _apart = Apart()
+
+
+def load(spec: bytes) -> None:
+    """`Apart.load` in such a process."""
+    assert _apart is not None
+    _apart.load(spec)
+
+
+def work(part: Part) -> PartOutcome:
+    """`Apart.work` in such a process."""
+    assert _apart is not None
+    return _apart.work(part)
