@@ -9,11 +9,15 @@ import contextlib
 import pickle
 from typing import TYPE_CHECKING
 
+from bodyfit.data.lazy import LazyModule
 from bodyfit.fitting.run.memory import share_memory_among_threads
+from bodyfit.fitting.run.parts import Part
 
 if TYPE_CHECKING:
-    from bodyfit.fitting.run.parts import Part
-    from bodyfit.fitting.run.worker import PartOutcome, PartWorker
+    from bodyfit.fitting.run import executors, worker
+else:  # they import torch
+    executors = LazyModule("bodyfit.fitting.run.executors")
+    worker = LazyModule("bodyfit.fitting.run.worker")
 
 
 class Apart:
@@ -27,7 +31,7 @@ class Apart:
         import bodyfit.fitting.run.executors  # noqa: F401
 
         self._spec: bytes | None = None
-        self._worker: PartWorker | None = None
+        self._worker: worker.PartWorker | None = None
 
     def load(self, spec: bytes) -> None:
         """Load a pickled `executors.WorkerSpec`. What goes wrong is raised by `work`, for whoever waits for it."""
@@ -35,13 +39,11 @@ class Apart:
         with contextlib.suppress(Exception):
             self._loaded()
 
-    def work(self, part: Part) -> PartOutcome:
+    def work(self, part: Part) -> worker.PartOutcome:
         """`PartWorker.work`, with what it logs in the outcome. Raises BodyfitError, too, where loading fails."""
-        from bodyfit.fitting.run.executors import work_apart
+        return executors.work_apart(self._loaded(), part)
 
-        return work_apart(self._loaded(), part)
-
-    def _loaded(self) -> PartWorker:
+    def _loaded(self) -> worker.PartWorker:
         if self._worker is None:
             assert self._spec is not None
             self._worker = pickle.loads(self._spec).load()
@@ -66,7 +68,7 @@ def load(spec: bytes) -> None:
     _apart.load(spec)
 
 
-def work(part: Part) -> PartOutcome:
+def work(part: Part) -> worker.PartOutcome:
     """`Apart.work` in such a process."""
     assert _apart is not None
     return _apart.work(part)

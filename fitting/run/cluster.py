@@ -11,12 +11,15 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from bodyfit.data.errors import BodyfitError
+from bodyfit.data.lazy import LazyModule
 from bodyfit.fitting.run.apart import Apart
 from bodyfit.fitting.run.parts import Part
 
 if TYPE_CHECKING:
-    from bodyfit.fitting.run.executors import Finished, RunSettings
-    from bodyfit.fitting.run.worker import PartOutcome
+    from bodyfit.fitting.run import executors, worker
+else:  # they import torch
+    executors = LazyModule("bodyfit.fitting.run.executors")
+    worker = LazyModule("bodyfit.fitting.run.worker")
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +64,7 @@ class OnCluster:
             self._pool = None
 
     @contextmanager
-    def running(self, run: RunSettings) -> Iterator[Finished]:
+    def running(self, run: executors.RunSettings) -> Iterator[executors.Finished]:
         try:
             self.start(run.config.device)
             assert self._pool is not None
@@ -70,7 +73,7 @@ class OnCluster:
         finally:
             self.end()
 
-    def _finished(self, pool: _Pool, parts: Iterable[Part]) -> Iterator[PartOutcome]:
+    def _finished(self, pool: _Pool, parts: Iterable[Part]) -> Iterator[worker.PartOutcome]:
         coming, again, tries = iter(parts), deque[Part](), Counter[int]()
         while True:
             pool.grow()
@@ -107,14 +110,12 @@ class _Pool:
         self.ray, self.actors, self.pending = ray, list[Any](), dict[Any, tuple[Any, Part]]()
         self.on_gpu = device != "cpu" and ray.cluster_resources().get("GPU", 0) >= 1
         self.spec: bytes | None = None
-        """A pickled WorkerSpec: Ray would unpickle it before the worker has imported in the right order."""
+        """A pickled executors.WorkerSpec: Ray would unpickle it before the worker has imported in the right order."""
 
-    def load(self, run: RunSettings) -> None:
+    def load(self, run: executors.RunSettings) -> None:
         """Let all actors, those of later, too, load what the run needs."""
-        from bodyfit.fitting.run.executors import WorkerSpec
-
         device = "cuda" if self.on_gpu else "cpu"
-        self.spec = pickle.dumps(WorkerSpec(run.out.absolute(), run.config, run.identity, device, 1))
+        self.spec = pickle.dumps(executors.WorkerSpec(run.out.absolute(), run.config, run.identity, device, 1))
         for actor in self.actors:
             actor.load.remote(self.spec)
 
@@ -143,7 +144,7 @@ class _Pool:
         """Hand a part to an actor."""
         self.pending[actor.work.remote(part)] = (actor, part)
 
-    def wait(self) -> list[tuple[Part, PartOutcome | None]]:
+    def wait(self) -> list[tuple[Part, worker.PartOutcome | None]]:
         """Parts that have ended since, each with its outcome; None: its worker was lost."""
         ended, _ = self.ray.wait(list(self.pending), num_returns=1, timeout=5.0)
         found = []

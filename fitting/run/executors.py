@@ -28,7 +28,7 @@ from bodyfit.fitting.solve.loading import load_fitter
 PARTS_AT_ONCE = 3
 """Parts in work in one process: one is solved while others are read and written."""
 
-Finished = Callable[[Iterable[Part]], "Iterator[PartOutcome]"]
+Finished = Callable[[Iterable[Part]], Iterator[PartOutcome]]
 
 
 class RunSettings(Protocol):

@@ -14,13 +14,16 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from bodyfit.data.errors import BodyfitError
+from bodyfit.data.lazy import LazyModule
 from bodyfit.fitting.run import apart
 from bodyfit.fitting.run.helpers import LOST, deaf_to_ctrl_c
 from bodyfit.fitting.run.parts import Part
 
 if TYPE_CHECKING:
-    from bodyfit.fitting.run.executors import Finished, RunSettings
-    from bodyfit.fitting.run.worker import PartOutcome
+    from bodyfit.fitting.run import executors, worker
+else:  # they import torch
+    executors = LazyModule("bodyfit.fitting.run.executors")
+    worker = LazyModule("bodyfit.fitting.run.worker")
 
 TRIES = 3
 """Times that a part is begun before the run gives up: each lost worker costs one."""
@@ -50,11 +53,9 @@ class InProcesses:
         self._pools = []
 
     @contextmanager
-    def running(self, run: RunSettings) -> Iterator[Finished]:
-        from bodyfit.fitting.run.executors import WorkerSpec
-
+    def running(self, run: executors.RunSettings) -> Iterator[executors.Finished]:
         specs = [
-            pickle.dumps(WorkerSpec(run.out, run.config, run.identity, device, self.threads, self.helpers))
+            pickle.dumps(executors.WorkerSpec(run.out, run.config, run.identity, device, self.threads, self.helpers))
             for device in self.devices
         ]
         try:
@@ -68,10 +69,10 @@ class InProcesses:
 
     def _finished(
         self, parts: Iterable[Part], specs: list[bytes], pools: list[ProcessPoolExecutor]
-    ) -> Iterator[PartOutcome]:
+    ) -> Iterator[worker.PartOutcome]:
         """Each worker has one part in work and one queued; parts of a worker that died are begun again elsewhere."""
         coming, again, tries = iter(parts), deque[Part](), Counter[int]()
-        pending: dict[Future[PartOutcome], tuple[int, Part]] = {}
+        pending: dict[Future[worker.PartOutcome], tuple[int, Part]] = {}
         while True:
             busy = Counter(place for place, _ in pending.values())
             for place in sorted(range(len(pools)), key=lambda n: busy[n]):
