@@ -69,12 +69,21 @@ def overlay_picture(
     if not found:
         raise BodyfitError(f"{_names(people)}: no result and mesh to draw. Fit with meshes, or choose another photo.")
     photo = photo_of(*found[0][:2])
-    if style.background == "photo":
-        return _drawn_on(photo, found, style, backend), photo
-    white = _drawn_on(np.full_like(photo, 255), found, style, backend)
-    if style.background == "white":
-        return white, photo
-    return _transparent(white, _drawn_on(np.zeros_like(photo), found, style, backend)), photo
+    if style.background != "transparent":
+        return drawn_people(photo, found, style, backend), photo
+    white, black = (_drawn_on(np.full_like(photo, grey), found, style, backend) for grey in (255, 0))
+    return _transparent(white, black), photo
+
+
+def drawn_people(
+    photo: UInt8[np.ndarray, "H W 3"],
+    found: list[tuple[PersonEntry, FitResult, Mesh]],
+    style: OverlayStyle,
+    backend: str = "auto",
+) -> UInt8[np.ndarray, "H W 3"]:
+    """As `overlay_picture` of people who were read already, over the photo or white; these alone where nobody is."""
+    background = np.full_like(photo, 255) if style.background == "white" else photo
+    return _drawn_on(background, found, style, backend) if found else background
 
 
 def _transparent(on_white: UInt8[np.ndarray, "H W 3"], on_black: UInt8[np.ndarray, "H W 3"]) -> np.ndarray:
@@ -96,19 +105,25 @@ def _drawn_on(
         picture = background
         for person, result, mesh in sorted(found, key=lambda item: -float(np.median(item[2][0][:, 2]))):
             camera = {"focal_px": result.focal_px, "center_px": result.center_px}
-            picture = draw_wireframe(picture, mesh, **camera, colour=_bytes(person_colour(person.number)))
+            picture = draw_wireframe(picture, mesh, **camera, colour=_bytes(_colour(person)))
         return _with_points(picture, found, style)
     picture = render_overlay(
         background,
         [mesh for _, _, mesh in found],
         focal_px=[result.focal_px for _, result, _ in found],
         center_px=[result.center_px for _, result, _ in found],
-        colours=[person_colour(person.number) for person, _, _ in found],
+        colours=[_colour(person) for person, _, _ in found],
         alpha=style.opacity,
         shadow=style.shadow,
         backend=backend,
     )
     return _with_points(picture, found, style)
+
+
+def _colour(person: PersonEntry) -> Float[np.ndarray, "3"]:
+    """The person's; pale where nothing was seen of him or her, and the body comes from the moments around."""
+    colour = person_colour(person.number)
+    return colour + 0.5 * (1 - colour) if person.status == "interpolated" else colour
 
 
 def _bytes(colour: Float[np.ndarray, "3"]) -> tuple[int, int, int]:

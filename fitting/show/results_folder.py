@@ -19,9 +19,11 @@ import numpy as np
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.files import PHOTO_SUFFIXES, confined, read_json
 from bodyfit.data.lazy import LazyModule
+from bodyfit.data.photo.video import split_frame
 from bodyfit.data.results.meshes import COORDINATE_FRAMES, MESH_SUFFIXES, load_mesh
 from bodyfit.data.results.result import FitResult
 from bodyfit.data.results.store import JOURNAL, load_result, read_journal, split_row
+from bodyfit.data.results.track import Track
 from bodyfit.fitting.draw.layers import Mesh
 
 if TYPE_CHECKING:
@@ -80,12 +82,12 @@ class PersonEntry:
 
     @property
     def photo_path(self) -> Path | None:
-        """The photo, which may be anywhere; `read_photo` opens only photo formats."""
+        """The photo, which may be anywhere, or the frame of a video; `read_photo` opens only such formats."""
         written = self.row.get("photo")
         try:
             # A path is absolute, or starts in the results folder, or where `bodyfit fit` was called.
             paths = (self.folder / written, Path(written)) if isinstance(written, str) and written else ()
-            return next((path for path in paths if path.suffix.lower() in PHOTO_SUFFIXES and path.is_file()), None)
+            return next((path for path in paths if _is_photo(path)), None)
         except (OSError, ValueError):  # a name that no file system can hold
             return None
 
@@ -107,12 +109,15 @@ class PersonEntry:
             return None
         return result
 
-    def mesh(self) -> Mesh | None:
-        """Vertices (metres, camera frame) and faces: from the mesh file, else posed anew; None if neither can be."""
+    def mesh(self, result: FitResult | None = None) -> Mesh | None:
+        """Vertices (metres, camera frame) and faces: from the mesh file, else posed anew; None if neither can be.
+
+        `result` spares reading the file again.
+        """
         if self.mesh_path is not None:
             vertices, faces = _read_plain_obj(self.mesh_path) or load_mesh(self.mesh_path)
             return vertices @ COORDINATE_FRAMES[_mesh_frame(self.folder)], faces
-        result = self.result()
+        result = self.result() if result is None else result
         return None if result is None else _posed(self.body_of(result), result.parameters())
 
     def runner_up_mesh(self, result: FitResult | None = None) -> Mesh | None:
@@ -165,6 +170,8 @@ class ResultsFolder:
     people: tuple[PersonEntry, ...]
     run: dict
     """summary.json without its rows."""
+    body: Path | None = None
+    """Body model file or folder that the run was fitted with; None for the open body."""
 
     def sorted(self, order: str = ORDERS[0]) -> tuple[PersonEntry, ...]:
         """People by one of `ORDERS`; those without an error come first where errors run high to low."""
@@ -226,7 +233,7 @@ def open_results_folder(folder: Path | str, *, body: Path | str | None = None) -
     path = folder / "summary.json"
     if not path.is_file() and (folder / JOURNAL).is_file():  # a run is at work, or was stopped
         rows = [row for record in read_journal(folder / JOURNAL).values() for row in record["rows"]]
-        return ResultsFolder(folder, tuple(_person(folder, row, body) for row in rows), {})
+        return ResultsFolder(folder, tuple(_person(folder, row, body) for row in rows), {}, body)
     if not path.is_file():
         what = "has no summary.json" if folder.is_dir() else "is no folder"
         raise BodyfitError(f"{folder}: {what}. Give the folder that `bodyfit fit PHOTOS -o OUT` wrote.")
@@ -235,7 +242,7 @@ def open_results_folder(folder: Path | str, *, body: Path | str | None = None) -
     if not isinstance(rows, list) or not all(isinstance(row, dict) and "image" in row for row in rows):
         raise BodyfitError(f"{path}: expected an object with a list `people` of rows that name their `image`.")
     run = {key: value for key, value in summary.items() if key != "people"}
-    return ResultsFolder(folder, tuple(_person(folder, row, body) for row in rows), run)
+    return ResultsFolder(folder, tuple(_person(folder, row, body) for row in rows), run, body)
 
 
 def _person(folder: Path, row: dict, body: Path | None) -> PersonEntry:
@@ -261,6 +268,17 @@ def _mesh_frame(folder: Path) -> str:
     except (BodyfitError, KeyError, TypeError):
         return "opencv"
     return frame if isinstance(frame, str) and frame in COORDINATE_FRAMES else "opencv"
+
+
+def body_of_track(track: Track, body: Path | None) -> "body_model.BodyModel":
+    """The body model of a track: of the file or folder `body`, or the open one. Raises BodyfitError for another."""
+    found = _body_model(body, track.body_gender)
+    if found is None or found.name != track.body_model:
+        raise BodyfitError(
+            f"person {track.person} was fitted with the body '{track.body_model}', which is not at hand. Name it with "
+            "--body."
+        )
+    return found
 
 
 @functools.lru_cache(maxsize=3)
@@ -297,6 +315,11 @@ def _read_plain_obj(path: Path) -> Mesh | None:
         return None
     plain = len(faces) > 0 and faces.min() >= 0 and faces.max() < len(vertices) and np.isfinite(vertices).all()
     return (vertices, faces) if plain else None
+
+
+def _is_photo(path: Path) -> bool:
+    frame = split_frame(path)
+    return frame[0].is_file() if frame else path.suffix.lower() in PHOTO_SUFFIXES and path.is_file()
 
 
 def _number(value) -> float | None:

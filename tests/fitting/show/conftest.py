@@ -37,15 +37,15 @@ UNREADABLE = {
 }
 
 
-def _browser_module():
-    spec = importlib.util.spec_from_file_location("browser", Path(__file__).with_name("browser.py"))
+def _module(name: str):
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
 def _start(profile: Path, **options) -> Iterator:
-    module = _browser_module()
+    module = _module("browser")
     if module.MISSING:
         pytest.skip(module.MISSING)
     browser = module.Browser(profile, **options)
@@ -183,3 +183,21 @@ def with_rows(tmp_path: Path) -> Callable:
         return tmp_path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def clip_folder(open_body: BodyModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A video of 8 frames with two people: 000 at moments 0 to 6, 001 at 3 to 7, unseen at 4 and 5."""
+    clips, out = _module("clips"), tmp_path_factory.mktemp("clip") / "out"
+    people = [clips.walker(open_body, "000", 0, 7, -0.6), clips.walker(open_body, "001", 3, 5, 0.3, unseen=(4, 5))]
+    clips.write_clip_folder(out, open_body, people)
+    return out
+
+
+@pytest.fixture(scope="session")
+def views_folder(open_body: BodyModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three cameras that see one person at 8 moments; the second has no frame at moment 5."""
+    clips, out = _module("clips"), tmp_path_factory.mktemp("views") / "out"
+    people = [clips.walker(open_body, "000", 0, 8, -0.2)]
+    clips.write_clip_folder(out, open_body, people, ("cam1", "cam2", "cam3"), lacking=("cam2/000005",))
+    return out

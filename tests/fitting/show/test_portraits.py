@@ -161,7 +161,7 @@ def test_command_writes_a_file_a_photo_into_a_folder(results_folder, tmp_path, c
 
 def test_command_draws_one_person_into_one_file(results_folder, tmp_path):
     path = tmp_path / "turn.gif"
-    options = {"style": "turntable", "image": "beach", "person": "001", "backend": "software"}
+    options = {"style": "turntable", "image": "beach", "people": ("001",), "backend": "software"}
     assert RenderCommand(results_folder, path, seconds=0.2, fps=10, size_px=64, **options).run() == 0
     with Image.open(path) as gif:
         assert gif.n_frames == 2
