@@ -64,7 +64,7 @@ def said_of_dropped(tracking: Tracking, fps: float) -> str:
     if not tracking.dropped:
         return ""
     count, most = len(tracking.dropped), max(len(t.moments) for t in tracking.dropped)
-    return f"{count} tracks of at most {most} frames ({most / fps:.2f} s) left out as spurious"
+    return f"{count} spurious tracks of at most {most} frames ({most / fps:.2f} s) are left out"
 
 
 def fit_people(

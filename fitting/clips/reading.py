@@ -86,7 +86,9 @@ def _read(
     one: ClipFrame, camera: CameraOptions, detector: Detector | None, stored: _Stored | None, source: ClipSource
 ) -> Frame:
     if detector is not None and stored is not None:
-        frame = read_frame(replace(one.item, keypoints=stored.file(one), image=None), camera, decode=False)
+        # Our own detector's people are not doubted, as in photos.
+        unchecked = replace(camera, checks=False, format=None, keypoints_size=None, min_confidence=None)
+        frame = read_frame(replace(one.item, keypoints=stored.file(one), image=None), unchecked, decode=False)
         return replace(frame, keypoint_source=f"detected by {detector.name}")
     if one.item.keypoints is not None:
         return read_frame(one.item, camera, decode=False)

@@ -1,8 +1,9 @@
 """Who is who over time: the people of consecutive frames, joined by where their keypoints are and how they move.
 
 Each frame's people are assigned to those followed so far by the Hungarian method, on how alike their keypoints are
-after each was moved on as it moved last. Nobody is followed across a cut. Who comes back after a long absence is a new
-track, which `reappearance.py` may join to an earlier one by the shape of the body.
+after each was moved on as it moved last. Nobody is followed across a cut. Who comes back after a long absence is
+somebody new: shapes of single views tell people apart too rarely to say more (of 12 people in three videos, the nearest
+shape was the person's own for 8).
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ import numpy as np
 from jaxtyping import Float
 from scipy.optimize import linear_sum_assignment
 
-from bodyfit.data.landmarks import BODY
+from bodyfit.data.landmarks import BODY, MIRRORED
 from bodyfit.fitting.energy.observations import CONFIDENT, person_size
 from bodyfit.fitting.solve.frames import Frame
 
 _BODY = np.array(BODY)
+_OTHER_SIDE = np.array([BODY.index(MIRRORED[i]) for i in BODY])
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,15 @@ class TrackingConfig:
     """Spread of the logarithm of a person's size from one sighting to the next."""
     least_likeness: float = 0.15
     """Likeness, of 1, below which two sightings are of two people."""
-    double_likeness: float = 0.6
-    """Likeness from which on two people of one frame are one person found twice."""
+    mirrored: float = 0.8
+    """How much a sighting counts that is alike only with left and right exchanged, as detectors see people at times."""
+    own_point: float = 0.15
+    """Distance from which on a point is not that of the others in the frame."""
+    least_own: float = 0.3
+    """Share of own points that somebody new has: detectors invent people from the points of those side by side."""
+    newcomer: float = 0.8
+    """How much the likeness to somebody who was seen once only counts, and more with every sighting: in a dispute, who
+    has been followed for long goes first."""
     extrapolated_s: float = 0.4
     """Seconds that somebody unseen is expected to go on moving."""
     least_sightings: int = 3
@@ -56,6 +65,8 @@ class Tracklet:
     """Who of the frame at each of these moments."""
     sizes: list[float] = field(default_factory=list)
     """In pixels, at each."""
+    own: list[float] = field(default_factory=list)
+    """Share of points, at each, that are not those of somebody else who is followed and seen better."""
     xy: Float[np.ndarray, "K 2"] = field(default_factory=lambda: np.zeros((len(_BODY), 2)))
     """Where the body's landmarks were seen last."""
     weight: Float[np.ndarray, " K"] = field(default_factory=lambda: np.zeros(len(_BODY)))
@@ -88,7 +99,7 @@ class Tracking:
     tracklets: list[Tracklet]
     """By the time at which each begins."""
     dropped: list[Tracklet]
-    """Those too short to be people."""
+    """Those too short to be people, or made of the points of others."""
 
 
 def track_people(
@@ -118,32 +129,70 @@ def track_people(
     return _sorted_out(ended + active, frames, fps, config)
 
 
+@dataclass(frozen=True)
+class _Seen:
+    """The people of one frame."""
+
+    points: Float[np.ndarray, "M K 2"]
+    weights: Float[np.ndarray, "M K"]
+    sizes: Float[np.ndarray, " M"]
+    numbers: list[int]
+    """Their numbers in the frame; whoever is seen best first."""
+
+    @classmethod
+    def of(cls, frame: Frame) -> _Seen:
+        xy, confidence = frame.detections.xy, frame.detections.confidence
+        weights = np.where(confidence[:, _BODY] > CONFIDENT, confidence[:, _BODY], 0.0)
+        order = np.argsort(-weights.sum(1), kind="stable")
+        order = order[(weights[order] > 0).sum(1) >= 3]
+        sizes = person_size(xy[order], confidence[order])
+        return cls(xy[order][:, _BODY], weights[order], sizes, order.tolist())
+
+    def own(self, n: int, others: Sequence[int], config: TrackingConfig) -> float:
+        """Which share of person n's points is not where the others have the same points."""
+        reach, them = config.own_point * self.sizes[n], list(others)
+        return own_share(self.points[n], self.weights[n], self.points[them], self.weights[them], reach)
+
+    def continues(self, track: Tracklet, moment: int, n: int) -> None:
+        """Give person n to a track."""
+        track.add(moment, self.numbers[n], self.points[n], self.weights[n], float(self.sizes[n]))
+
+
 def _step(
     active: list[Tracklet], frame: Frame, moment: int, shot: int, fps: float, config: TrackingConfig
 ) -> list[Tracklet]:
     """Give a frame's people to those who are followed; those who are new."""
-    xy, confidence = frame.detections.xy, frame.detections.confidence
-    sizes = person_size(xy, confidence)
-    points, weights = xy[:, _BODY], np.where(confidence[:, _BODY] > CONFIDENT, confidence[:, _BODY], 0.0)
-    there = np.flatnonzero((weights > 0).sum(1) >= 3)
-    alike = np.array([likeness_to(t, moment, points[there], weights[there], sizes[there], fps, config) for t in active])
-    taken: set[int] = set()
+    seen = _Seen.of(frame)
+    alike = np.array([likeness_to(t, moment, seen.points, seen.weights, seen.sizes, fps, config) for t in active])
+    taken: dict[int, Tracklet] = {}
     if alike.size:
-        for a, b in zip(*linear_sum_assignment(-alike), strict=True):
-            if alike[a, b] >= config.least_likeness:
-                n = int(there[b])
-                active[a].add(moment, n, points[n], weights[n], float(sizes[n]))
-                taken.add(n)
+        for a, n in zip(*linear_sum_assignment(-alike), strict=True):
+            if alike[a, n] >= config.least_likeness:
+                taken[int(n)] = active[a]
     new = []
-    # Whoever is seen best first: of one person found twice, the better one is followed.
-    for n in sorted(set(there.tolist()) - taken, key=lambda n: -float(weights[n].sum())):
-        others = np.array(sorted(taken), dtype=int)
-        if _likeness(points[n], weights[n], sizes[n], points[others], weights[others], sizes[others], config.blur,
-                     config).max(initial=0.0) < config.double_likeness:  # fmt: skip
-            new.append(Tracklet(shot))
-            new[-1].add(moment, n, points[n], weights[n], float(sizes[n]))
-            taken.add(n)
+    for n in range(len(seen.numbers)):  # of one person found twice, the better one is followed
+        if n not in taken and seen.own(n, sorted(taken), config) >= config.least_own:
+            taken[n] = Tracklet(shot)
+            new.append(taken[n])
+    for n, track in taken.items():
+        seen.continues(track, moment, n)
+        track.own.append(seen.own(n, [m for m in taken if m < n], config))
     return new
+
+
+def own_share(
+    xy: Float[np.ndarray, "K 2"],
+    weight: Float[np.ndarray, " K"],
+    other_xy: Float[np.ndarray, "M K 2"],
+    other_weight: Float[np.ndarray, "M K"],
+    reach: float,
+) -> float:
+    """Which share of a person's points are not within `reach` of the same points, of either side, of the others."""
+    taken = np.zeros(len(weight), dtype=bool)
+    for order in (slice(None), _OTHER_SIDE):
+        near = np.linalg.norm(other_xy[:, order] - xy, axis=-1) < reach
+        taken |= (near & (other_weight[:, order] > 0)).any(axis=0)
+    return float(weight[~taken].sum() / max(weight.sum(), 1e-9))
 
 
 def likeness_to(
@@ -159,7 +208,11 @@ def likeness_to(
     elapsed = moment - track.moments[-1]
     expected = track.xy + track.velocity * min(elapsed, max(config.extrapolated_s * fps, 1.0))
     blur = min(config.blur + config.blur_per_s * elapsed / fps, 0.5)
-    return _likeness(expected, track.weight, track.size, xy, weight, size, blur, config)
+    seen = expected, track.weight, track.size
+    alike = _likeness(*seen, xy, weight, size, blur, config)
+    mirrored = _likeness(*seen, xy[:, _OTHER_SIDE], weight[:, _OTHER_SIDE], size, blur, config)
+    known = 1 - (1 - config.newcomer) / len(track.moments)
+    return known * np.maximum(alike, config.mirrored * mirrored)
 
 
 def _likeness(
@@ -198,5 +251,5 @@ def _sorted_out(
     least = max(config.least_sightings, round(config.least_seconds * fps))
     least = min(least, max(len(frames) // 2, 1))  # of very short clips
     ordered = sorted(tracklets, key=lambda t: (t.moments[0], -np.median(t.sizes)))
-    kept = [t for t in ordered if len(t.moments) >= least]
-    return Tracking(kept, [t for t in ordered if len(t.moments) < least])
+    kept = [t for t in ordered if len(t.moments) >= least and np.median(t.own) >= config.least_own]
+    return Tracking(kept, [t for t in ordered if t not in kept])

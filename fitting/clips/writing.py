@@ -193,6 +193,9 @@ class _FrameWork:
         moment = self.clip.index.frames[name]
         if person.track is None or moment not in self.shown[person.name]:
             return None
+        row = moment - int(person.track.moments[0])
+        if person.track.status[row] == "failed":  # at the ends, beside sightings that could not be fitted
+            return None
         return Sighting(moment, unseen(self.clip.frames[name]))
 
     def _results(self, person: FittedPerson, sightings: list[Sighting]) -> list[FitResult]:

@@ -94,3 +94,24 @@ def test_somebody_half_hidden_is_the_same_person(figures):
             person[11:] = 0  # behind a table
         frames[t] = figures.frame([person])
     assert spans(track_people(frames, FPS)) == [(0, 39, 40)]
+
+
+def test_a_person_made_of_the_points_of_others_is_nobody(figures):
+    """Detectors find a third person between two who walk side by side, and somebody again with the sides exchanged."""
+    frames = {}
+    for t in range(40):
+        left, right = figures.figure(200 + 2 * t), figures.figure(290 + 2 * t)
+        mixed = np.where(np.arange(17)[:, None] % 3 == 0, left, right) - [3, 0, 0.2]
+        mirrored = right[[0, *(n - 1 if n % 2 == 0 else n + 1 for n in range(1, 17))]] + [2, 2, -0.1]
+        people = [left, right] + [mixed] * (t > 10) + [mirrored] * (t > 20)
+        frames[t] = figures.frame(people[::-1] if t % 2 else people)
+    assert spans(track_people(frames, FPS)) == [(0, 39, 40), (0, 39, 40)]
+
+
+def test_left_and_right_exchanged_in_some_frames_is_still_the_same_person(figures):
+    frames = {}
+    for t in range(40):
+        person = figures.figure(200 + 2 * t, swing=0.1 * np.sin(t / 3))
+        mirrored = person[[0, *(n - 1 if n % 2 == 0 else n + 1 for n in range(1, 17))]]
+        frames[t] = figures.frame([mirrored if t % 5 in (1, 2) else person])
+    assert spans(track_people(frames, FPS)) == [(0, 39, 40)]
