@@ -15,10 +15,15 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ViewCommand:
-    """Show the results of a run in the browser or, with --prior, the pose prior with sliders for its latent space."""
+    """Show the results of a run in the browser or, with --prior, the pose prior with sliders for its latent space.
+
+    A clip plays at its frame rate, with a time slider, everybody in it, and all cameras with their pictures.
+    """
 
     out: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")] = None
     """Results folder that `bodyfit fit PHOTOS -o OUT` wrote."""
+    frames: bool = False
+    """Of a clip: show its frames one by one as photos, with keypoints and residuals, instead of playing it."""
     prior: bool = False
     """Show the pose prior instead of results."""
     weights: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
@@ -52,10 +57,17 @@ class ViewCommand:
         return 0
 
     def _results_viewer(self):
+        from bodyfit.data.results.clip_index import ClipIndex
         from bodyfit.fitting.show.results_folder import open_results_folder
         from bodyfit.fitting.show.viewer import ResultsViewer
 
-        return ResultsViewer(open_results_folder(self.out, body=self.body), host=self.host, port=self.port)
+        results = open_results_folder(self.out, body=self.body)
+        if self.frames or not ClipIndex.exists(self.out):
+            return ResultsViewer(results, host=self.host, port=self.port)
+        from bodyfit.fitting.show.clip_frames import ClipFrames
+        from bodyfit.fitting.show.clip_viewer import ClipViewer
+
+        return ClipViewer(ClipFrames(results, ClipIndex.read(self.out)), host=self.host, port=self.port)
 
     def _prior_viewer(self):
         import torch
