@@ -146,7 +146,8 @@ class Conversion:
             people.setdefault((Path(stored.image).parent, result.person_id), []).append((stored, result))
         for (folder, number), frames in people.items():
             results = [result for _, result in frames]
-            body, places = bodies.of(results[0], frames[0][0].path), [self._placed(result) for result in results]
+            first = next((n for n, result in enumerate(results) if result.kid_axis), 0)  # its body has all shapes
+            body, places = bodies.of(results[first], frames[first][0].path), [self._placed(r) for r in results]
             if {result.body_model for result in results} != {results[0].body_model}:
                 raise BodyfitError(
                     f"{frames[0][0].path}: person {number} was fitted with several bodies. Convert them apart."

@@ -66,6 +66,9 @@ class FitCommand:
     """Which body of a folder, or of the open ones."""
     num_betas: int = 10
     """Shape components to fit, at most those of the body: 10 to 300 in official files."""
+    age: str = "auto"
+    """adult, child, auto (by proportions: the result says which, and by what margin), or the age in years. Bodies other
+    than the open ones know children where smplx_kid_template.npy lies beside them; else everybody is an adult."""
     height: float | None = None
     """Known stature of everybody who is fitted, in metres (1.80). Bodies reach it, and their distance follows."""
     betas: Path | None = None
@@ -171,7 +174,7 @@ class FitCommand:
         others = {f: getattr(run, f) for f in _BODY}
         others |= {f: getattr(run.clip, f) for f in _CLIP}
         own = {"config": path, "refine_focal": run.fit.refine_focal, "batch": run.batch}
-        own |= {"height": run.fit.shape.height_m, "same_person": run.same_person}
+        own |= {"height": run.fit.shape.height_m, "same_person": run.same_person, "age": run.fit.age.kind}
         return cls(**required, **output, **cameras, **others, **own)
 
     def run_config(self) -> config_files.RunConfig:
@@ -185,7 +188,7 @@ class FitCommand:
 
             shape = replace(read_betas(self.betas), height_m=self.height)
         return config_files.RunConfig(
-            fit=replace(fit, refine_focal=self.refine_focal, shape=shape),
+            fit=replace(fit, refine_focal=self.refine_focal, shape=shape, age=replace(fit.age, kind=self.age)),
             camera=CameraOptions(**{f: getattr(self, f) for f in _CAMERA}),
             output=OutputOptions(**{f: getattr(self, f) for f in _OUTPUT}),
             clip=self._clip(),

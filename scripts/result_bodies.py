@@ -44,10 +44,10 @@ class ResultBodies:
         Raises:
             BodyfitError: if the result was fitted with another body.
         """
-        gender, count = result.body_gender, max(10, len(result.betas))
-        if (gender, count) not in self.read:
-            self.read[gender, count] = load_body_model(self.path, gender=gender, num_betas=count)
-        body = self.read[gender, count]
+        gender, count, kid = result.body_gender, max(10, len(result.betas) - result.kid_axis), result.kid_axis
+        if (gender, count, kid) not in self.read:
+            self.read[gender, count, kid] = load_body_model(self.path, gender=gender, num_betas=count, kid=kid)
+        body = self.read[gender, count, kid]
         if body.name != result.body_model:
             raise BodyfitError(
                 f"{file}: fitted with the body '{result.body_model}', but the body given is '{body.name}'. "

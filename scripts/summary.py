@@ -93,6 +93,7 @@ def summarise(rows: Iterable[Row], worst: int) -> dict[str, Any]:
     statuses: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
     sizes: Counter[str] = Counter()
+    ages: Counter[str] = Counter()
     shares, pixels, statures, cases = [], [], [], []
     images, last, ambiguous = 0, None, 0
     for row in rows:
@@ -104,6 +105,8 @@ def summarise(rows: Iterable[Row], worst: int) -> dict[str, Any]:
         if row.get("stature_m") is not None:
             statures.append(row["stature_m"])
             sizes[row.get("size_source") or "unknown"] += 1
+        if row.get("age"):
+            ages[row["age"]] += 1
         share = row.get("error_share")
         if share is None or not math.isfinite(share):
             continue
@@ -121,6 +124,7 @@ def summarise(rows: Iterable[Row], worst: int) -> dict[str, Any]:
         "failures": [{"reason": reason, "count": count} for reason, count in reasons.most_common()],
         "error_share": _percentiles(shares),
         "error_px": _percentiles(pixels),
+        "ages": [{"age": age, "count": count} for age, count in ages.most_common(20)],
         "stature_m": _percentiles(statures),
         "size_sources": [{"source": source, "count": count} for source, count in sizes.most_common(20)],
         "worst": [dict(zip(("error_share", "image", "person", "status"), case, strict=True)) for case in cases],
@@ -148,6 +152,8 @@ def as_text(document: dict[str, Any]) -> str:
         shares, pixels = document["error_share"], document["error_px"]
         lines += ["  % of size     " + "".join(f"{100 * shares[head]:9.2f}" for head in heads)]
         lines += ["  px            " + "".join(f"{pixels[head]:9.2f}" for head in heads)]
+    if document["ages"]:
+        lines += ["", "age"] + [f"{one['count']:8}  {one['age']}" for one in document["ages"]]
     if document["stature_m"]:
         heads = [*(f"p{p}" for p in PERCENTILES), "mean"]
         measures = document.get("measures") or {"stature_m": document["stature_m"]}

@@ -8,7 +8,7 @@ import hashlib
 import logging
 import mmap
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
@@ -19,7 +19,16 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from bodyfit.data.body.model_files import GENDERS, KINDS, BodyModelError, ModelFields, find_model_file, gender_from_name
+from bodyfit.data.body.model_files import (
+    FILE_VERSION,
+    GENDERS,
+    KINDS,
+    BodyModelError,
+    ModelFields,
+    find_model_file,
+    gender_from_name,
+    numbers_of_npy,
+)
 from bodyfit.data.landmarks import JOINT_NAMES, SKIN_POINT_NAMES, SMPL_JOINT_NAMES, SMPLH_JOINT_NAMES
 
 log = logging.getLogger(__name__)
@@ -65,6 +74,11 @@ class BodyModel:
     contour_faces: Int[np.ndarray, "79 17"] | None = None
     """Triangles of the face contour, a row for each degree of head yaw (row 0 to 39: 0 to 39, then -1 to -39)."""
     contour_bary: Float[np.ndarray, "79 17 3"] | None = None
+    kid_ages: Float[np.ndarray, "2 N"] | None = None
+    """Ages in years, ascending, and the kid beta of each, where the file says; None: not known."""
+    has_kid_axis: bool = False
+    """Whether the last shape component is the kid axis, as smplx's `age="kid"` adds it: 0 an adult, 1 the template of
+    the smallest child."""
     _tensors: dict[Any, Tensor] = field(default_factory=dict, init=False, repr=False)
 
     @property
@@ -123,6 +137,8 @@ def load_body_model(
     num_betas: int = 10,
     num_expression: int = 10,
     kind: str | None = None,
+    kid: bool = False,
+    kid_template: Path | str | None = None,
 ) -> BodyModel:
     """Read a body model.
 
@@ -132,6 +148,9 @@ def load_body_model(
         gender: "neutral", "female" or "male"; picks the file when `path` is a folder or None.
         num_betas: Shape components to keep, at most those in the file.
         num_expression: Expression components to keep, at most those in the file (SMPL and SMPL-H have none).
+        kid: Add the kid axis as one more shape component, behind the num_betas others: smplx's age="kid".
+        kid_template: The .npy of the smallest child for it, such as smplx_kid_template.npy. Default: what the body's
+            own file holds, else smplx_kid_template.npy (smpl_kid_template.npy for SMPL) beside it.
         kind: "smplx", "smplh" or "smpl"; picks among the models of a folder (default: the first of these).
 
     Raises:
@@ -144,18 +163,75 @@ def load_body_model(
     if path is None:
         asset = resources.files("bodyfit.data") / "assets" / "body" / f"smplx_open_{gender}.npz"
         with resources.as_file(asset) as file:
-            return _load_file(file, gender, num_betas, num_expression)
+            body = _load_file(file, gender, num_betas, num_expression)
+            return with_kid_axis(body, kid_template) if kid else body
     path = Path(path).expanduser()
     if path.is_dir():
         path = find_model_file(path, gender, kind)
     elif not path.exists():
         raise BodyModelError(f"{path}: no such file or folder. Expected a body model (.npz, .pkl) or a folder of them.")
-    return _load_file(path, gender_from_name(path) or gender, num_betas, num_expression)
+    body = _load_file(path, gender_from_name(path) or gender, num_betas, num_expression)
+    return with_kid_axis(body, kid_template) if kid else body
+
+
+def kid_template_of(body: BodyModel) -> Path | None:
+    """Where the template of a body's kid axis is: the body's own .npz, or smplx's .npy beside it; None: nowhere."""
+    if not body.path.is_file():
+        return None
+    if body.path.suffix.lower() == ".npz" and "kid_template" in ModelFields(body.path):
+        return body.path
+    places = (folder / f"{body.kind}_kid_template.npy" for folder in (body.path.parent, body.path.parent.parent))
+    return next((file for file in places if file.is_file()), None)
+
+
+def without_kid_axis(body: BodyModel) -> BodyModel:
+    """The adult body: without the last shape component, where that is the kid axis."""
+    if not body.has_kid_axis:
+        return body
+    shapedirs = np.ascontiguousarray(body.shapedirs[:, :, :-1])
+    return replace(body, shapedirs=shapedirs, has_kid_axis=False, kid_ages=None)
+
+
+def with_kid_axis(body: BodyModel, template: Path | str | None = None) -> BodyModel:
+    """A body with the kid axis as one more shape component: from the mean body to the template, both about their
+    centre, as smplx has it. The other components stay as they are.
+
+    Args:
+        body: without a kid axis.
+        template: .npy (V, 3); None: `kid_template_of` the body.
+
+    Raises:
+        BodyModelError: where there is no template, or one of another mesh.
+    """
+    if body.has_kid_axis:
+        return body
+    file = kid_template_of(body) if template is None else Path(template).expanduser()
+    if file is None:
+        raise BodyModelError(
+            f"{body.path}: {body.name} knows no children. Expected {body.kind}_kid_template.npy (AGORA's) beside it."
+        )
+    ages = None
+    if file.suffix.lower() == ".npz":
+        content = ModelFields(file)
+        kid = content.numbers("kid_template", (None, 3))
+        ages = content.numbers("kid_ages", (2, None)) if "kid_ages" in content else None
+    else:
+        kid = numbers_of_npy(file)
+    if kid.shape != body.v_template.shape:
+        raise BodyModelError(
+            f"{file}: a kid template of shape {kid.shape}, but {body.name} has {body.num_vertices} vertices. Expected "
+            f"({body.num_vertices}, 3)."
+        )
+    # smplx moves the template's centre to zero and leaves the mean body where it is.
+    axis = kid - kid.mean(0) - body.v_template
+    shapedirs = np.concatenate([body.shapedirs, axis[:, :, None]], axis=2)
+    return replace(body, shapedirs=shapedirs, has_kid_axis=True, kid_ages=ages)
 
 
 def _load_file(path: Path, gender: str, num_betas: int, num_expression: int) -> BodyModel:
     fields = ModelFields(path)
     _refuse_skel(fields)
+    _refuse_newer(fields)
     v_template = fields.numbers("v_template", (None, 3))
     vertices = len(v_template)
     weights = fields.numbers("weights", (vertices, None))
@@ -205,6 +281,14 @@ def _refuse_skel(fields: ModelFields) -> None:
         raise BodyModelError(
             f"{fields.path}: SKEL, a body with a skeleton of its own joints, which is not posed as SMPL is. Expected "
             "SMPL, SMPL-H or SMPL-X."
+        )
+
+
+def _refuse_newer(fields: ModelFields) -> None:
+    version = int(fields.numbers("bodyfit_version", ())) if "bodyfit_version" in fields else 1
+    if version > FILE_VERSION:
+        raise BodyModelError(
+            f"{fields.path}: a body of a newer bodyfit (file version {version}, this one knows {FILE_VERSION}). Update."
         )
 
 

@@ -7,9 +7,11 @@ import numpy as np
 
 from bodyfit.data.body.restricted_pickle import PickledArrays
 from bodyfit.data.errors import BodyfitError
-from bodyfit.data.files import ArrayFile
+from bodyfit.data.files import ArrayFile, check_file
 
 GENDERS = ("neutral", "female", "male")
+FILE_VERSION = 2
+"""Of files that this project writes (`bodyfit_version`). 1: ten betas; 2: with a kid axis. Files without it are 1."""
 KINDS = ("smplx", "smplh", "smpl")
 
 MAX_NUMBERS = 2**25
@@ -117,3 +119,16 @@ class ModelFields:
         if self._file.shape(key) != () or len(word := str(self._file.read(key))) > 200 or not word.isprintable():
             raise BodyModelError(f"{self.path}: '{key}' is no text of at most 200 letters.")
         return word
+
+
+def numbers_of_npy(path: Path) -> np.ndarray:
+    """The rows of three numbers of an .npy, such as smplx_kid_template.npy. Raises BodyModelError for anything else."""
+    check_file(path, BodyModelError)
+    try:
+        found = np.load(path, mmap_mode="r", allow_pickle=False)
+        array = np.array(found, dtype=np.float64) if found.size <= MAX_NUMBERS else np.zeros(0)
+    except (OSError, ValueError, TypeError) as cause:
+        raise BodyModelError(f"{path}: not a readable .npy of numbers ({cause!s:.100}).") from cause
+    if array.ndim != 2 or array.shape[1] != 3 or not (np.abs(array) < LARGEST_NUMBER).all():
+        raise BodyModelError(f"{path}: shape {array.shape}. Expected (vertices, 3) finite numbers.")
+    return array

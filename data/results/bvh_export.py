@@ -9,7 +9,7 @@ from scipy.spatial.transform import Rotation
 
 from bodyfit.data.body.body_model import BodyModel
 from bodyfit.data.body.posing import full_pose, pose_body
-from bodyfit.data.results.exports import Place, moved
+from bodyfit.data.results.exports import Place, mean_betas, moved
 from bodyfit.data.results.result import FitResult
 
 _CM = 100.0
@@ -34,7 +34,7 @@ def bvh(body: BodyModel, results: Sequence[FitResult], places: Sequence[Place], 
         turned = torch.from_numpy(turned)[None]
         poses.append(full_pose(body, given["betas"], turned, given["body_pose"], *(given[n] for n in _POSES))[0])
         places_of_root.append(transl)
-    betas = np.stack([result.betas for result in results]).mean(axis=0)
+    betas = mean_betas(results)
     return "".join(bvh_lines(body, betas, torch.stack(poses).numpy(), np.stack(places_of_root), frame_rate))
 
 

@@ -63,6 +63,12 @@ def camera_to_world(result: FitResult) -> tuple[Rotation, Float[np.ndarray, " 3"
     return rotation, -rotation @ result.camera_translation
 
 
+def mean_betas(results: Sequence[FitResult]) -> Float[np.ndarray, " Nb"]:
+    """Mean shape numbers of a person; frames in which they were taken for an adult have 0 on the kid axis."""
+    most = max(len(result.betas) for result in results)
+    return np.mean([np.pad(result.betas, (0, most - len(result.betas))) for result in results], axis=0)
+
+
 Place = tuple[Rotation, Float[np.ndarray, " 3"]]
 """Rotation and shift from the camera frame to that of a file."""
 
@@ -77,7 +83,7 @@ def amass(
         "global_orient": np.stack([turned for turned, _ in put]),
         "transl": np.stack([transl for _, transl in put]),
     }
-    betas = np.stack([result.betas for result in results]).mean(axis=0)
+    betas = mean_betas(results)
     return amass_layout(betas, rows, frame_rate, results[0].body_gender, results[0].body_model)
 
 

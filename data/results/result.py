@@ -139,6 +139,15 @@ class FitResult:
     """Path of the photo; empty where there was none."""
     keypoint_source: str = ""
     """Where the keypoints come from: a keypoint file and its format, or a detector."""
+    age: str = ""
+    """"adult" or "child", and how that is known: given, by proportions, or because the body knows adults alone."""
+    age_margin: float = NAN
+    """By how much the fit as the other kind costs more, less what is asked of children; NaN where only one kind was
+    fitted: because the age was given, or because nothing in the proportions spoke for a child."""
+    age_years: float = NAN
+    """Of a child: the age that growth charts have for such a body, which one photo says roughly."""
+    kid_axis: bool = False
+    """Whether the last of `betas` is smplx's kid axis (age="kid"): 0 an adult, 1 the smallest child."""
     stature_m: float = NAN
     """Of the fitted shape, standing, m. How well it is known, `size_source` says."""
     size_source: str = ""
@@ -325,7 +334,8 @@ class FitResult:
         """The body given, or the open one. Raises ResultError as `mesh` says."""
         self._must_be_fitted()
         if body is None:
-            body = _open_body(self.body_gender, len(self.betas), len(self.expression))
+            count = len(self.betas) - self.kid_axis
+            body = _open_body(self.body_gender, count, len(self.expression), self.kid_axis)
         if body.name != self.body_model:
             raise ResultError(
                 f"person {self.person_id} was fitted with the body '{self.body_model}', but the one at hand is "
@@ -421,9 +431,9 @@ class FitResult:
         return camera | content
 
 
-@lru_cache(maxsize=3)
-def _open_body(gender: str, num_betas: int, num_expression: int) -> "body_models.BodyModel":
-    return body_models.load_body_model(gender=gender, num_betas=num_betas, num_expression=num_expression)
+@lru_cache(maxsize=6)
+def _open_body(gender: str, num_betas: int, num_expression: int, kid: bool) -> "body_models.BodyModel":
+    return body_models.load_body_model(gender=gender, num_betas=num_betas, num_expression=num_expression, kid=kid)
 
 
 @lru_cache(maxsize=4)

@@ -191,6 +191,9 @@ def save_shard(path: Path | str, results: Sequence[FitResult]) -> Path:
             rows = [row if row.size else filler for row in rows]
             if not filler.size:
                 continue
+        if name == "betas":  # children have one more
+            most = max(row.size for row in rows)
+            rows = [np.pad(row, (0, most - row.size), constant_values=np.nan) for row in rows]
         arrays[name] = _smallest(np.stack(rows))
     arrays["has_runner_up"] = ~absent
     words: dict[str, Any] = {name: [getattr(result, name) for result in results] for name in _WORDS}
@@ -224,6 +227,8 @@ def _person(arrays: dict[str, np.ndarray], words: dict[str, Any], shared: dict[s
             continue
         left_out = name in _OPTIONAL and not arrays["has_runner_up"][n]
         row = np.zeros(0) if left_out else arrays[name][n]
+        if name == "betas":
+            row = row[~np.isnan(row)]
         values[name] = row.item() if row.ndim == 0 else row
     return FitResult(**values)
 

@@ -59,6 +59,12 @@ class EnergyConfig:
     was predicted from count in the reprojection, too."""
     betas_sigma: float = 1.0
     """Standard deviation of the shape numbers."""
+    child_betas_sigma: float = 0.6
+    """The same of children, who differ less in metres; for bodies with a kid axis."""
+    kid_mean: float = 0.55
+    """Mean of the kid beta, where the body has a kid axis: 0 an adult, 1 the smallest child."""
+    kid_sigma: float = 0.2
+    """Its standard deviation."""
     height_m: float | None = None
     """Known stature, m, of everybody; None: unknown."""
     height_sigma_m: float = 0.001
@@ -155,6 +161,11 @@ def parameter_priors(unknowns: Unknowns, model: LandmarkModel, energy: EnergyCon
         return Gaussian(name, layout[name], torch.full((layout[name].stop - layout[name].start,), sigma, **to))
 
     terms: list[Term] = [equal("betas", energy.betas_sigma), equal("expression", energy.expression_sigma)]
+    if unknowns.has_kid_axis:
+        sigma = torch.full((unknowns.num_betas,), energy.child_betas_sigma, **to)
+        mean = torch.zeros_like(sigma)
+        sigma[-1], mean[-1] = energy.kid_sigma, energy.kid_mean
+        terms[0] = Gaussian("betas", layout["betas"], sigma, mean)
     if unknowns.has_jaw:
         sigma = torch.tensor([energy.jaw_sigma] + [energy.jaw_sideways_sigma] * 2, **to)
         terms.append(Gaussian("jaw_pose", layout["jaw_pose"], sigma))

@@ -70,6 +70,7 @@ class Unknowns:
             mean, basis = getattr(body, f"hand_mean_{side}"), getattr(body, f"hand_components_{side}")
             joints = list(range(first, first + 15))
             self.hands[side] = joints, torch.as_tensor(mean, **to), torch.as_tensor(basis[:components], **to)
+        self.has_kid_axis = body.has_kid_axis
         self.num_betas, self.num_expression = body.shapedirs.shape[2], body.exprdirs.shape[2]
         self.layout = Layout(
             {

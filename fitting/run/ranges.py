@@ -20,6 +20,9 @@ _RANGES: dict[str, tuple[float, float]] = {
         f"fit.energy.{name}_sigma": _SIGMA
         for name in ("latent", "predicted", "betas", "expression", "jaw", "jaw_sideways", "hand", "log_focal")
     },
+    **{f"fit.energy.{name}": _SIGMA for name in ("child_betas_sigma", "kid_sigma")},
+    "fit.age.usual_misfit": (1e-6, 1e6),
+    "fit.age.years_sigma": _SIGMA,
     "fit.energy.height_m": (0.35, 2.75),
     "fit.energy.height_sigma_m": (1e-6, 1.0),
     "fit.energy.hand_components": (1, 45),

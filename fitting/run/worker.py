@@ -222,7 +222,7 @@ class PartWorker:
                 raise Stopped
             fitted = [[result for result in people if result.status != "failed"] for _, people in some]
             bodies = iter(
-                result_vertices(self.fitter.body, [r for of_photo in fitted for r in of_photo]) if drawn else ()
+                result_vertices(self.fitter.whole_body, [r for of_photo in fitted for r in of_photo]) if drawn else ()
             )
             jobs = []
             for (read, people), of_photo in zip(some, fitted, strict=True):
@@ -298,6 +298,8 @@ def result_vertices(body: BodyModel, results: Sequence[FitResult]) -> list[Float
     meshes: list[np.ndarray] = []
     for start in range(0, len(results), POSED_AT_ONCE):
         some = [result.parameters() for result in results[start : start + POSED_AT_ONCE]]
+        for one in some:  # adults among children
+            one["betas"] = np.pad(one["betas"], ((0, 0), (0, body.num_betas - one["betas"].shape[1])))
         arrays = {name: np.concatenate([one[name] for one in some]) for name in some[0]}
         transl = arrays.pop("transl")
         posed = pose_body(body, **{name: torch.from_numpy(value).float() for name, value in arrays.items()})

@@ -26,7 +26,16 @@ log = logging.getLogger(__name__)
 
 ROW_FIELDS = ("status", "reason", "cost", "runner_up_cost", "ambiguous", "error_px", "error_share")
 ROW_FIELDS += ("error_share_body", "error_share_hands", "error_share_face", "iterations", "seconds")
-ROW_FIELDS += ("stature_m", "size_source", "focal_px", "focal_source", "keypoint_source")
+ROW_FIELDS += (
+    "age",
+    "age_margin",
+    "age_years",
+    "stature_m",
+    "size_source",
+    "focal_px",
+    "focal_source",
+    "keypoint_source",
+)
 
 Row = dict[str, Any]
 Record = dict[str, Any]

@@ -132,7 +132,8 @@ class PersonEntry:
 
     def body_of(self, result: FitResult) -> "body_model.BodyModel | None":
         """The body model that a result's numbers belong to; None where another one is at hand."""
-        body = _body_model(self.body, result.body_gender)
+        count = len(result.betas) - 1 if result.kid_axis else 300  # as many as results can have
+        body = _body_model(self.body, result.body_gender, count, result.kid_axis)
         return body if body is not None and body.name == result.body_model else None
 
     def figures(self, result: FitResult | None, body: "body_model.BodyModel | None" = None) -> dict[str, str]:
@@ -282,9 +283,9 @@ def body_of_track(track: Track, body: Path | None) -> "body_model.BodyModel":
 
 
 @functools.lru_cache(maxsize=3)
-def _body_model(path: Path | None, gender: str) -> "body_model.BodyModel | None":
+def _body_model(path: Path | None, gender: str, num_betas: int, kid: bool) -> "body_model.BodyModel | None":
     try:
-        return body_model.load_body_model(path, gender=gender, num_betas=300)  # as many as results can have
+        return body_model.load_body_model(path, gender=gender, num_betas=num_betas, kid=kid)
     except BodyfitError as error:
         logger.warning("results: %s", error)
         return None

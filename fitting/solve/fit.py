@@ -30,6 +30,7 @@ def fit(
     config: FitConfig | None = None,
     device: str = "auto",
     gender: str = "neutral",
+    age: str | float = "auto",
     height: float | None = None,
     betas: Sequence[float] | None = None,
     same_person: bool = False,
@@ -43,6 +44,7 @@ def fit(
         config: weights, starts, solver options.
         device: "auto", "cpu", "cuda" or "cuda:1".
         gender: which of the open bodies, "neutral", "female" or "male"; not with a `body`, which has its own.
+        age: "adult", "child", "auto" (by proportions) or years, of everybody.
         height: known stature of everybody, m; it is reached to a millimetre, and the distance follows.
         betas: known shape numbers of everybody, which are held.
         same_person: the frames are photos of one person, who has one shape in all of them; every photo keeps its own
@@ -55,7 +57,7 @@ def fit(
         BodyfitError: for anything else than a list of frames, for a height or shape numbers that nobody can have,
             and with `same_person` where not one photo can be fitted.
     """
-    fitter = _fitter(body, prior, config, device=device, gender=gender, height=height, betas=betas)
+    fitter = _fitter(body, prior, config, device=device, gender=gender, age=age, height=height, betas=betas)
     if same_person and not isinstance(frames, Frame | str):
         frames = main_people(frames)
         fitter = with_shape(fitter, shape_of_one_person(fitter, frames))
@@ -69,15 +71,19 @@ def _fitter(
     *,
     device: str,
     gender: str,
+    age: str | float,
     height: float | None,
     betas: Sequence[float] | None,
 ) -> Fitter:
     """The fitter that the arguments of `fit` describe."""
     if isinstance(body, BodyModel) and gender not in ("neutral", body.gender):
         raise BodyfitError(f"gender is '{gender}', but the body given is {body.gender}. Load the one you want.")
+    if config is not None and not isinstance(config, FitConfig):
+        raise BodyfitError(f"config is a {type(config).__name__}. Expected a FitConfig.")
+    config = config or FitConfig()
+    if age != "auto":
+        config = replace(config, age=replace(config.age, kind=f"{age:g}" if isinstance(age, int | float) else str(age)))
     if height is not None or betas is not None:
         numbers = () if betas is None else tuple(float(b) for b in np.ravel(betas))
-        if config is not None and not isinstance(config, FitConfig):
-            raise BodyfitError(f"config is a {type(config).__name__}. Expected a FitConfig.")
-        config = replace(config or FitConfig(), shape=KnownShape(None if height is None else float(height), numbers))
+        config = replace(config, shape=KnownShape(None if height is None else float(height), numbers))
     return Fitter(body or load_body_model(gender=gender), prior, config, device=pick_device(device))

@@ -30,6 +30,7 @@ from bodyfit.fitting.energy.levenberg_marquardt import Solution, SolverOptions
 from bodyfit.fitting.energy.observations import Observations, PredictedPose, observe
 from bodyfit.fitting.energy.problem import BodyProblem
 from bodyfit.fitting.energy.unknowns import Unknowns
+from bodyfit.fitting.solve.ages import AgeConfig, find_children
 from bodyfit.fitting.solve.frames import Frame
 from bodyfit.fitting.solve.hypotheses import StartConfig, Starter
 from bodyfit.fitting.solve.known_shape import KnownShape
@@ -66,6 +67,8 @@ class FitConfig:
     """Where it starts."""
     solver: SolverOptions = field(default_factory=SolverOptions)
     """How it is lowered."""
+    age: AgeConfig = field(default_factory=AgeConfig)
+    """Whether people are adults or children."""
     shape: KnownShape = field(default_factory=KnownShape)
     """What is known of people's shape."""
     refine_focal: bool = False
@@ -122,10 +125,12 @@ class Fitter:
         _check_kind("body", body, BodyModel, "a body model, as load_body_model(path) reads it")
         _check_kind("prior", prior, VPoser, "a prior, as load_prior(path) reads it")
         _check_kind("config", config, FitConfig, "a FitConfig")
-        self.body, config = body or load_body_model(), config or FitConfig()
+        config = config or FitConfig()
+        self.body, self._body_of_children = config.age.bodies(body or load_body_model(), len(config.shape.betas))
         config.shape.check(self.body)
         self.device, self.dtype = torch.device(device), dtype
-        self.config = replace(config, energy=config.shape.energy(config.energy))
+        energy = config.age.energy(config.shape.energy(config.energy), self.body)
+        self.config = replace(config, energy=energy)
         self.prior = _own_copy(prior or load_prior(), self.device, dtype)
         if network is None and self.config.start.learned:
             network = start_network_of(self.prior)
@@ -142,17 +147,37 @@ class Fitter:
             self.everything,
             self.config.refine_focal,
             self.config.ambiguous_margin,
+            config.age.kind != "auto" or bool(config.shape.betas),
             self.config.shape.said,
         )
         self._model_of = lru_cache(KEPT_SETS)(self._make_model)
         self._landmark_sets = lru_cache(KEPT_SETS)(self._make_landmark_sets)
 
     @cached_property
+    def children(self) -> Fitter | None:
+        """The same for children, where both kinds are tried."""
+        if self._body_of_children is None:
+            return None
+        config = replace(self.config, age=replace(self.config.age, kind="child"))
+        given = {"network": self.network, "device": self.device, "dtype": self.dtype}
+        return Fitter(self._body_of_children, self.prior, config, **given)
+
+    @property
+    def whole_body(self) -> BodyModel:
+        """The body that poses all results: with the kid axis where there are children among them."""
+        return self._body_of_children or self.body
+
+    def model_of(self, names: tuple[str, ...]) -> LandmarkModel:
+        """A landmark model of these points; the last few are remembered."""
+        return self._model_of(names)
+
+    @cached_property
     def identity(self) -> dict[str, str]:
         """What results depend on besides the configuration: body, prior and start network, each with a hash."""
         network = "none" if self.network is None else _hash_of(self.network.state_dict())
         prior = f"{self.prior.name} {asdict(self.prior.config)} {_hash_of(self.prior.state_dict())}"
-        return {"body": f"{self.body.name} {self.body.fingerprint}", "prior": prior, "network": network}
+        body = self.whole_body
+        return {"body": f"{body.name} {body.fingerprint}", "prior": prior, "network": network}
 
     def model_for(self, confidence: Float[np.ndarray, "P 144"]) -> LandmarkModel:
         """A landmark model of just the points that somebody's detector saw; the same object for the same points."""
@@ -231,12 +256,12 @@ class Fitter:
                 return solution, other, {}
             problem = self._problem(some, on=self._landmark_sets(model)[0])
             floor = self.config.solver.curvature_floor
-            return solution, other, estimator(problem, solution.x, self._free(), floor)
+            return solution, other, estimator(problem, solution.x, self.free(), floor)
 
-        parts = self._in_groups(solve, len(seen))
+        parts = self.in_groups(solve, len(seen))
         found = {name: torch.cat([part[2][name] for part in parts]).cpu().numpy() for name in parts[0][2]}
         if found and estimator is not None:
-            found["posterior_blocks"] = estimator.blocks(self._free())
+            found["posterior_blocks"] = estimator.blocks(self.free())
         return *_joined([part[:2] for part in parts]), found
 
     @cached_property
@@ -245,18 +270,13 @@ class Fitter:
         to = {"dtype": self.dtype, "device": self.device}
         return None if kind == "off" else Estimator(self.body, self.unknowns, kind, **to)
 
-    def _free(self) -> Bool[Tensor, " D"]:
-        """The unknowns that may move."""
-        blocks = [n for n in self.unknowns.layout.slices if n != "log_focal" or self.config.refine_focal]
-        return self.unknowns.layout.mask(*blocks).to(self.device)
-
     def best_starts(self, seen: Observations, model: LandmarkModel) -> Float[Tensor, "B F D"]:
         """Each person's few best starts, NaN where there are fewer: the first half of `solve`."""
 
         def start(rows: Tensor) -> Tensor:
             return self._best_starts(*self._read(seen.select(rows), model), model)
 
-        return torch.cat(self._in_groups(start, len(seen)))
+        return torch.cat(self.in_groups(start, len(seen)))
 
     def hypotheses(
         self, seen: Observations, model: LandmarkModel, start: StartConfig
@@ -277,7 +297,7 @@ class Fitter:
             some, proposed = self._read(seen.select(rows), model)
             return *self._follow(some, model, self._best_starts(some, proposed, model, start)), some
 
-        x, cost, some = zip(*self._in_groups(solve, len(seen)), strict=True)
+        x, cost, some = zip(*self.in_groups(solve, len(seen)), strict=True)
         if some[0].predicted is not None:
             mean = torch.cat([part.predicted.mean for part in some])
             seen = replace(seen, predicted=PredictedPose(mean, some[0].predicted.whitener))
@@ -292,7 +312,7 @@ class Fitter:
             seen, model: the people, with their predicted poses.
             starts: F of each.
         """
-        parts = self._in_groups(lambda rows: self._follow(seen.select(rows), model, starts[rows]), len(seen))
+        parts = self.in_groups(lambda rows: self._follow(seen.select(rows), model, starts[rows]), len(seen))
         x, cost = zip(*parts, strict=True)
         return torch.cat(x), torch.cat(cost)
 
@@ -304,7 +324,7 @@ class Fitter:
             starts,
             config.energy,
             self.unknowns,
-            free=self._free(),
+            free=self.free(),
             stages=config.stages,
             options=config.solver,
         )
@@ -316,9 +336,9 @@ class Fitter:
         self, seen: Observations, model: LandmarkModel, starts: Float[Tensor, "B F D"]
     ) -> tuple[Solution, Alternative]:
         """The best solution from given starts: the second half of `solve`."""
-        return _joined(self._in_groups(lambda rows: self._finish(seen.select(rows), model, starts[rows]), len(seen)))
+        return _joined(self.in_groups(lambda rows: self._finish(seen.select(rows), model, starts[rows]), len(seen)))
 
-    def _in_groups(self, work: Callable[[Tensor], Part], people: int) -> list[Part]:
+    def in_groups(self, work: Callable[[Tensor], Part], people: int) -> list[Part]:
         """work(rows) for groups of people: on a CPU small ones, something for every thread; on a GPU large ones; none
         larger than there is memory for."""
         rows, free = torch.arange(people, device=self.device), free_bytes(self.device)
@@ -340,7 +360,7 @@ class Fitter:
         coarse = self._landmark_sets(model)[1]
         return starter.best_starts(seen, proposed, partial(self._problem, on=coarse), self.config.energy)
 
-    def _free(self) -> Bool[Tensor, " D"]:
+    def free(self) -> Bool[Tensor, " D"]:
         """The unknowns that fits move."""
         held = (*self.config.shape.held, *(() if self.config.refine_focal else ("log_focal",)))
         blocks = [name for name in self.unknowns.layout.slices if name not in held]
@@ -355,7 +375,7 @@ class Fitter:
             starts,
             config.energy,
             self.unknowns,
-            free=self._free(),
+            free=self.free(),
             stages=config.stages,
             options=config.solver,
         )
@@ -416,8 +436,20 @@ class Fitter:
         with turn():
             began = time.perf_counter()
             solution, other, uncertainty = self._solved(seen, model, start)
+            children = None if self.children is None else find_children(self, self.children, seen, model, solution)
             seconds = (time.perf_counter() - began) / len(chosen)
-        return self.make.results(chosen, seen, solution, other, seconds, uncertainty)
+        margin = None if children is None else children.margin
+        results = self.make.results(chosen, seen, solution, other, seconds, uncertainty, margin)
+        if children is not None and len(children.rows):
+            rows, fits = children.rows.tolist(), children.solution
+            nothing = Alternative(fits.x, torch.full_like(fits.cost, torch.nan))
+            people, some = [chosen[n] for n in rows], seen.select(children.rows)
+            found = self.children.make.results(
+                people, some, fits, nothing, seconds, age_margin=margin[children.rows]
+            )  # without covariances, which have other sizes than those of adults
+            for n, result in zip(rows, found, strict=True):
+                results[n] = result
+        return results
 
     # ---- between unknowns and results ---------------------------------------------------------------------------
 

@@ -84,7 +84,7 @@ class Starter:
         self.known = known or KnownShape()
 
     def hypotheses(
-        self, people: int, like: Float[Tensor, " 1"], proposed: StartProposals | None
+        self, people: int, like: Float[Tensor, " 1"], proposed: StartProposals | None, kid_mean: float = 0.5
     ) -> Float[Tensor, "B H D"]:
         """Unknowns of all hypotheses but their translation.
 
@@ -92,6 +92,7 @@ class Starter:
             people: how many.
             like: a tensor of the dtype and device wanted.
             proposed: the start network's proposals, where there is one.
+            kid_mean: where the kid axis starts, if the body has one.
         """
         layout, parts = self.unknowns.layout, []
         orientations = [upright_orientations(self.config.yaws, like)] if self.config.yaws else []
@@ -108,11 +109,15 @@ class Starter:
             x[..., layout["global_orient"]] = roma.rotmat_to_rotvec(proposed.global_orient)
             body_pose = roma.rotmat_to_rotvec(proposed.body_pose).flatten(-2)
             x[..., layout["latent"]] = self.prior.encode(body_pose).mean
-            if proposed.body == self.unknowns.body_name:  # shape numbers mean nothing to another body
+            # Shape numbers mean nothing to another body, and the network has learnt those of adults.
+            if proposed.body == self.unknowns.body_name and not self.unknowns.has_kid_axis:
                 count = min(self.unknowns.num_betas, proposed.betas.shape[-1])
                 x[..., layout["betas"]][..., :count] = proposed.betas[..., :count]
             parts.append(x)
-        return self.known.applied(torch.cat(parts, dim=1), self.unknowns)
+        x = torch.cat(parts, dim=1)
+        if self.unknowns.has_kid_axis:
+            x[..., layout["betas"].stop - 1] = kid_mean
+        return self.known.applied(x, self.unknowns)
 
     def best_starts(
         self, seen: Observations, proposed: StartProposals | None, make_problem: MakeProblem, energy: EnergyConfig
@@ -130,7 +135,7 @@ class Starter:
         """
         config = self.config
         wide = replace(energy, robust_sigmas=config.robust_sigmas, softness=config.softness)
-        x = self.hypotheses(len(seen), seen.size_px[:1], proposed)
+        x = self.hypotheses(len(seen), seen.size_px[:1], proposed, energy.kid_mean)
         people, count, size = x.shape
         x, cost = make_problem(seen.repeat(count), wide).placed(x.flatten(0, 1))
         x, _ = _keep_best(cost.view(people, count), x.view(people, count, size), self.unknowns, config.followed)

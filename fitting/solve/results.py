@@ -18,6 +18,7 @@ from bodyfit.fitting.energy.levenberg_marquardt import CONVERGED, FAILED, Soluti
 from bodyfit.fitting.energy.observations import CONFIDENT, Observations, person_size
 from bodyfit.fitting.energy.projection import project
 from bodyfit.fitting.energy.unknowns import Unknowns
+from bodyfit.fitting.solve.ages import years_of
 from bodyfit.fitting.solve.frames import GUESSED_FOCAL, Frame
 from bodyfit.fitting.solve.plausible import why_implausible
 from bodyfit.fitting.solve.stages import Alternative
@@ -37,6 +38,8 @@ class ResultMaker:
     """Whether the focal length was among the unknowns that moved."""
     ambiguous_margin: float
     """See `FitConfig.ambiguous_margin`."""
+    given_age: bool = False
+    """Whether the user said who is a child."""
     known_size: str = ""
     """Where the size comes from that was given; empty where none was."""
 
@@ -48,11 +51,16 @@ class ResultMaker:
         alternative: Alternative,
         seconds: float,
         uncertainty: dict[str, np.ndarray] | None = None,
+        age_margin: Float[Tensor, " B"] | None = None,
     ) -> list[FitResult]:
         """A result for each of the people `chosen` (a frame and a number in it each) from their solutions.
 
-        `uncertainty` holds everybody's covariances by their names in a FitResult, NaN where somebody has none.
+        Args:
+            uncertainty: everybody's covariances by their names in a FitResult, NaN where somebody has none.
+            age_margin: by how much the other kind, adult or child, costs more; None where one was not tried.
         """
+        age = {"kid_axis": self.body.has_kid_axis, "age": self._age(age_margin is not None)}
+        margins = None if age_margin is None else age_margin.double().cpu().numpy()
         fitted, alternatives = self._fitted(solution.x, seen), self._alternative(alternative.x)
         cost, second = solution.cost.double().cpu().numpy(), alternative.cost.double().cpu().numpy()
         status, iterations = solution.status.tolist(), solution.iterations.tolist()
@@ -80,8 +88,20 @@ class ResultMaker:
             mine |= {"ambiguous": bool(margin < self.ambiguous_margin), "status": state, "seconds": seconds}
             mine["reason"] = "the cost at the start is not a number" if state == "failed" else _warning(frame, i)
             mine["size_source"] = self.known_size or _size_unknown(frame)
+            mine |= age
+            if margins is not None:
+                mine["age_margin"] = float(margins[n])
+            if self.body.has_kid_axis:
+                mine["age_years"] = years_of(self.body, float(mine["betas"][-1]))
             results.append(_judged(FitResult(**self._known(frame, i) | mine)).with_prior(self.prior))
         return results
+
+    def _age(self, tried: bool) -> str:
+        """How results say which kind of body they have."""
+        kind = "child" if self.body.has_kid_axis else "adult"
+        if tried:
+            return f"{kind}, by proportions"
+        return f"{kind}, given" if self.given_age else f"{kind}: the body knows no children"
 
     def failed(self, frame: Frame, i: int, reason: str | None) -> FitResult:
         """Person i of a frame, who cannot be fitted."""

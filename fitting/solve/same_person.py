@@ -23,6 +23,8 @@ from torch import Tensor
 from bodyfit.data.errors import BodyfitError
 from bodyfit.fitting.energy.levenberg_marquardt import SolverOptions, quadratic, total_cost
 from bodyfit.fitting.energy.problem import BodyProblem
+from bodyfit.fitting.energy.terms import Gaussian
+from bodyfit.fitting.solve.ages import find_children
 from bodyfit.fitting.solve.fitter import Fitter
 from bodyfit.fitting.solve.frames import Frame
 from bodyfit.fitting.solve.known_shape import KnownShape
@@ -60,6 +62,11 @@ def shape_of_one_person(fitter: Fitter, frames: Sequence[Frame]) -> KnownShape:
     if people:
         seen, model = fitter.observations(people)
         solution, other = fitter.solve(seen, model)
+        if fitter.children is not None:
+            children = find_children(fitter, fitter.children, seen, model, solution)
+            if 2 * len(children.rows) > len(people):
+                fitter, model = fitter.children, fitter.children.model_of(model.names)
+                solution, other = fitter.solve(seen, model)
         results = fitter.make.results(people, seen, solution, other, 0.0)
         good = [n for n, result in enumerate(results) if result.status in _WELL_FITTED]
         reasons += [result.reason for result in results if result.status not in _WELL_FITTED]
@@ -104,9 +111,13 @@ def minimise_with_shared_shape(
 
 
 def _cost(problem: BodyProblem, x: Float[Tensor, "N D"]) -> float:
-    shared = problem.unknowns.layout["betas"]
-    counted = (len(x) - 1) * (x[0, shared] / problem.energy.betas_sigma).square().sum()
+    prior, shared = _shape_prior(problem), problem.unknowns.layout["betas"]
+    counted = (len(x) - 1) * ((x[0, shared] - prior.mean) / prior.sigma).square().sum()
     return float(problem.costs(x).double().sum() - counted)
+
+
+def _shape_prior(problem: BodyProblem) -> Gaussian:
+    return next(term for term in problem.terms if isinstance(term, Gaussian) and term.name == "betas")
 
 
 def _moving(problem: BodyProblem) -> tuple[Bool[Tensor, " D"], Bool[Tensor, " D"]]:
@@ -127,9 +138,10 @@ def _step(
     own, shared = (mask.nonzero()[:, 0].to(x.device) for mask in _moving(problem))
     a, e = hessian[:, own][:, :, own], hessian[:, own][:, :, shared]
     c, b = hessian[:, shared][:, :, shared].sum(0), gradient[:, shared].sum(0)
-    once = (len(x) - 1) / problem.energy.betas_sigma**2
+    prior = _shape_prior(problem)
+    once, away = (len(x) - 1) / prior.sigma.double() ** 2, (x[0, shared] - prior.mean).double()
     c.diagonal().sub_(once)
-    b = b - once * x[0, shared].double()
+    b = b - once * away
     a.diagonal(dim1=1, dim2=2).mul_(1 + damping)
     c_damped = c.clone()
     c_damped.diagonal().mul_(1 + damping)
@@ -147,8 +159,8 @@ def _step(
     step[:, own] = (solved[..., 0] - by_shape @ s).to(x)
     step[:, shared] = s.to(x)
     moved = step.double()
-    linear = (gradient * moved).sum() - once * (x[0, shared].double() * s).sum()
-    curved = (moved[:, None] @ hessian @ moved[..., None]).sum() - once * s.square().sum()
+    linear = (gradient * moved).sum() - (once * away * s).sum()
+    curved = (moved[:, None] @ hessian @ moved[..., None]).sum() - (once * s.square()).sum()
     return step, float(-(2 * linear + curved))
 
 

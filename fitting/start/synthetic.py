@@ -66,6 +66,10 @@ class SyntheticOptions:
     """Standard deviation of the camera's roll."""
     beta_spread: float = 1.0
     """Standard deviation of the shape numbers, truncated at 2.5 standard deviations."""
+    ages: tuple[float, float] | None = None
+    """Youngest and oldest in years, drawn evenly; for bodies with a kid axis. None: adults."""
+    kid_spread: float = 0.03
+    """Standard deviation of the kid beta at an age."""
     expression_spread: float = 0.7
     """Standard deviation of the expression numbers."""
     jaw_open_rad: float = 0.12
@@ -215,7 +219,7 @@ class PeopleMaker:
         hands = {side: self._hand(draw, side) for side in ("left", "right")}
         opening = draw.normal(count, 3) * draw.constant((opt.jaw_open_rad, opt.jaw_open_rad / 8, opt.jaw_open_rad / 8))
         jaw = torch.cat([opening[:, :1].abs(), opening[:, 1:]], dim=1)
-        betas = (draw.normal(count, body.num_betas) * opt.beta_spread).clamp(-2.5, 2.5)
+        betas = self._betas(draw)
         expression = (draw.normal(count, body.num_expression) * opt.expression_spread).clamp(-2.5, 2.5)
         eyes = body_pose.new_zeros(count, 6)
         pose = {
@@ -234,6 +238,21 @@ class PeopleMaker:
             "right_hand_pose": hands["right"],
             "rotations": torch.cat([orient[:, None], local], dim=1),
         }
+
+    def _betas(self, draw: _Draw) -> Float[Tensor, "N Nb"]:
+        """Shape numbers; where there is a kid axis, it is that of the ages, and children differ less in metres."""
+        body, opt = self.body, self.options
+        betas = (draw.normal(draw.count, body.num_betas) * opt.beta_spread).clamp(-2.5, 2.5)
+        if not body.has_kid_axis:
+            return betas
+        kid = torch.zeros_like(betas[:, -1])
+        if opt.ages is not None:
+            years = draw.uniform(*opt.ages, draw.count)
+            known = np.interp(years.cpu().numpy(), *body.kid_ages)
+            kid = torch.as_tensor(known).to(betas) + opt.kid_spread * draw.normal(draw.count)
+        betas = betas * (1 - 0.6 * kid.clamp(0, 1))[:, None]
+        betas[:, -1] = kid
+        return betas
 
     def _orientation(self, draw: _Draw, root_orient: Tensor | None) -> Float[Tensor, "N 3 3"]:
         """Root orientation in the camera frame: a random yaw, then the tilt of the camera."""

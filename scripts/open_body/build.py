@@ -17,7 +17,10 @@ from pathlib import Path
 import numpy as np
 import tyro
 
+from bodyfit.data.body.body_model import load_body_model
+from bodyfit.data.body.model_files import FILE_VERSION
 from bodyfit.data.landmarks import JOINT_NAMES, SKIN_POINT_NAMES
+from bodyfit.scripts.open_body.children import fit_kid_axis
 from bodyfit.scripts.open_body.correctives import JointCorrective, fit_pose_correctives
 from bodyfit.scripts.open_body.face import (
     face_actions,
@@ -59,6 +62,8 @@ class BuildOpenBody:
     """Adults to draw, half of them women."""
     seed: int = 1
     """Seed of the sampled adults."""
+    keep: bool = False
+    """Keep what the files of the output folder hold, and find the kid axis alone anew."""
     pictures: Path | None = None
     """PNG that receives a sheet of the bodies in several shapes, poses and faces."""
 
@@ -67,23 +72,48 @@ class BuildOpenBody:
         source = MakeHuman.load(find_assets())
         example = sample_makehuman_shapes(source, np.array([True, False]), np.random.default_rng(0)).mean(0)
         surface = make_surface(source, example)
+        files = {gender: self.output / f"smplx_open_{gender}.npz" for gender in GENDERS}
+        if not self.keep:
+            self._build_adults(source, surface, files)
+        for gender, path in files.items():
+            add_kid_axis(source, surface, path, gender)
+            logger.info("  %s: %.1f MB", path.name, path.stat().st_size / 1e6)
+        if self.pictures is not None:
+            draw_sheet(list(files.values()), self.pictures)
+        return 0
+
+    def _build_adults(self, source: MakeHuman, surface: Surface, files: dict[str, Path]) -> None:
         population = sample_population(source, surface, self.people, self.seed)
         held_out = sample_population(source, surface, HELD_OUT_PEOPLE, self.seed + 1000)
         places = landmark_places(source, surface, population.bodies)
         self.output.mkdir(parents=True, exist_ok=True)
-        for gender in GENDERS:
+        for gender, path in files.items():
             people, others = population.of(gender), held_out.of(gender)
             logger.info("%s: %d adults", gender, len(people.male))
             arrays = build_body(source, surface, people, others) | places
             arrays |= {"bodyfit_name": np.array(f"open-{gender}-{VERSION}"), "licence": np.array(LICENCE)}
-            path = self.output / f"smplx_open_{gender}.npz"
-            packed = io.BytesIO()
-            np.savez_compressed(packed, **arrays)
-            path.write_bytes(packed.getvalue())
-            logger.info("  %s: %.1f MB", path.name, len(packed.getvalue()) / 1e6)
-        if self.pictures is not None:
-            draw_sheet([self.output / f"smplx_open_{gender}.npz" for gender in GENDERS], self.pictures)
-        return 0
+            _write(path, arrays)
+
+
+def add_kid_axis(source: MakeHuman, surface: Surface, path: Path, gender: str) -> None:
+    """Find the kid axis of a body file and put it into the file."""
+    with np.load(path) as file:
+        arrays = {name: file[name] for name in file.files if not name.startswith("kid_")}
+    _write(path, arrays)
+    kid = fit_kid_axis(source, surface, load_body_model(path, gender=gender))
+    for age, place in kid.place.items():
+        error = f", {1000 * kid.error[age]:.1f} mm off with the ten betas" if age in kid.error else ""
+        logger.info("  %s, %d years: kid beta %.3f%s", gender, age, place, error)
+    arrays["kid_template"] = _coarse(kid.template, 2.0**-20)
+    arrays["kid_ages"] = np.array([list(kid.place), list(kid.place.values())], dtype=np.float32)
+    arrays["bodyfit_version"] = np.array(FILE_VERSION)
+    _write(path, arrays)
+
+
+def _write(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    packed = io.BytesIO()
+    np.savez_compressed(packed, **arrays)
+    path.write_bytes(packed.getvalue())
 
 
 def landmark_places(source: MakeHuman, surface: Surface, bodies: TPosed) -> dict[str, np.ndarray]:

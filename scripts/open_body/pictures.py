@@ -36,6 +36,11 @@ def draw_sheet(bodies: Sequence[Path], output: Path) -> None:
 
     meshes, labels = [], []
     for path in bodies:
+        kid = load_body_model(path, kid=True)
+        for age, place in kid.kid_ages.T:
+            meshes.append(_mesh(kid, betas={10: place}, degrees=ARMS_DOWN))
+            labels.append(f"{kid.gender}, {age:.0f} years")
+    for path in bodies:
         body = load_body_model(path)
         meshes.append(_mesh(body))
         labels.append(body.name)
@@ -65,7 +70,8 @@ def _mesh(
     expression: dict[int, float] | None = None,
     degrees: dict[str, tuple[float, float, float]] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    numbers = {name: torch.zeros(1, 10, dtype=torch.float64) for name in ("betas", "expression")}
+    counts = {"betas": body.num_betas, "expression": 10}
+    numbers = {name: torch.zeros(1, count, dtype=torch.float64) for name, count in counts.items()}
     for name, values in (("betas", betas), ("expression", expression)):
         for index, value in (values or {}).items():
             numbers[name][0, index] = value

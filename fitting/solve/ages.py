@@ -1,0 +1,233 @@
+"""Adults and children: bodies of both kinds are tried, and proportions say which one a person is.
+
+One photo does not show size, so a child is known by a large head and short limbs. Everybody is fitted as an adult
+first. At that solution the local model of the cost says what a free kid axis would gain. Where that is enough to
+matter, the person is fitted as a child as well, and one of the two stays, by their costs.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from bodyfit.data.body.body_model import BodyModel, kid_template_of, with_kid_axis, without_kid_axis
+from bodyfit.data.errors import BodyfitError
+from bodyfit.fitting.energy.config import EnergyConfig
+from bodyfit.fitting.energy.landmark_model import LandmarkModel
+from bodyfit.fitting.energy.levenberg_marquardt import Solution, minimise, quadratic
+from bodyfit.fitting.energy.observations import Observations
+from bodyfit.fitting.energy.problem import BodyProblem
+from bodyfit.fitting.energy.terms import Reprojection
+
+if TYPE_CHECKING:
+    from bodyfit.fitting.solve.fitter import Fitter
+
+ADULT_YEARS, OLDEST_YEARS = 18.0, 120.0
+USUAL_AGES = ((0.0, 1.0, 3.0, 6.0, 10.0, 14.0, 18.0), (1.0, 0.80, 0.65, 0.49, 0.31, 0.10, 0.0))
+"""Years, and the kid beta of each, where the body's file does not say: those of the open body."""
+_FIRST_KID, _LAST_KID = 0.15, 0.95
+"""Where fits of children start on the kid axis."""
+
+
+@dataclass(frozen=True)
+class AgeConfig:
+    """Adults, children, or whatever the proportions say."""
+
+    kind: str = "auto"
+    """adult, child, auto, or the age in years ("7.5"). Bodies without a kid axis are adults under auto."""
+    screen: float = 1.0
+    """auto: people are also fitted as children where a free kid axis lowers the cost by more than this, by the local
+    model of the cost at the adult solution; more where keypoints are explained badly."""
+    adult_advantage: float = 0.5
+    """auto: a person is a child where the fit as a child costs less than that as an adult by more than this ..."""
+    usual_misfit: float = 0.9
+    """... and by more where even the better fit explains the keypoints badly: its cost per weight of a keypoint is
+    beyond what synthetic people reach, so that the body, not the person, may be what does not fit ..."""
+    misfit_asks: float = 8.0
+    """... by this much for each such cost above the usual one, ..."""
+    most_misfit: float = 2.0
+    """... up to so many."""
+    years_sigma: float = 0.05
+    """Standard deviation of the kid beta about that of a given age."""
+
+    @property
+    def years(self) -> float | None:
+        """The given age; None: none was given.
+
+        Raises:
+            BodyfitError: for a kind that is neither a word nor an age.
+        """
+        if self.kind in ("adult", "child", "auto"):
+            return None
+        try:
+            years = float(self.kind)
+        except ValueError:
+            years = math.nan
+        if not 0 <= years <= OLDEST_YEARS:
+            raise BodyfitError(f"age '{self.kind}' is not understood. Expected adult, child, auto or years (0 to 120).")
+        return years
+
+    def bodies(self, body: BodyModel, betas: int) -> tuple[BodyModel, BodyModel | None]:
+        """The body that everybody is fitted with, and the one that children are tried with under auto.
+
+        Args:
+            body: the user's.
+            betas: how many shape numbers are known; one more than the body has: the last is the kid axis.
+
+        Raises:
+            BodyfitError: for children of a body that knows none.
+        """
+        years = self.years
+        adult = without_kid_axis(body)
+        if betas:
+            is_child = betas == adult.num_betas + 1 and _knows_children(body)
+            return (with_kid_axis(body) if is_child else adult), None
+        if self.kind == "child" or (years is not None and years < ADULT_YEARS):
+            return with_kid_axis(body), None
+        if self.kind == "auto" and _knows_children(body):
+            return adult, with_kid_axis(body)
+        return adult, None
+
+    def asked(self, cost: Float[Tensor, " B"], weight: Float[Tensor, " B"]) -> Float[Tensor, " B"]:
+        """How much less a child must cost than an adult, given the cost of the better fit and all keypoints' weight."""
+        misfit = cost / weight.clamp_min(1e-6) / self.usual_misfit
+        return self.adult_advantage + self.misfit_asks * (misfit - 1).clamp(0, self.most_misfit)
+
+    def energy(self, energy: EnergyConfig, body: BodyModel) -> EnergyConfig:
+        """The energy with a given age in it."""
+        if self.years is None or not body.has_kid_axis:
+            return energy
+        known = USUAL_AGES if body.kid_ages is None else body.kid_ages
+        kid = float(np.interp(self.years, *known))
+        narrower = energy.child_betas_sigma * (1 - 0.6 * kid)  # in metres, small children differ less
+        return replace(energy, kid_mean=kid, kid_sigma=self.years_sigma, child_betas_sigma=narrower)
+
+
+def _knows_children(body: BodyModel) -> bool:
+    return body.has_kid_axis or kid_template_of(body) is not None
+
+
+def years_of(body: BodyModel, kid: float) -> float:
+    """The age in years that goes with a kid beta."""
+    years, places = USUAL_AGES if body.kid_ages is None else body.kid_ages
+    return float(np.interp(-kid, -np.asarray(places), np.asarray(years)))  # falling in years
+
+
+@dataclass(frozen=True)
+class Children:
+    """Who of some people is a child."""
+
+    rows: Int[Tensor, " C"]
+    """Those who are."""
+    solution: Solution
+    """Their fits as children."""
+    margin: Float[Tensor, " B"]
+    """Of everybody: by how much the other kind costs more; NaN for adults whose proportions spoke so little for a child
+    that it was not tried."""
+
+
+def find_children(
+    adults: Fitter, children: Fitter, seen: Observations, model: LandmarkModel, solution: Solution
+) -> Children:
+    """Fit as children those whose proportions speak for it, and decide.
+
+    Args:
+        adults, children: fitters of both bodies.
+        seen, model, solution: the people, and their fits as adults.
+    """
+    config, there = adults.config.age, children.model_of(model.names)
+    whole = torch.arange(len(seen), device=seen.size_px.device)
+
+    def screen(rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        some = seen.select(rows)
+        problem = children.problem(some, there)
+        reprojection = next(term for term in problem.terms if isinstance(term, Reprojection))
+        gain, kid = what_a_kid_axis_gains(problem, _as_child(solution.x[rows], adults, children))
+        return gain, kid, reprojection.point_weights(some).sum(1)
+
+    parts = adults.in_groups(screen, len(seen))
+    gain, kid, weight = (torch.cat(some) for some in zip(*parts, strict=True))
+    least = config.screen + (config.asked(solution.cost - gain, weight) - config.adult_advantage) / 4
+    tried = ((gain > least) & torch.isfinite(solution.cost)).nonzero()[:, 0]
+    margin = torch.full_like(solution.cost, torch.nan)
+    if not len(tried):
+        return Children(tried, solution_of(solution, tried), margin)
+
+    def solve(rows: Tensor) -> Solution:
+        who = tried[rows]
+        start = _as_child(solution.x[who], adults, children)
+        columns = children.unknowns.layout["betas"]
+        start[:, columns] = 0
+        start[:, columns.stop - 1] = kid[who].clamp(_FIRST_KID, _LAST_KID)
+        start = children.config.shape.applied(start, children.unknowns)
+        problem = children.problem(seen.select(who), there)
+        start, _ = problem.placed(start)
+        options = children.config.solver
+        return minimise(
+            problem.evaluate, children.unknowns.retract, start, options, cost=problem.costs, free=children.free()
+        )
+
+    solved = children.in_groups(solve, len(tried))
+    names = ("x", "cost", "status", "iterations")
+    fits = Solution(*(torch.cat([getattr(one, name) for one in solved]) for name in names))
+    better = torch.minimum(solution.cost[tried], fits.cost)
+    less = solution.cost[tried] - fits.cost - config.asked(better, weight[tried])
+    is_child = torch.isfinite(fits.cost) & (less > 0)
+    margin[tried] = less.abs()
+    chosen = is_child.nonzero()[:, 0]
+    return Children(whole[tried][chosen], solution_of(fits, chosen), margin)
+
+
+def solution_of(solution: Solution, rows: Int[Tensor, " C"]) -> Solution:
+    """Some people's."""
+    return Solution(*(getattr(solution, name)[rows] for name in ("x", "cost", "status", "iterations")))
+
+
+def _as_child(x: Float[Tensor, "B D"], adults: Fitter, children: Fitter) -> Float[Tensor, "B E"]:
+    """The same bodies among the unknowns with a kid axis, at 0."""
+    end = adults.unknowns.layout["betas"].stop
+    out = x.new_zeros(len(x), children.unknowns.layout.size)
+    out[:, :end], out[:, end + 1 :] = x[:, :end], x[:, end:]
+    return out
+
+
+def what_a_kid_axis_gains(
+    problem: BodyProblem, x: Float[Tensor, "B D"]
+) -> tuple[Float[Tensor, " B"], Float[Tensor, " B"]]:
+    """By how much the cost would fall if the kid axis were free at an adult's solution, and where on it.
+
+    By the local model, without the children's priors: with Schur's complement h of all else and the slope g that it
+    leaves, the step is -g / h and the gain g^2 / h. Zero where the step leads away from children.
+    """
+    layout = problem.unknowns.layout
+    shape = layout["betas"]
+    kid, adult = shape.stop - 1, slice(shape.start, shape.stop - 1)
+    lin = problem.evaluate(x, torch.arange(len(x), device=x.device))
+    slope, diagonal = lin.diagonal_slope.clone(), lin.diagonal.clone()
+    slope[:, kid] = diagonal[:, kid] = 0
+    slope[:, adult] = 1 / problem.energy.betas_sigma
+    diagonal[:, adult] = x[:, adult] / problem.energy.betas_sigma
+    free = (~layout.mask("log_focal")).nonzero()[:, 0].to(x.device)
+    model = quadratic(replace(lin, diagonal=diagonal, diagonal_slope=slope), free, 1.0)
+    rest = torch.arange(len(free), device=x.device) != kid
+    scale = model.hessian.diagonal(dim1=1, dim2=2).clamp_min(1e-12).rsqrt()
+    # In double precision: size, distance and the kid axis are nearly one direction.
+    hessian = (model.hessian * scale[:, :, None] * scale[:, None]).double()
+    gradient = (model.gradient * scale).double()
+    matrix = hessian[:, rest][:, :, rest]
+    matrix.diagonal(dim1=1, dim2=2).add_(1e-7)
+    factor, info = torch.linalg.cholesky_ex(matrix)
+    across = hessian[:, kid][:, rest]
+    solved = torch.cholesky_solve(torch.stack([gradient[:, rest], across], -1), factor)
+    g = gradient[:, kid] - (across * solved[..., 0]).sum(1)
+    h = (hessian[:, kid, kid] - (across * solved[..., 1]).sum(1)).clamp_min(1e-9)
+    good = (info == 0) & torch.isfinite(g) & (g < 0)
+    zero = torch.zeros_like(g)
+    gain, place = torch.where(good, g * g / h, zero), torch.where(good, -g / h * scale[:, kid], zero)
+    return gain.to(x), place.to(x)
