@@ -15,6 +15,7 @@ import torch
 
 from bodyfit.data.body.body_model import load_body_model
 from bodyfit.data.errors import BodyfitError
+from bodyfit.fitting.benchmark.ages import ages_told_apart
 from bodyfit.fitting.benchmark.clip_table import as_table, measure_clips, some_clips
 from bodyfit.fitting.benchmark.measure import Bench, cost_of_cropping, usable
 from bodyfit.fitting.solve.fitter import FitConfig, Fitter, pick_device
@@ -67,6 +68,9 @@ class BenchmarkCommand:
     crops: int = 64
     """People cropped at the hips, and at the knees, to compare their joints in view with those of the same people
     uncropped; their focal length is known. 0: none."""
+    ages: int = 64
+    """People of each group of ages (adults, 0 to 3, 3 to 6, 6 to 10, 10 to 14 years), to see who is called a child, and
+    at what errors; seen whole. 0: none."""
     reference: int = 2
     """People fitted by the plain reference; it takes seconds to minutes for each. 0: none."""
     smplify_x: int = 32
@@ -140,6 +144,11 @@ class BenchmarkCommand:
         document = {"settings": self._settings(), "machine": machine(bench.fitter.device), "rows": rows}
         if self.crops:
             document["crops"] = {at: self._crop(bench.fitter, at) for at in ("hips", "knees")}
+        if self.ages and bench.fitter.children is not None:
+            log.info("%d people of each group of ages", self.ages)
+            poses = prior_poses(bench.fitter.prior.cpu(), self.ages, seed=self.seed)
+            bench.fitter.prior.to(bench.fitter.device)
+            document["ages"] = ages_told_apart(bench.fitter, poses, self.seed)
         if self.smplify_x:
             log.info("SMPLify-X's energy and stages")
             some = people.select(slice(0, self.smplify_x))
@@ -221,6 +230,9 @@ def as_text(document: dict) -> str:
     lines += ["", *(f"{name:32} {value:10.4g}" for name, value in rest.items())]
     for at, figures in document.get("crops", {}).items():
         lines += ["", f"joints in view of people cut at the {at}"]
+        lines += [f"{name:32} {value:10.4g}" for name, value in figures.items()]
+    for years, figures in document.get("ages", {}).items():
+        lines += ["", "adults" if years == "adult" else f"children of {years} years"]
         lines += [f"{name:32} {value:10.4g}" for name, value in figures.items()]
     if "smplify_x" in document:
         lines += ["", "SMPLify-X's energy and stages, on the same solver"]

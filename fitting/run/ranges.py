@@ -21,6 +21,8 @@ _RANGES: dict[str, tuple[float, float]] = {
         for name in ("latent", "predicted", "betas", "expression", "jaw", "jaw_sideways", "hand", "log_focal")
     },
     **{f"fit.energy.{name}": _SIGMA for name in ("child_betas_sigma", "kid_sigma")},
+    "fit.energy.kid_mean": (-1.0, 2.0),
+    **{f"fit.age.{name}": (-1e6, 1e6) for name in ("screen", "adult_advantage", "misfit_asks", "most_misfit")},
     "fit.age.usual_misfit": (1e-6, 1e6),
     "fit.age.years_sigma": _SIGMA,
     "fit.energy.height_m": (0.35, 2.75),

@@ -8,8 +8,9 @@ matter, the person is fitted as a child as well, and one of the two stays, by th
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -24,9 +25,7 @@ from bodyfit.fitting.energy.levenberg_marquardt import Solution, minimise, quadr
 from bodyfit.fitting.energy.observations import Observations
 from bodyfit.fitting.energy.problem import BodyProblem
 from bodyfit.fitting.energy.terms import Reprojection
-
-if TYPE_CHECKING:
-    from bodyfit.fitting.solve.fitter import Fitter
+from bodyfit.fitting.energy.unknowns import Unknowns
 
 ADULT_YEARS, OLDEST_YEARS = 18.0, 120.0
 USUAL_AGES = ((0.0, 1.0, 3.0, 6.0, 10.0, 14.0, 18.0), (1.0, 0.80, 0.65, 0.49, 0.31, 0.10, 0.0))
@@ -44,7 +43,7 @@ class AgeConfig:
     screen: float = 1.0
     """auto: people are also fitted as children where a free kid axis lowers the cost by more than this, by the local
     model of the cost at the adult solution; more where keypoints are explained badly."""
-    adult_advantage: float = 0.5
+    adult_advantage: float = 0.75
     """auto: a person is a child where the fit as a child costs less than that as an adult by more than this ..."""
     usual_misfit: float = 0.9
     """... and by more where even the better fit explains the keypoints badly: its cost per weight of a keypoint is
@@ -53,7 +52,7 @@ class AgeConfig:
     """... by this much for each such cost above the usual one, ..."""
     most_misfit: float = 2.0
     """... up to so many."""
-    years_sigma: float = 0.05
+    years_sigma: float = 0.03
     """Standard deviation of the kid beta about that of a given age."""
 
     @property
@@ -119,6 +118,21 @@ def years_of(body: BodyModel, kid: float) -> float:
     return float(np.interp(-kid, -np.asarray(places), np.asarray(years)))  # falling in years
 
 
+class OneKind(Protocol):
+    """What is used of the fitters of adults and of children (`fitter.Fitter`)."""
+
+    unknowns: Unknowns
+    config: Any
+
+    def model_of(self, names: tuple[str, ...]) -> LandmarkModel: ...
+
+    def problem(self, seen: Observations, model: LandmarkModel) -> BodyProblem: ...
+
+    def in_groups(self, work: Callable[[Tensor], Any], people: int) -> list[Any]: ...
+
+    def free(self) -> Tensor: ...
+
+
 @dataclass(frozen=True)
 class Children:
     """Who of some people is a child."""
@@ -133,7 +147,7 @@ class Children:
 
 
 def find_children(
-    adults: Fitter, children: Fitter, seen: Observations, model: LandmarkModel, solution: Solution
+    adults: OneKind, children: OneKind, seen: Observations, model: LandmarkModel, solution: Solution
 ) -> Children:
     """Fit as children those whose proportions speak for it, and decide.
 
@@ -189,7 +203,7 @@ def solution_of(solution: Solution, rows: Int[Tensor, " C"]) -> Solution:
     return Solution(*(getattr(solution, name)[rows] for name in ("x", "cost", "status", "iterations")))
 
 
-def _as_child(x: Float[Tensor, "B D"], adults: Fitter, children: Fitter) -> Float[Tensor, "B E"]:
+def _as_child(x: Float[Tensor, "B D"], adults: OneKind, children: OneKind) -> Float[Tensor, "B E"]:
     """The same bodies among the unknowns with a kid axis, at 0."""
     end = adults.unknowns.layout["betas"].stop
     out = x.new_zeros(len(x), children.unknowns.layout.size)

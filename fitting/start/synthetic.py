@@ -200,6 +200,11 @@ class PeopleMaker:
         head = bare.kinematics.rotations[self.model.level_rank[self.model.joint_names.index("head")]]
         return self._detect(draw, people, head)
 
+    @staticmethod
+    def with_kid_beta(people: SyntheticPeople) -> SyntheticPeople:
+        """Adults as people of a body with a kid axis: one more shape number, 0."""
+        return replace(people, betas=torch.nn.functional.pad(people.betas, (0, 1)))
+
     def detect(self, people: SyntheticPeople, head: Float[Tensor, "N 3 3"], *, seed: int) -> SyntheticPeople:
         """The same people with detections drawn anew.
 
