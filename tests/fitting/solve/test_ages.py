@@ -55,7 +55,7 @@ def people_of(ages, count=PEOPLE, seed=3):
 
 @pytest.fixture(scope="module")
 def small(fitter):
-    frames, made = people_of((1.0, 6.0))
+    frames, made = people_of((0.5, 4.0))
     return fitter.fit(frames), made, frames
 
 
