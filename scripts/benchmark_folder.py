@@ -54,16 +54,22 @@ class BenchmarkFolderCommand:
     def _measured(self, place: Path) -> dict[str, Any]:
         inputs, found = make_inputs(place / "in", self.people), {}
         few = make_inputs(place / "few", max(self.people // 10, 2))
-        before = solver_rate(inputs)
+        before, solver_ms = solver_rate(inputs)
         for layout in ("folders", "shards"):
             run = timed_fit(inputs, place / layout, *PLAIN, "--results", layout)
             found[f"people/s, {layout}"] = run["rate"]
             found[f"peak MB, {layout}"] = run["peak_mb"]
+            found[f"CPU s, {layout}"] = run["cpu_seconds"]
         again = timed_fit(inputs, place / "shards", *PLAIN, "--results", "shards")
         start = timed_fit(few, place / "start", *PLAIN)
-        solver = (before + solver_rate(inputs)) / 2
+        after, solver_ms_after = solver_rate(inputs)
+        solver, solver_ms = (before + after) / 2, (solver_ms + solver_ms_after) / 2
         found |= {"solver alone, people/s (batch 512)": solver}
         found |= {f"share of the solver, {x}": found[f"people/s, {x}"] / solver for x in ("folders", "shards")}
+        found["solver alone, CPU ms per person"] = solver_ms
+        for layout in ("folders", "shards"):  # without start-up, which both have
+            more = found[f"CPU s, {layout}"] - start["cpu_seconds"]
+            found[f"CPU ms per person, {layout}"] = 1000 * more / (self.people - max(self.people // 10, 2))
         found |= {"start-up, s": start["seconds"] - start["run_seconds"], "again, s": again["seconds"]}
         found["again, s beyond start-up"] = again["run_seconds"]
         if self.many:
@@ -115,10 +121,11 @@ def make_inputs(folder: Path, count: int, *, photos: bool = False) -> Path:
     return folder
 
 
-def solver_rate(folder: Path, batch: int = 512) -> float:
-    """People per second of `Fitter.solve` alone, on people of a folder: the median of three batches after one."""
-    lines = _python(_SOLVER, str(folder), str(batch))
-    return float(lines.split()[-1])
+def solver_rate(folder: Path, batch: int = 512) -> tuple[float, float]:
+    """People per second of `Fitter.solve` alone, on people of a folder, and its CPU time per person, ms: medians of
+    three batches after one."""
+    rate, cpu_ms = _python(_SOLVER, str(folder), str(batch)).split()[-2:]
+    return float(rate), float(cpu_ms)
 
 
 _SOLVER = """
@@ -134,19 +141,22 @@ frames = list(islice(cycle([read_frame(i, camera) for i in find_inputs(sys.argv[
 xy, seen = (np.concatenate([getattr(f.detections, n) for f in frames]) for n in ("xy", "confidence"))
 model = fitter.model_for(seen)
 focal, center = np.array([f.focal_px for f in frames]), np.array([f.center_px for f in frames])
-people, times = observe(xy, seen, focal, center, names=model.names), []
+people, times, cpu = observe(xy, seen, focal, center, names=model.names), [], []
 for _ in range(4):
-    began = time.perf_counter()
+    began, used = time.perf_counter(), time.process_time()
     with torch.no_grad():
         fitter.solve(people, model)
     times.append(time.perf_counter() - began)
-print(batch / statistics.median(times[1:]))
+    cpu.append(time.process_time() - used)
+print(batch / statistics.median(times[1:]), 1000 * statistics.median(cpu[1:]) / batch)
 """
 
 
 def timed_fit(inputs: Path, out: Path, *options: str) -> dict[str, float]:
-    """`bodyfit fit` in a process of its own: seconds in all, of the run alone, its rate and its peak memory."""
+    """`bodyfit fit` in a process of its own: seconds in all, of the run alone, its rate, its peak memory, and the CPU
+    seconds of all its processes."""
     command = [sys.executable, "-m", "bodyfit.scripts.cli", "fit", str(inputs), "-o", str(out), *options]
+    cpu = _cpu_of_children()
     began, process = time.perf_counter(), subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     peak = [0.0]
     threading.Thread(target=_watch, args=(process, peak), daemon=True).start()
@@ -156,7 +166,15 @@ def timed_fit(inputs: Path, out: Path, *options: str) -> dict[str, float]:
         raise BodyfitError(f"bodyfit fit failed: {errors[-500:]}")
     summary = json.loads((out / "summary.json").read_text())
     rate = summary["fitted_now"] / summary["seconds"]
-    return {"seconds": seconds, "run_seconds": summary["seconds"], "rate": rate, "peak_mb": peak[0]}
+    cpu = _cpu_of_children() - cpu
+    took = {"seconds": seconds, "run_seconds": summary["seconds"], "cpu_seconds": cpu}
+    return took | {"rate": rate, "peak_mb": peak[0]}
+
+
+def _cpu_of_children() -> float:
+    """CPU seconds of all processes that this one started, and theirs, once they have ended."""
+    times = os.times()
+    return times.children_user + times.children_system
 
 
 def _watch(process: subprocess.Popen[str], peak: list[float]) -> None:
