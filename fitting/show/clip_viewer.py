@@ -211,12 +211,12 @@ class ClipViewer:
             client.camera.position = position
             client.camera.look_at = middle
 
-    def _middle(self) -> Float[np.ndarray, 3]:
+    def _middle(self) -> Float[np.ndarray, " 3"]:
         return np.concatenate([track.transl[[s != "failed" for s in track.status]] for track, _ in self._tracks]).mean(
             0
         )
 
-    def _towards_camera(self, middle: Float[np.ndarray, 3]) -> Float[np.ndarray, 3]:
+    def _towards_camera(self, middle: Float[np.ndarray, " 3"]) -> Float[np.ndarray, 3]:
         place = np.zeros(3) if not self._frusta else np.asarray(next(iter(self._frusta.values())).position)
         away = place - middle
         away = away - (away @ self._up) * self._up
@@ -236,11 +236,11 @@ class ClipViewer:
             client.camera.fov = 2 * float(np.arctan(result.image_size[1] / 2 / result.focal_px))
 
 
-def _direction(up: UpAxis) -> Float[np.ndarray, 3]:
+def _direction(up: UpAxis) -> Float[np.ndarray, " 3"]:
     direction = np.zeros(3)
     direction[_AXES[up[-1]]] = -1.0 if up.startswith("-") else 1.0
     return direction
 
 
-def _unit(vector: Float[np.ndarray, 3]) -> Float[np.ndarray, 3]:
+def _unit(vector: Float[np.ndarray, " 3"]) -> Float[np.ndarray, 3]:
     return vector / np.linalg.norm(vector)
