@@ -28,6 +28,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "compare": ("compare", "CompareCommand", "how far the bodies of several runs or cameras differ"),
     "info": ("info", "InfoCommand", "what this installation has and can do"),
     "benchmark": ("benchmark", "BenchmarkCommand", "accuracy and speed on synthetic people with known truth"),
+    "benchmark-uncertainty": (
+        "benchmark_uncertainty",
+        "BenchmarkUncertaintyCommand",
+        "whether fits know how sure they are, on synthetic people",
+    ),
     "benchmark-folder": (
         "benchmark_folder",
         "BenchmarkFolderCommand",

@@ -94,7 +94,7 @@ def summarise(rows: Iterable[Row], worst: int) -> dict[str, Any]:
     reasons: Counter[str] = Counter()
     sizes: Counter[str] = Counter()
     ages: Counter[str] = Counter()
-    shares, pixels, statures, cases = [], [], [], []
+    shares, pixels, statures, cases, unsure = [], [], [], [], []
     images, last, ambiguous = 0, None, 0
     for row in rows:
         images, last = images + (row["image"] != last), row["image"]
@@ -113,9 +113,14 @@ def summarise(rows: Iterable[Row], worst: int) -> dict[str, Any]:
         shares.append(share)
         pixels.append(row.get("error_px") or math.nan)
         cases.append((share, row["image"], row["person"], row["status"]))
+        if (deviation := row.get("weakest_deviation_m")) is not None:
+            unsure.append((float(deviation), row["image"], row["person"], row.get("weakest_part") or ""))
+        if len(unsure) > 20 * max(worst, 50):
+            unsure = sorted(unsure, reverse=True)[:worst]
         if len(cases) > 20 * max(worst, 50):
             cases = sorted(cases, reverse=True)[:worst]
     cases = sorted(cases, key=lambda case: -case[0])[:worst]
+    unsure = sorted(unsure, key=lambda case: -case[0])[:worst]
     return {
         "photos": images,
         "people": sum(statuses.values()),
@@ -127,6 +132,9 @@ def summarise(rows: Iterable[Row], worst: int) -> dict[str, Any]:
         "ages": [{"age": age, "count": count} for age, count in ages.most_common(20)],
         "stature_m": _percentiles(statures),
         "size_sources": [{"source": source, "count": count} for source, count in sizes.most_common(20)],
+        "least_sure": [
+            dict(zip(("deviation_m", "image", "person", "weakest_part"), one, strict=True)) for one in unsure
+        ],
         "worst": [dict(zip(("error_share", "image", "person", "status"), case, strict=True)) for case in cases],
     }
 
@@ -169,6 +177,11 @@ def as_text(document: dict[str, Any]) -> str:
         lines += [
             f"{100 * case['error_share']:8.2f} %  {case['image']}, person {case['person']} ({case['status']})"
             for case in document["worst"]
+        ]
+    if document["least_sure"]:
+        lines += ["", "least sure (one standard deviation, relative to the pelvis)"]
+        lines += [
+            f"    {one['image']}, person {one['person']}: {one['weakest_part']}" for one in document["least_sure"]
         ]
     return "\n".join(lines)
 

@@ -19,7 +19,7 @@ STATUSES = get_args(Status)
 COLUMNS = (
     *("image", "person", "photo", "status", "reason", "cost", "runner_up_cost", "ambiguous", "error_px"),
     *("error_share", "error_share_body", "error_share_hands", "error_share_face", "iterations", "seconds"),
-    *("age", "age_margin", "age_years", "stature_m", "size_source"),
+    *("age", "age_margin", "age_years", "stature_m", "size_source", "weakest_part", "weakest_deviation_m"),
     *("focal_px", "focal_source", "keypoint_source", "result", "mesh", "overlay"),
 )
 
@@ -110,6 +110,7 @@ def write_parquet(path: Path, rows: Iterable[dict[str, Any]], group: int = 50_00
 
     kinds = dict.fromkeys(COLUMNS, pa.string())
     numbers = ("cost", "runner_up_cost", "age_margin", "age_years", "stature_m", "focal_px", "seconds")
+    numbers += ("weakest_deviation_m",)
     numbers += tuple(c for c in COLUMNS if c.startswith("error_"))
     kinds |= dict.fromkeys(numbers, pa.float64()) | {"iterations": pa.int64(), "ambiguous": pa.bool_()}
     schema, some = pa.schema(list(kinds.items())), []

@@ -17,6 +17,7 @@ from bodyfit.data.files import WriteError, write_atomically
 from bodyfit.data.keypoints.inputs import FitInput
 from bodyfit.data.photo.lens import Lens
 from bodyfit.data.photo.photo import PhotoError, read_photo
+from bodyfit.data.results.distrust import weaknesses
 from bodyfit.data.results.meshes import save_mesh
 from bodyfit.data.results.result import FitResult
 from bodyfit.fitting.run.error_log import ErrorLog
@@ -36,6 +37,7 @@ ROW_FIELDS += (
     "focal_source",
     "keypoint_source",
 )
+UNSURE_FIELDS = ("weakest_part", "weakest_deviation_m")
 
 Row = dict[str, Any]
 Record = dict[str, Any]
@@ -104,6 +106,7 @@ class PhotoWriter:
         for result in job.people:
             row = {"image": name, "person": result.person_id, "photo": result.photo}
             row |= {kind: getattr(result, kind) for kind in ROW_FIELDS}
+            row |= dict(zip(UNSURE_FIELDS, _weakest(result), strict=True))
             if result.status in ("failed", "implausible"):
                 log.warning("%s, person %s: %s", name, result.person_id, result.reason)
             if result.status != "failed":
@@ -148,6 +151,12 @@ class PhotoWriter:
         )
 
 
+def _weakest(result: FitResult) -> tuple[str, float | None]:
+    """The least sure part of a fit in words, and its standard deviation, m; nothing of a fit that failed."""
+    found = weaknesses(result) if result.status not in ("failed", "implausible") else []
+    return (str(found[0]), round(found[0].deviation_m, 4)) if found else ("", None)
+
+
 def prepare_overlays() -> None:
     """Import what `PhotoWriter` needs to draw. Helper processes do so while the one that solves is still starting."""
     from bodyfit.fitting.draw import page_size, render  # noqa: F401
@@ -160,7 +169,7 @@ def failed_record(item: FitInput, part: str, reason: str) -> Record:
     """The record of an input that could not be read or written: the next run tries it again (key None)."""
     log.warning("%s", reason)
     row = {"image": item.name, "person": None, "photo": str(item.photo.resolve()) if item.photo else ""}
-    row |= dict.fromkeys(ROW_FIELDS) | {"status": "failed", "reason": reason}
+    row |= dict.fromkeys(ROW_FIELDS + UNSURE_FIELDS) | {"status": "failed", "reason": reason}
     return {"name": item.name, "key": None, "part": part, "rows": [row]}
 
 

@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import trimesh
 from jaxtyping import Float, UInt8
 from PIL import Image
 
 from bodyfit.data.landmarks import LANDMARK_NAMES, SKELETON
 from bodyfit.data.results.result import FitResult
 from bodyfit.fitting.draw.colours import PANEL, VERMILION, person_hex, rgb8, side_hex
+from bodyfit.fitting.draw.ellipsoids import ellipsoids
 from bodyfit.fitting.draw.layers import Mesh
 from bodyfit.fitting.draw.render import as_seen_by
 from bodyfit.fitting.show.portraits import photo_of
@@ -22,7 +24,8 @@ _LARGEST_PHOTO = 1600  # pixels along the longer side, to keep the browser fast
 # Back faces of a closed body are never visible, and would double the work of a browser without a GPU.
 _BODY = {"side": "front", "cast_shadow": False}
 _DOTS = {"point_shape": "circle", "point_shading": "flat", "precision": "float32"}
-_POINTS = ("keypoints", "fitted", "skeleton")
+_POINTS = ("keypoints", "fitted", "skeleton", "uncertainty")
+SHOWN_JOINTS = 22  # whose uncertainty is drawn: the body's
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ class PhotoScene:
         if self.selected is None:
             return
         mine = _name(self.selected)
-        if switches["skeleton"]:
+        if switches["skeleton"] or switches["uncertainty"]:
             opacity = min(opacity, 0.6)
         for body in self.nodes.get("bodies", []):
             body.visible = opacity > 0 and (switches["others"] or body.name == mine)
@@ -102,6 +105,16 @@ class PhotoScene:
             return np.array([0.0, 0.0, np.mean(self.depths())])
         vertices = self.selected.mesh[0]
         return (vertices.min(axis=0) + vertices.max(axis=0)) / 2
+
+    def _draw_uncertainty(self, result: FitResult) -> None:
+        """Ellipsoids of one standard deviation about the body's joints, relative to the pelvis, coloured by size."""
+        if not result.joint_covariance_root_relative.size:
+            return
+        covariances = result.joint_covariance_root_relative[:SHOWN_JOINTS]
+        vertices, faces, colours = ellipsoids(result.landmarks[:SHOWN_JOINTS], covariances)
+        if len(vertices):
+            mesh = trimesh.Trimesh(vertices, faces, vertex_colors=colours.astype(np.uint8), process=False)
+            self.nodes["uncertainty"] = [self._scene.add_mesh_trimesh("/uncertainty", mesh)]
 
     def draw_points(self, *, at_camera: bool) -> None:
         """The keypoints of the selected person on a plane in front of the bodies, and the skeleton.
@@ -124,6 +137,7 @@ class PhotoScene:
         detected, fitted = on_glass(result.keypoints_px), on_glass(result.landmarks_px)
         person_px = np.ptp(result.keypoints_px[seen], axis=0).max() if seen.any() else 0.0
         size = min(0.002 * max(result.image_size), 0.006 * person_px) * near / result.focal_px
+        self._draw_uncertainty(result)
         clouds, lines = self._scene.add_point_cloud, self._scene.add_line_segments
         self.nodes["keypoints"] = [
             clouds("/keypoints/detected", detected[seen], _SIDES[seen], point_size=2 * size, **_DOTS),

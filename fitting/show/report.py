@@ -25,6 +25,7 @@ from bodyfit.fitting.show.pages import fill_page, page_asset, script_safe_json
 from bodyfit.fitting.show.plots import bars_svg, histogram_svg
 from bodyfit.fitting.show.portraits import hypotheses_picture
 from bodyfit.fitting.show.results_folder import PersonEntry, ResultsFolder
+from bodyfit.fitting.show.uncertainty_picture import as_data_url, uncertainty_svg
 
 logger = logging.getLogger(__name__)
 
@@ -93,6 +94,7 @@ def _page_data(results: ResultsFolder, people: tuple[PersonEntry, ...], meshes: 
                 "figures": person.figures(result, None if result is None else person.body_of(result)),
                 "mesh": _mesh(person, topologies) if meshes else None,
                 "hypotheses": _hypotheses(person, result),
+                "uncertainty": _uncertainty(result),
             }
         )
     return {
@@ -134,6 +136,12 @@ def _pictures(people: tuple[PersonEntry, ...]) -> tuple[list[dict], dict[Path, i
         index[path] = len(pictures)
         pictures.append({"src": _jpeg(image), "width": image.width, "height": image.height, "people": number})
     return pictures, index
+
+
+def _uncertainty(result: FitResult | None) -> str | None:
+    """A drawing of how sure the person's joints are."""
+    drawing = None if result is None else uncertainty_svg(result)
+    return None if drawing is None else as_data_url(drawing)
 
 
 def _hypotheses(person: PersonEntry, result: FitResult | None) -> str | None:

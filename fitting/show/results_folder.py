@@ -20,6 +20,7 @@ from bodyfit.data.errors import BodyfitError
 from bodyfit.data.files import PHOTO_SUFFIXES, confined, read_json
 from bodyfit.data.lazy import LazyModule
 from bodyfit.data.photo.video import split_frame
+from bodyfit.data.results.distrust import centimetres, weaknesses
 from bodyfit.data.results.meshes import COORDINATE_FRAMES, MESH_SUFFIXES, load_mesh
 from bodyfit.data.results.result import FitResult
 from bodyfit.data.results.store import JOURNAL, load_result, read_journal, split_row
@@ -37,6 +38,8 @@ _WORST_FIRST = {"failed": 0, "implausible": 1, "max_iterations": 2, "interpolate
 _LARGEST_OBJ = 64 * 1024**2
 
 _MOST_PIXELS = 200_000_000  # of a photo; Pillow refuses larger ones
+
+LEAST_SURE = 2  # parts that the figures name
 
 ORDERS = ("failures first", "error, high to low", "error, low to high", "photo")
 
@@ -337,7 +340,8 @@ def _errors_of_parts(result: FitResult) -> dict[str, str]:
 def _result_figures(result: FitResult, body: "body_model.BodyModel | None") -> dict[str, str]:
     figures = {
         "height": "" if body is None else f"{_height(result, body):.2f} m",
-        "distance": f"{result.landmarks[0, 2]:.2f} m",
+        "distance": f"{result.landmarks[0, 2]:.2f} m" + _in_depth(result),
+        "least sure": "; ".join(map(str, weaknesses(result)[:LEAST_SURE])),
         "focal length": f"{result.focal_px:.0f} px ({result.focal_source})",
         "betas": " ".join(f"{beta:+.1f}" for beta in result.betas[:4]) + " …",
         "body, prior": f"{result.body_model}, {result.prior}",
@@ -348,6 +352,13 @@ def _result_figures(result: FitResult, body: "body_model.BodyModel | None") -> d
         figures["alternative hypothesis"] = f"cost {result.runner_up_cost:.4g}{dearer}"
         figures["alternative hypothesis"] += ": ambiguous" if result.ambiguous else ""
     return figures
+
+
+def _in_depth(result: FitResult) -> str:
+    """How sure the person's distance is."""
+    if not result.joint_covariance.size or not np.isfinite(result.joint_covariance[0]).all():
+        return ""
+    return f" +- {centimetres(math.sqrt(max(float(result.joint_covariance[0, 2, 2]), 0.0)))}"
 
 
 def _height(result: FitResult, body: "body_model.BodyModel") -> float:

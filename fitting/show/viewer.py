@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 _VIEWS = ("camera", "three-quarter", "side", "top")
 _STEPS = {"Previous": -1, "Next": 1}
 _ALL = "all"
+_UNCERTAINTY_HINT = "Ellipsoids about the joints, relative to the pelvis: blue +- 2 cm, red +- 25 cm and more"
 _ALTERNATIVE_HINT = "The second-best hypothesis, where the run kept one: pale, over the best one"
 
 
@@ -124,6 +125,7 @@ class ResultsViewer:
                 "keypoints": gui.add_checkbox("keypoints detected, and residuals", False),
                 "fitted": gui.add_checkbox("keypoints of the fitted body", False),
                 "skeleton": gui.add_checkbox("skeleton", False),
+                "uncertainty": gui.add_checkbox("how sure: one standard deviation", False, hint=_UNCERTAINTY_HINT),
             }
         with gui.add_folder("Choose"):
             self._status = gui.add_dropdown("status", (_ALL, *self.results.statuses()))

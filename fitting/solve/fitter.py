@@ -240,12 +240,17 @@ class Fitter:
             the best solution of each person, and the runner-up (its cost is NaN where all starts came to one).
         """
 
-        return self._solved(seen, model, init, uncertain=False)[:2]
+        return self.solve_with_uncertainty(seen, model, init=init, uncertain=False)[:2]
 
-    def _solved(
-        self, seen: Observations, model: LandmarkModel, init: Tensor | None, *, uncertain: bool = True
+    def solve_with_uncertainty(
+        self,
+        seen: Observations,
+        model: LandmarkModel,
+        *,
+        init: Float[Tensor, "B D"] | None = None,
+        uncertain: bool = True,
     ) -> tuple[Solution, Alternative, dict[str, Any]]:
-        """`solve`, and everybody's covariances as numbers, by their names in a FitResult."""
+        """`solve`, and everybody's covariances as arrays by their names in a FitResult; empty where not wanted."""
         estimator = self._estimator if uncertain else None
 
         def solve(rows: Tensor) -> tuple[Solution, Alternative, dict[str, Tensor]]:
@@ -435,7 +440,7 @@ class Fitter:
             start = torch.where(unplaced[:, None], placed, start)
         with turn():
             began = time.perf_counter()
-            solution, other, uncertainty = self._solved(seen, model, start)
+            solution, other, uncertainty = self.solve_with_uncertainty(seen, model, init=start)
             children = None if self.children is None else find_children(self, self.children, seen, model, solution)
             seconds = (time.perf_counter() - began) / len(chosen)
         margin = None if children is None else children.margin

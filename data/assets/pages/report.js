@@ -108,6 +108,8 @@ async function open(person) {
     make("dt", { textContent: label }), make("dd", { className: "number" }, value)]));
   $("hypotheses").hidden = !person.hypotheses;
   if (person.hypotheses) $("hypotheses").lastElementChild.src = person.hypotheses;
+  $("uncertainty").hidden = !person.uncertainty;
+  if (person.uncertainty) $("uncertainty").lastElementChild.src = person.uncertainty;
   $("notice").textContent = person.mesh ? "" : "no mesh in this report";
   $("save").disabled = !person.mesh;
   if (viewer) viewer.clear();

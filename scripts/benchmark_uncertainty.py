@@ -1,0 +1,155 @@
+"""`bodyfit benchmark-uncertainty`: whether fits of synthetic people know how sure they are."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bodyfit.data.errors import BodyfitError
+from bodyfit.data.files import write_atomically
+from bodyfit.fitting.benchmark import calibration
+from bodyfit.fitting.solve.fitter import Fitter, pick_device
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class BenchmarkUncertaintyCommand:
+    """Measure whether fits know how sure they are, on synthetic people with known truth.
+
+    The covariance of a joint promises regions: 68 % of the true joints should lie in those of 68 %. Printed are the
+    shares found, by part of the body, in the camera frame and relative to the pelvis.
+    """
+
+    people: int = 512
+    """People to fit, for each keypoint error."""
+    poses: Path | None = None
+    """Folder of motion files (.npz) to take poses from. Default: samples of the prior."""
+    split: str | None = None
+    """Which split of the folder's splits.json, such as test; all clips by default."""
+    noise: tuple[float, ...] = (0.004,)
+    """Keypoint errors (standard deviations along x and y) as shares of a person's size."""
+    refit: bool = False
+    """Also fit temperatures to these people, and print them as `fitting/uncertainty/temperature.py` has them."""
+    plot: Path | None = None
+    """Draw the reliability of the body's joints into this .svg file."""
+    seed: int = 0
+    """The same seed gives the same people."""
+    device: str = "auto"
+    """cpu, cuda, cuda:1, or auto: CUDA if available."""
+    threads: int = 0
+    """CPU threads; 0: as PyTorch chooses."""
+    json: bool = False
+    """Print one JSON document on stdout, and nothing else."""
+
+    def run(self) -> int:
+        """Measure and print."""
+        if self.people < 8:
+            raise BodyfitError(f"--people must be at least 8, got {self.people}.")
+        if not self.noise or min(self.noise) <= 0:
+            raise BodyfitError("--noise needs one or more shares above 0, such as 0.004.")
+        if self.plot is not None and self.plot.suffix.lower() != ".svg":
+            raise BodyfitError(f"--plot {self.plot}: expected a name that ends in .svg.")
+        if self.threads:
+            torch.set_num_threads(self.threads)
+        fitter, studies = Fitter(device=pick_device(self.device)), []
+        for noise in self.noise:
+            log.info("%d people, keypoint error %.2g %% of their size", self.people, 100 * noise)
+            people = calibration.make_people(fitter, self.poses, self.split, self.people, self.seed, noise)
+            studies.append(calibration.study(fitter, people, noise))
+        document = self._document(studies)
+        if self.plot is not None:
+            picture = reliability_svg(studies)
+            write_atomically(self.plot, lambda temporary: temporary.write_text(picture, encoding="utf-8"))
+        print(json.dumps(document) if self.json else as_text(document))
+        return 0
+
+    def _document(self, studies: list[calibration.Study]) -> dict[str, Any]:
+        document: dict[str, Any] = {"people": sum(len(one.joints) for one in studies), "studies": []}
+        for one in studies:
+            found = calibration.coverage([one])
+            document["studies"].append(
+                {
+                    "noise_share": one.noise_share,
+                    "coverage": found,
+                    "worst_gap_at_68": calibration.worst_gap(found, 0.68),
+                    "worst_gap": calibration.worst_gap(found),
+                }
+            )
+        if self.refit:
+            parts, overall = calibration.fitted_temperatures(studies)
+            document["refit"] = {"TEMPERATURES": parts, "OVERALL": overall}
+        return document
+
+
+def as_text(document: dict[str, Any]) -> str:
+    """For people."""
+    lines = [f"{document['people']} people"]
+    for one in document["studies"]:
+        lines += [
+            "",
+            f"keypoint error {100 * one['noise_share']:.2g} % of a person's size: true joints within regions, %",
+        ]
+        levels = [100 * level for level in calibration.LEVELS]
+        for frame, parts in one["coverage"].items():
+            head = {"camera": "camera frame", "root_relative": "relative to the pelvis"}[frame]
+            lines += [f"  {head:24}" + "".join(f"{level:9.0f}" for level in levels)]
+            lines += [
+                f"    {part:22}" + "".join(f"{100 * s:9.1f}" for s in shares.values()) for part, shares in parts.items()
+            ]
+        lines += [
+            f"  largest difference at 68 %: {100 * one['worst_gap_at_68']:.1f}, anywhere {100 * one['worst_gap']:.1f}"
+        ]
+    if "refit" in document:
+        lines += ["", *(f"{name} = {value}" for name, value in document["refit"].items())]
+    return "\n".join(lines)
+
+
+def reliability_svg(studies: list[calibration.Study]) -> str:
+    """Promised against found shares, in both frames."""
+    from bodyfit.fitting.draw.colours import BLUE, GREY, INK, ORANGE
+
+    size, left, top = 300, 60, 40
+    panels = []
+    for number, (frame, title) in enumerate([("camera", "camera frame"), ("root_relative", "relative to the pelvis")]):
+        x0 = left + number * (size + 80)
+        lines = [f"<rect x='{x0}' y='{top}' width='{size}' height='{size}' fill='white' stroke='{GREY}'/>"]
+        lines.append(
+            f"<line x1='{x0}' y1='{top + size}' x2='{x0 + size}' y2='{top}' stroke='{GREY}' stroke-dasharray='4 4'/>"
+        )
+        for tick in (0, 25, 50, 68, 90):
+            x, y = x0 + size * tick / 100, top + size * (1 - tick / 100)
+            lines.append(f"<text x='{x}' y='{top + size + 18}' text-anchor='middle'>{tick}</text>")
+            lines.append(f"<text x='{x0 - 8}' y='{y + 4}' text-anchor='end'>{tick}</text>")
+        for colour, one in zip((BLUE, ORANGE, INK), studies, strict=False):
+            promised, found = calibration.reliability([one], frame)
+            points = " ".join(
+                f"{x0 + size * p:.1f},{top + size * (1 - f):.1f}" for p, f in zip(promised, found, strict=True)
+            )
+            lines.append(f"<polyline points='{points}' fill='none' stroke='{colour}' stroke-width='2'/>")
+        lines.append(f"<text x='{x0 + size / 2}' y='{top - 12}' text-anchor='middle' font-weight='bold'>{title}</text>")
+        lines.append(f"<text x='{x0 + size / 2}' y='{top + size + 38}' text-anchor='middle'>region promised, %</text>")
+        panels += lines
+    for row, (colour, one) in enumerate(zip((BLUE, ORANGE, INK), studies, strict=False)):
+        y = top + size - 14 - 18 * row
+        label = f"keypoint error {100 * one.noise_share:.1f} %"
+        panels.append(
+            f"<line x1='{left + 130}' x2='{left + 150}' y1='{y - 4}' y2='{y - 4}' stroke='{colour}' stroke-width='2'/>"
+        )
+        panels.append(f"<text x='{left + 156}' y='{y}'>{label}</text>")
+    middle = top + size / 2
+    panels.append(
+        f"<text transform='translate(18 {middle}) rotate(-90)' text-anchor='middle'>true joints within, %</text>"
+    )
+    width, height = left + 2 * size + 100, top + size + 50
+    return (
+        f"<svg xmlns='http://www.w3.org/2000/svg' width='{width}' height='{height}' viewBox='0 0 {width} {height}' "
+        f"font-family='system-ui,sans-serif' font-size='12'><rect width='100%' height='100%' fill='white'/>"
+        + "".join(panels)
+        + "</svg>\n"
+    )
