@@ -251,6 +251,8 @@ class FitCommand:
         for name, wrong in (("--cluster", self.cluster), ("--init", self.init), ("--workers", self.workers > 1)):
             if wrong:
                 raise BodyfitError(f"{name} is for photos; the frames of a video are fitted together, in one process.")
+        if self.age not in ("auto", "adult"):
+            raise BodyfitError(f"--age {self.age} is for photos; people of videos are fitted as adults so far.")
         if self.results == "shards":
             raise BodyfitError("--results shards is for photos; a video has a file per frame and person.")
         if self.same_person:

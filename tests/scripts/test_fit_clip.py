@@ -63,6 +63,7 @@ def test_a_video_from_the_command_line(video, tmp_path, capsys):
         (["--start", "0.5", "--end", "0.2"], "is not before --end 0.2"),
         (["--detector", "none"], "no detector is to be used"),
         (["--cluster", "auto"], "--cluster is for photos"),
+        (["--age", "child"], "--age child is for photos"),
         (["--keypoints", "EMPTY"], "is empty"),
     ],
 )
