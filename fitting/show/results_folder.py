@@ -286,7 +286,9 @@ def body_of_track(track: Track, body: Path | None) -> "body_model.BodyModel":
 
 
 @functools.lru_cache(maxsize=3)
-def _body_model(path: Path | None, gender: str, num_betas: int, kid: bool) -> "body_model.BodyModel | None":
+def _body_model(
+    path: Path | None, gender: str, num_betas: int = 300, kid: bool = False
+) -> "body_model.BodyModel | None":
     try:
         return body_model.load_body_model(path, gender=gender, num_betas=num_betas, kid=kid)
     except BodyfitError as error:
