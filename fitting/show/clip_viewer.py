@@ -216,7 +216,7 @@ class ClipViewer:
             0
         )
 
-    def _towards_camera(self, middle: Float[np.ndarray, " 3"]) -> Float[np.ndarray, 3]:
+    def _towards_camera(self, middle: Float[np.ndarray, " 3"]) -> Float[np.ndarray, " 3"]:
         place = np.zeros(3) if not self._frusta else np.asarray(next(iter(self._frusta.values())).position)
         away = place - middle
         away = away - (away @ self._up) * self._up
@@ -242,5 +242,5 @@ def _direction(up: UpAxis) -> Float[np.ndarray, " 3"]:
     return direction
 
 
-def _unit(vector: Float[np.ndarray, " 3"]) -> Float[np.ndarray, 3]:
+def _unit(vector: Float[np.ndarray, " 3"]) -> Float[np.ndarray, " 3"]:
     return vector / np.linalg.norm(vector)
