@@ -16,6 +16,7 @@ class ReportCommand:
     """Write the report of a run as one self-contained HTML file: contact sheet, figures, plots, bodies in 3D.
 
     For a folder of `bodyfit prior train` it has the curves, the latest sheets and the model card, also during training.
+    Of a clip, it has curves over time and a few moments of each person.
     The file needs no server and no network; 200 people on 200 photos take about 25 MB.
     """
 
@@ -26,7 +27,8 @@ class ReportCommand:
     title: str = "bodyfit report"
     """Heading of the page."""
     max_people: int = 200
-    """How many people get a card, worst first. Figures and plots include everybody."""
+    """How many people get a card, worst first (of a clip, at most eight moments for each). Figures and plots include
+    everybody."""
     meshes: bool = True
     """Include the bodies in 3D (about 50 kB each)."""
     body: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None

@@ -20,6 +20,8 @@ from bodyfit.data.files import write_atomically
 from bodyfit.data.photo.photo import read_photo
 from bodyfit.data.results.result import FitResult
 from bodyfit.fitting.draw.colours import STATUS, person_hex
+from bodyfit.fitting.show.clip_frames import ClipFrames
+from bodyfit.fitting.show.clip_report import curves_over_time, people_over_time
 from bodyfit.fitting.show.mesh_code import Topology, encode_vertices
 from bodyfit.fitting.show.pages import fill_page, page_asset, script_safe_json
 from bodyfit.fitting.show.plots import bars_svg, histogram_svg
@@ -56,15 +58,17 @@ def write_report(
     """
     if not results.people:
         raise BodyfitError(f"{results.folder / 'summary.json'}: lists no people, so there is nothing to report.")
-    people = results.sorted()[:max_people]
+    clip = ClipFrames.of(results)
+    people = results.sorted()[:max_people] if clip is None else people_over_time(clip, max_people)
+    over_time = () if clip is None else curves_over_time(clip)
     page = fill_page(
         "report.html",
         title=title,
         subtitle=_subtitle(results),
         css=page_asset("report.css"),
         tiles=_tiles(results),
-        plots=_plots(results),
-        notes=_notes(results, len(people)),
+        plots=(*over_time, *_plots(results)),
+        notes=_notes(results, len(people), clip is not None),
         data=script_safe_json(_page_data(results, people, meshes)),
         viewer_js=page_asset("viewer.js"),
         report_js=page_asset("report.js"),
@@ -218,9 +222,14 @@ def _plots(results: ResultsFolder) -> tuple[Markup, ...]:
     )
 
 
-def _notes(results: ResultsFolder, cards: int) -> list[str]:
+def _notes(results: ResultsFolder, cards: int, over_time: bool) -> list[str]:
     """Problems and warnings of the run, and what this page leaves out."""
     notes = [str(note) for key in ("problems", "warnings") for note in results.run.get(key) or []]
-    if cards < len(results.people):
+    if over_time:
+        count = len({person.person for person in results.people})
+        notes.insert(
+            0, f"{count} people over time: {cards} of {len(results.people)} results have a card, spread evenly."
+        )
+    elif cards < len(results.people):
         notes.insert(0, f"Cards for the {cards} worst of {len(results.people)} people; figures and plots count all.")
     return notes

@@ -1,0 +1,63 @@
+"""What the report of a clip shows in place of a card for every frame: moments and curves over time."""
+
+from __future__ import annotations
+
+import numpy as np
+from markupsafe import Markup
+
+from bodyfit.data.errors import BodyfitError
+from bodyfit.data.results.track_points import track_points
+from bodyfit.fitting.show.clip_frames import ClipFrames
+from bodyfit.fitting.show.plots import lines_svg
+from bodyfit.fitting.show.results_folder import PersonEntry, body_of_track
+
+CARDS_PER_PERSON = 8
+_MOST_CURVES = 6
+_BODY_JOINTS = 22
+
+
+def people_over_time(clip: ClipFrames, most: int) -> tuple[PersonEntry, ...]:
+    """Of each person at most CARDS_PER_PERSON frames, evenly over time, and the worst one; in all at most `most`."""
+    of_person: dict[str, list[PersonEntry]] = {}
+    for entry in clip.results.people:
+        of_person.setdefault(entry.person, []).append(entry)
+    chosen: list[PersonEntry] = []
+    for entries in of_person.values():
+        entries.sort(key=lambda entry: clip.index.frames.get(entry.image, 0))
+        rows = set(np.linspace(0, len(entries) - 1, min(len(entries), CARDS_PER_PERSON - 1)).round().astype(int))
+        rows.add(int(np.argmax([-1.0 if entry.error_share is None else entry.error_share for entry in entries])))
+        chosen += [entries[row] for row in sorted(rows)]
+    return tuple(chosen[:most])
+
+
+def curves_over_time(clip: ClipFrames) -> tuple[Markup, ...]:
+    """Reprojection error and acceleration of each person over time, as SVG; the first six people."""
+    errors: dict[str, tuple[list[float], list[float]]] = {}
+    sums: dict[tuple[str, int], list[float]] = {}
+    for entry in clip.results.people:
+        moment = clip.index.frames.get(entry.image)
+        if moment is not None and entry.error_share is not None:
+            sums.setdefault((entry.person, moment), []).append(100 * entry.error_share)
+    for (person, moment), values in sorted(sums.items()):
+        times, shares = errors.setdefault(person, ([], []))
+        times.append(moment / clip.index.fps)
+        shares.append(float(np.mean(values)))
+    first = dict(list(errors.items())[:_MOST_CURVES])
+    error = lines_svg(first, title="Reprojection error over time, % of person size", x_unit="s")
+    acceleration = lines_svg(_accelerations(clip), title="Acceleration of the body joints, m/s²", x_unit="s")
+    return error, acceleration
+
+
+def _accelerations(clip: ClipFrames) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Mean over the body's joints, of each track at each moment with neighbours."""
+    found = {}
+    for track, _ in clip.tracks()[:_MOST_CURVES]:
+        try:
+            body = body_of_track(track, clip.results.body)
+        except BodyfitError:  # another body model than those at hand
+            continue
+        joints = track_points(body, track)[:, :_BODY_JOINTS]
+        if len(joints) > 2:
+            second = (joints[2:] - 2 * joints[1:-1] + joints[:-2]) * track.fps**2
+            found[track.person] = (track.moments[1:-1] / track.fps, np.linalg.norm(second, axis=-1).mean(axis=1))
+    return found
