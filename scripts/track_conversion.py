@@ -75,4 +75,5 @@ class TrackConversion:
         return confined(self.out, f"{below}{track.person}.{'npz' if self.to == 'amass' else self.to}")
 
     def _body(self, track: Track) -> BodyModel:
-        return load_body_model(self.body_path, gender=track.body_gender, num_betas=max(10, len(track.betas)))
+        count, kid = max(10, len(track.betas) - track.kid_axis), track.kid_axis
+        return load_body_model(self.body_path, gender=track.body_gender, num_betas=count, kid=kid)

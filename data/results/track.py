@@ -52,6 +52,8 @@ class Track:
     """Identity of the pose prior."""
     reason: str = ""
     """What is to be known about the fit of this person as a whole."""
+    kid_axis: bool = False
+    """Whether the last of betas is smplx's kid axis, as in a FitResult."""
 
     def __post_init__(self) -> None:
         count = len(self.moments)

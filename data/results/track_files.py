@@ -138,7 +138,13 @@ def _arrays(track: Track, body: BodyModel, up: UpAxis) -> dict[str, np.ndarray]:
     amass, kept = amass_motion(track, body, to_z_up(up))
     own = {name: np.asarray(getattr(track, name)) for name in _ROWS}
     words = {name: np.array(getattr(track, name)) for name in ("person", "space", "prior", "reason")}
-    about = {"subject": track.person, "first_row": kept.start, "to_z_up": to_z_up(up), "up": up}
+    about = {
+        "subject": track.person,
+        "first_row": kept.start,
+        "to_z_up": to_z_up(up),
+        "up": up,
+        "kid_axis": track.kid_axis,
+    }
     about |= {"bodyfit_track": _VERSION, "conventions": _CONVENTIONS}
     return amass | own | words | {name: np.array(value) for name, value in about.items()}
 
@@ -147,11 +153,14 @@ _KNOWN = (
     *_ROWS,
     *("poses", "betas", "person", "space", "first_row", "mocap_frame_rate", "gender", "body_model", "prior", "reason"),
     "bodyfit_track",
+    "kid_axis",
 )
 
 
 def _track(read: dict[str, np.ndarray]) -> Track:
-    words = {name: str(read[name].item()) for name in ("person", "space", "prior", "reason", "body_model")}
+    words: dict[str, Any] = {
+        name: str(read[name].item()) for name in ("person", "space", "prior", "reason", "body_model")
+    }
     version, count = int(read["bodyfit_track"]), len(read["moments"])
     if version > _VERSION:
         raise ResultError(f"written by a newer bodyfit (tracks {version}, this one knows {_VERSION}). Update bodyfit.")
@@ -170,4 +179,5 @@ def _track(read: dict[str, np.ndarray]) -> Track:
     if words["space"] not in ("camera", "world") or not 0 < fps < 10_000:
         raise ResultError(f"space '{words['space']:.40}', {fps} frames per second; expected camera or world, above 0.")
     status = tuple(str(word) for word in read["status"].tolist())
+    words["kid_axis"] = bool(read.get("kid_axis", False))
     return Track(**words, **arrays, fps=fps, status=status, body_gender=str(read["gender"].item()))

@@ -215,6 +215,7 @@ class _Blank:
             views=views,
             body_model=fitter.body.name,
             body_gender=fitter.body.gender,
+            kid_axis=fitter.body.has_kid_axis,
             prior=fitter.prior.name,
             reason=reason,
         )

@@ -276,7 +276,8 @@ def _mesh_frame(folder: Path) -> str:
 
 def body_of_track(track: Track, body: Path | None) -> "body_model.BodyModel":
     """The body model of a track: of the file or folder `body`, or the open one. Raises BodyfitError for another."""
-    found = _body_model(body, track.body_gender)
+    count = len(track.betas) - 1 if track.kid_axis else 300
+    found = _body_model(body, track.body_gender, count, track.kid_axis)
     if found is None or found.name != track.body_model:
         raise BodyfitError(
             f"person {track.person} was fitted with the body '{track.body_model}', which is not at hand. Name it with "
