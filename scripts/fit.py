@@ -43,7 +43,7 @@ _OUTPUT = ("meshes", "mesh_format", "frame", "overlays", "people", "min_size_px"
 _CAMERA = ("focal", "camera", "image_size", "format", "detector", "camera_name", "keypoints_size")
 _CAMERA += ("min_confidence", "checks")
 _BODY = ("body", "gender", "num_betas", "prior", "init", "device")
-_CLIP = ("clip", "fps", "video_fps", "start", "end", "keypoints", "moving_camera")
+_CLIP = ("clip", "fps", "video_fps", "start", "end", "keypoints", "moving_camera", "cameras", "camera_units")
 """Options that are fields of the configuration's parts, under the same names."""
 
 
@@ -113,6 +113,12 @@ class FitCommand:
     """Seconds from the beginning of the video at which to end."""
     moving_camera: bool = False
     """The video's camera moves: each frame's position and orientation of the body is free. Default: it stands still."""
+    cameras: Path | None = None
+    """Calibration of several cameras that saw the same moments; their views are fitted together, in the world. Pose2Sim
+    or anipose (.toml), EasyMocap (folder of intri.yml and extri.yml), COLMAP (folder of cameras.txt and images.txt),
+    OpenCV YAML, or JSON with K, dist, R and t. Views lie in folders, or have names, like the cameras."""
+    camera_units: float | None = None
+    """Metres that one unit of the calibration is: 0.001 for millimetres. Default: by the size of people."""
     frame_meshes: bool = False
     """Also write a mesh per person and frame of a video; its tracks/ hold animated bodies in any case."""
     people: str = "all"
@@ -204,7 +210,7 @@ class FitCommand:
         if self.batch < 1 or self.workers < 1:
             raise BodyfitError("--batch and --workers must be at least 1.")
         share_memory_among_threads()  # before PyTorch starts some
-        if is_clip(self.inputs, self._clip()):
+        if self.cameras is not None or is_clip(self.inputs, self._clip()):
             return self._run_clip()
         self._check_no_clip()
         inputs = self._inputs()
@@ -247,7 +253,7 @@ class FitCommand:
         return ClipOptions(**{f: getattr(self, f) for f in _CLIP})
 
     def _run_clip(self) -> int:
-        """Fit a video, or a folder that is one."""
+        """Fit a video, a folder that is one, or the views of several cameras."""
         for name, wrong in (("--cluster", self.cluster), ("--init", self.init), ("--workers", self.workers > 1)):
             if wrong:
                 raise BodyfitError(f"{name} is for photos; the frames of a video are fitted together, in one process.")
@@ -262,18 +268,36 @@ class FitCommand:
         from bodyfit.data.quick_imports import import_roma
 
         import_roma()  # before anything else does
-        from bodyfit.fitting.clips.run import run_video
         from bodyfit.fitting.run.ranges import check_ranges
         from bodyfit.fitting.solve.loading import load_fitter
 
-        open_source(self.inputs[0], self._clip(), exclude=[self.out])  # mistakes are said before PyTorch is loaded
+        self._look_at_clip()  # mistakes are said before PyTorch is loaded
         config = self.run_config()
         config = replace(config, output=replace(config.output, meshes=self.frame_meshes))
         check_people(config.output.people)
         check_ranges(config_files.as_document(config), "options")
         _check_camera(config.camera)
         fitter = load_fitter(config, config.device.replace("cuda:all", "cuda:0"))
+        if self.cameras is not None:
+            from bodyfit.fitting.clips.run_views import run_views
+
+            return self._say(run_views(self.inputs, self.out, fitter, config))
+        from bodyfit.fitting.clips.run import run_video
+
         return self._say(run_video(self.inputs[0], self.out, fitter, config))
+
+    def _look_at_clip(self) -> None:
+        """Raise BodyfitError for a clip, or views, that cannot be read."""
+        if self.cameras is None:
+            open_source(self.inputs[0], self._clip(), exclude=[self.out])
+            return
+        for name, given in (("--camera", self.camera), ("--focal", self.focal), ("--camera-name", self.camera_name)):
+            if given is not None:
+                raise BodyfitError(f"{name} and --cameras exclude each other: the calibration says all of the cameras.")
+        from bodyfit.data.photo.rig import read_rig
+        from bodyfit.fitting.clips.view_sources import open_views
+
+        open_views(self.inputs, read_rig(self.cameras), self._clip(), exclude=[self.out])
 
     def _check_no_clip(self) -> None:
         """Options of videos without one would do nothing."""

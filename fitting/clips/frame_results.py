@@ -86,10 +86,11 @@ def _results(fitter: Fitter, track: Track, rows: list[int], sightings: list[Sigh
 
 
 def _interpolated(track: Track, row: int, result: FitResult) -> dict[str, str]:
-    """The status of a moment that nobody saw; what single photos call plausible does not matter then."""
-    if track.status[row] == "fitted" or result.status == "failed":
+    """The status of somebody who was not seen; what single photos call plausible does not matter then."""
+    if result.status == "failed" or (track.status[row] == "fitted" and (result.keypoint_confidence > 0).any()):
         return {}
-    return {"status": "interpolated", "reason": "not seen in this frame: the pose comes from the moments around it"}
+    source = "other cameras" if track.status[row] == "fitted" else "the moments around it"
+    return {"status": "interpolated", "reason": f"not seen in this frame: the pose comes from {source}"}
 
 
 def _costs(fitter: Fitter, seen: Observations, x: Float[Tensor, "B D"]) -> Float[Tensor, " B"]:

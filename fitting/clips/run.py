@@ -65,11 +65,37 @@ def run_video(path: Path, out: Path, fitter: Fitter, config: RunConfig) -> dict[
     source = open_source(path, config.clip, exclude=[out])
     sequence = SequenceConfig(moving_camera=config.clip.moving_camera)
     key = clip_key(source, run_identity(fitter, config), config, sequence)
+    return run_source(source, [source.name], ClipRun, (out, fitter, config, sequence), key)
+
+
+def run_source(
+    source: Any,
+    names: list[str],
+    kind: type[ClipRun],
+    settings: tuple[Path, Fitter, RunConfig, SequenceConfig],
+    key: str,
+) -> dict[str, Any]:
+    """Fit and write a clip, or several cameras, unless that is done.
+
+    Args:
+        source: what `kind` reads; its `name` is that of the journal's line which says that all is written.
+        names: what frames are named after, and the source's own name.
+        kind: what the run does.
+        settings: output folder, fitter, configuration of the run and of the fit over time.
+        key: what the results depend on.
+
+    Returns:
+        OUT/summary.json without its rows.
+
+    Raises:
+        BodyfitError: for what cannot be read, and for an output folder that cannot be used.
+    """
+    out, _, config, _ = settings
     with FolderLock(out) as lock, contextlib.closing(Journal(out)) as journal, repeats_counted():
-        refuse_other_results(out, journal, [source.name])
+        refuse_other_results(out, journal, names)
         if lock.after_a_kill:
             remove_unfinished(out)
-        run = _ClipRun(out, fitter, config, sequence, journal, key)
+        run = kind(*settings, journal, key)
         if is_whole(out, journal, source.name, key):
             log.info("%s: done already; nothing has changed since", source.name)
             return run.summary(ClipIndex.read(out).frames, _clip_section(out), True)
@@ -115,7 +141,7 @@ def _clip_section(out: Path) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class _ClipRun:
+class ClipRun:
     """A run at work."""
 
     out: Path
@@ -131,9 +157,9 @@ class _ClipRun:
         (self.out / "summary.json").unlink(missing_ok=True)
         self.journal.redo([source.name])  # the line that says that all is written
         try:
-            clip = read_clip(source, self.config.camera, self.out)
+            clip = self._read(source)
             people, section = self._people(clip)
-            index = clip_index(clip)
+            index = self._index(clip)
             frames = index.frames
             remove_other_frames(self.out, self.journal, list(frames))
             fitted = list(self._fitted(people, clip))
@@ -149,6 +175,12 @@ class _ClipRun:
                 if whole:
                     raise  # else what stopped the run is what the user should read
         return summary
+
+    def _read(self, source: ClipSource) -> ReadClip:
+        return read_clip(source, self.config.camera, self.out)
+
+    def _index(self, clip: ReadClip) -> ClipIndex:
+        return clip_index(clip)
 
     def _people(self, clip: ReadClip) -> tuple[list[FollowedPerson], dict[str, Any]]:
         """Who is followed, and what the summary says of that."""
@@ -185,7 +217,7 @@ class _ClipRun:
         failures = {items[m].name: (items[m], reason) for m, reason in clip.failures.items() if m in items}
         frames = {frame.name: frame for _, frame in sorted(clip.frames.items())}
         fitted = FittedClip(index, frames, people, failures)
-        with _helpers(self.config, len(frames)) as helpers:
+        with writing_helpers(self.config, len(frames)) as helpers:
             write_clip(self.out, self.fitter, self.config, fitted, journal=self.journal, key=self.key, helpers=helpers)
 
     def summary(self, frames: Mapping[str, int], section: dict[str, Any], whole: bool) -> dict[str, Any]:
@@ -215,7 +247,7 @@ def _about(person: FittedPerson) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _helpers(config: RunConfig, frames: int) -> Iterator[Any]:
+def writing_helpers(config: RunConfig, frames: int) -> Iterator[Any]:
     """Processes that draw and write, where that pays."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if frames <= FEW or not (config.output.overlays or config.output.meshes):

@@ -45,7 +45,7 @@ def find_views(paths: Sequence[Path], rig: Rig, *, exclude: Iterable[Path] = ())
         exclude: files and folders not to look at, such as the calibration and the output.
 
     Raises:
-        BodyfitError: where nothing is found, or no moment is seen by two cameras.
+        BodyfitError: where nothing is found.
     """
     skipped = {Path(path).resolve() for path in (*exclude, rig.source)}
     found = [item for path in paths for item in find_inputs(path, exclude=list(skipped))]
@@ -56,9 +56,7 @@ def find_views(paths: Sequence[Path], rig: Rig, *, exclude: Iterable[Path] = ())
             f"{paths[0]}: no folder and no file is named like a camera of {rig.source} ({_some(rig.cameras)}). Found "
             f"{_some(item.name for item in found)}. Expected views/{next(iter(rig.cameras))}/0001.json and the like."
         )
-    views = _by_moment(seen)
-    _check(views, rig)
-    return views
+    return _by_moment(seen)
 
 
 def _with_cameras(found: list[FitInput], rig: Rig) -> list[_Seen]:
@@ -155,7 +153,8 @@ def _joined(first: FitInput, second: FitInput) -> FitInput:
     return replace(photo, keypoints=keypoints.keypoints, image=keypoints.image, problem=keypoints.problem)
 
 
-def _check(views: Views, rig: Rig) -> None:
+def check_views(views: Views, rig: Rig) -> None:
+    """Say what is missing. Raises BodyfitError where no moment is seen by two cameras."""
     missing = [name for name in rig.cameras if name not in views]
     if missing:
         log.warning("nothing was found of %d cameras of %s: %s", len(missing), rig.source, _some(missing))

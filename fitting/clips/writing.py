@@ -62,6 +62,8 @@ class FittedPerson:
     """None: could not be fitted."""
     reason: str = ""
     """Why not."""
+    absent: frozenset[str] = frozenset()
+    """Frames that do not show the person: cameras that look elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -191,7 +193,7 @@ class _FrameWork:
         if (person.name, name) in self.seen:
             return self.seen[person.name, name]
         moment = self.clip.index.frames[name]
-        if person.track is None or moment not in self.shown[person.name]:
+        if person.track is None or moment not in self.shown[person.name] or name in person.absent:
             return None
         row = moment - int(person.track.moments[0])
         if person.track.status[row] == "failed":  # at the ends, beside sightings that could not be fitted

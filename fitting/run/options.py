@@ -48,3 +48,7 @@ class ClipOptions:
     """Folder or file with the keypoints of a video's frames; None: what lies beside the video, else the detector."""
     moving_camera: bool = False
     """Whether the camera moves: positions of one frame then say nothing of those of the next."""
+    cameras: Path | None = None
+    """Calibration of several cameras, whose views are fitted together; None: one camera."""
+    camera_units: float | None = None
+    """Metres that one unit of the calibration is; None: by the size of people."""

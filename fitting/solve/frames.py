@@ -249,7 +249,7 @@ def read_frame(item: FitInput, options: CameraOptions | None = None, *, decode: 
         size = detections.image_size or _extent(detections)
     camera, source = _camera(options, size, exif_px, exif_source, item.photo)
     if camera.lens is not None:
-        detections = _seen_by_pinhole(detections, camera.lens)
+        detections = seen_by_pinhole(detections, camera.lens)
     if options.checks:
         detections = _at_believable_distances(detections, camera.focal_px, source)
     center = camera.center_px or ((size[0] - 1) / 2, (size[1] - 1) / 2)
@@ -294,7 +294,7 @@ GUESSED_FOCAL = "image diagonal"
 """The `focal_source` of focal lengths that nobody gave."""
 
 
-def _seen_by_pinhole(detections: Detections, lens: Lens) -> Detections:
+def seen_by_pinhole(detections: Detections, lens: Lens) -> Detections:
     """The same people as an ideal pinhole camera would have seen them; what no lens explains is unseen."""
     seen = detections.confidence > 0
     xy, confidence = detections.xy.copy(), detections.confidence.copy()

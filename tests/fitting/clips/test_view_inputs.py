@@ -6,7 +6,7 @@ import pytest
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.photo.intrinsics import Extrinsics, Intrinsics
 from bodyfit.data.photo.rig import Rig
-from bodyfit.fitting.clips.view_inputs import find_views
+from bodyfit.fitting.clips.view_inputs import check_views, find_views
 
 PLACE = Extrinsics(tuple(map(tuple, np.eye(3).tolist())), (0.0, 0.0, 1.0))
 OPENPOSE = '{"version": 1.3, "people": []}'
@@ -85,6 +85,7 @@ def test_another_frame_count_is_said_and_used(write, caplog):
     files = [f"a/{t:04d}.json" for t in range(6)] + [f"b/{t:04d}.json" for t in range(4)]
     views = find_views(write(*files), rig("a", "b"))
     assert (sorted(views["a"]), sorted(views["b"])) == (list(range(6)), list(range(4)))
+    check_views(views, rig("a", "b"))
     assert "different numbers of frames (a 6, b 4)" in caplog.text
 
 
@@ -94,13 +95,14 @@ def test_every_tenth_frame_is_a_moment(write):
 
 
 def test_a_camera_without_files_is_said(write, caplog):
-    find_views(write("a/1.json", "b/1.json"), rig("a", "b", "c"))
+    check_views(find_views(write("a/1.json", "b/1.json"), rig("a", "b", "c")), rig("a", "b", "c"))
     assert "nothing was found of 1 cameras" in caplog.text and "c" in caplog.text
 
 
 def test_frames_that_never_meet_are_refused(write):
+    views = find_views(write("a/1.json", "a/2.json", "b/3.json", "b/4.json"), rig("a", "b"))
     with pytest.raises(BodyfitError, match=r"no moment is seen by two cameras.*a 1 to 2, b 3 to 4"):
-        find_views(write("a/1.json", "a/2.json", "b/3.json", "b/4.json"), rig("a", "b"))
+        check_views(views, rig("a", "b"))
 
 
 def test_files_of_no_camera_are_refused(write):

@@ -1,0 +1,148 @@
+"""`bodyfit fit --cameras`: read calibrated views, match people across them, fit each in the world, write."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from bodyfit.data.errors import BodyfitError
+from bodyfit.data.keypoints.inputs import FitInput
+from bodyfit.data.photo.rig import read_rig
+from bodyfit.data.results.clip_index import ClipIndex
+from bodyfit.fitting.clips.fitting_people import FollowedPerson, chosen_people
+from bodyfit.fitting.clips.reading import read_clip
+from bodyfit.fitting.clips.run import ClipRun, clip_key, run_source, writing_helpers
+from bodyfit.fitting.clips.view_fit import ViewPeople, fit_view_people, match_views, placed, size_of
+from bodyfit.fitting.clips.view_matching import Moments
+from bodyfit.fitting.clips.view_sources import ViewSource, open_views
+from bodyfit.fitting.clips.writing import FittedClip, FittedPerson, write_clip
+from bodyfit.fitting.run.config_files import RunConfig
+from bodyfit.fitting.run.identity import run_identity
+from bodyfit.fitting.run.parts import short_hash
+from bodyfit.fitting.sequence.config import SequenceConfig
+from bodyfit.fitting.solve.fitter import Fitter
+from bodyfit.fitting.solve.frames import CameraOptions, Frame
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ReadViews:
+    """Frames of all cameras with their people."""
+
+    source: ViewSource
+    moments: Moments
+    """Placed frames."""
+    failures: dict[str, tuple[FitInput, str]]
+    """Frames that could not be read, by name, with the reason."""
+    found: ViewPeople | None = None
+    """Who is in them, once that is known."""
+
+
+def run_views(paths: Sequence[Path], out: Path, fitter: Fitter, config: RunConfig) -> dict[str, Any]:
+    """Fit the people whom several calibrated cameras saw into an output folder.
+
+    Args:
+        paths: folders or files of all cameras.
+        out: the output folder; it is made where there is none.
+        fitter: body, prior and settings of the fit.
+        config: everything else; `config.clip.cameras` is the calibration.
+
+    Returns:
+        OUT/summary.json without its rows.
+
+    Raises:
+        BodyfitError: for views or a calibration that cannot be used, and for an output folder that cannot be.
+    """
+    rig = read_rig(config.clip.cameras)
+    source = open_views(paths, rig, config.clip, exclude=[out])
+    sequence, identity = SequenceConfig(), run_identity(fitter, config)
+    keys = [clip_key(camera, identity, config, sequence) for camera in source.cameras.values()]
+    key = short_hash(keys, sorted(rig.cameras.items()), source.fps)
+    names = [source.name, *source.cameras]
+    return run_source(source, names, _ViewsRun, (out, fitter, config, sequence), key)
+
+
+def read_views(source: ViewSource, camera: CameraOptions, out: Path) -> ReadViews:
+    """Read the frames of all cameras; keypoints that there are no files of are found by the detector.
+
+    Raises:
+        CameraError: where the calibration cannot be of these pictures.
+        BodyfitError: where no camera has a frame that can be used.
+    """
+    moments: dict[int, dict[str, Frame]] = {}
+    failures: dict[str, tuple[FitInput, str]] = {}
+    for name, clip in source.cameras.items():
+        options = replace(camera, image_size=camera.image_size or size_of(source.rig.cameras[name]))
+        try:
+            read = read_clip(clip, options, out)
+        except BodyfitError as error:
+            log.error("camera %s: %s", name, error)
+            failures |= {frame.item.name: (frame.item, str(error)) for frame in clip.frames}
+            continue
+        items = {frame.moment: frame.item for frame in read.source.frames}
+        failures |= {items[m].name: (items[m], reason) for m, reason in read.failures.items() if m in items}
+        for moment, frame in read.frames.items():
+            moments.setdefault(moment, {})[name] = placed(frame, name, source.rig)
+    if not moments:
+        reason = next(iter(failures.values()), (None, "there are none"))[1]
+        raise BodyfitError(f"no frame of any camera can be used; the first: {reason}")
+    return ReadViews(source, dict(sorted(moments.items())), failures)
+
+
+class _ViewsRun(ClipRun):
+    """A run over several cameras at work."""
+
+    def _read(self, source: ViewSource) -> ReadViews:
+        views, least = read_views(source, self.config.camera, self.out), self.config.output.min_size_px
+        moments = {t: {c: f.chosen("all", least) for c, f in some.items()} for t, some in views.moments.items()}
+        found = match_views(self.fitter, moments, source.fps, source.rig, self.config.clip.camera_units)
+        return replace(views, moments=found.moments, found=found)
+
+    def _index(self, views: ReadViews) -> ClipIndex:
+        cameras = views.source.cameras
+        frames = {frame.item.name: frame.moment for clip in cameras.values() for frame in clip.frames}
+        videos = {name: clip.video and clip.video.resolve() for name, clip in cameras.items()}
+        return ClipIndex(views.source.fps, (min(frames.values()), max(frames.values())), videos, frames)
+
+    def _people(self, views: ReadViews) -> tuple[list[FollowedPerson], dict[str, Any]]:
+        source, found = views.source, views.found
+        cameras = [f"{p.name}: {len({s.frame.name.rpartition('/')[0] for s in p.sightings})}" for p in found.people]
+        log.info(
+            "%d people at %d moments; cameras that saw each: %s",
+            *(len(found.people), len(views.moments), ", ".join(cameras[:20]) or "none"),
+        )
+        if found.dropped:
+            log.info("%d sightings of people seen too shortly left out as spurious", sum(map(len, found.dropped)))
+        section = {
+            "cameras": list(source.cameras),
+            "calibration": source.rig.source,
+            "metres_per_unit": found.metres_per_unit,
+            "fps": source.fps,
+            "moments": len(views.moments),
+            "spurious_tracks": len(found.dropped),
+            "spurious_sightings": sum(map(len, found.dropped)),
+            "people_found": len(found.people),
+        }
+        return chosen_people(found.people, self.config.output.people), section
+
+    def _fitted(self, people: list[FollowedPerson], views: ReadViews) -> Iterator[FittedPerson]:
+        with tqdm(total=len(people), unit="person", desc="fitting", disable=None) as bar:
+            for person in fit_view_people(self.fitter, people, views.moments, views.source.fps, self.sequence):
+                bar.update()
+                yield person
+
+    def _write(self, views: ReadViews, index: ClipIndex, people: list[FittedPerson]) -> None:
+        frames = {f.name: f for name in views.source.cameras for f in _of_camera(views.moments, name)}
+        fitted = FittedClip(index, frames, people, views.failures)
+        with writing_helpers(self.config, len(frames)) as helpers:
+            write_clip(self.out, self.fitter, self.config, fitted, journal=self.journal, key=self.key, helpers=helpers)
+
+
+def _of_camera(moments: Moments, name: str) -> list[Frame]:
+    return [frames[name] for frames in moments.values() if name in frames]
