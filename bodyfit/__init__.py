@@ -14,6 +14,8 @@ if TYPE_CHECKING:  # what type checkers and editors see of the table below; a te
     from bodyfit.data.errors import BodyfitError as BodyfitError
     from bodyfit.data.keypoints.detections import Detections as Detections
     from bodyfit.data.keypoints.detections import read_keypoints as read_keypoints
+    from bodyfit.data.photo.rig import Rig as Rig
+    from bodyfit.data.photo.rig import read_rig as read_rig
     from bodyfit.data.results.result import FitResult as FitResult
     from bodyfit.data.results.store import open_results as open_results
     from bodyfit.data.results.track import Track as Track
@@ -21,6 +23,7 @@ if TYPE_CHECKING:  # what type checkers and editors see of the table below; a te
     from bodyfit.data.results.track_files import read_track as read_track
     from bodyfit.data.results.track_files import write_track as write_track
     from bodyfit.fitting.clips.arrays import fit_video as fit_video
+    from bodyfit.fitting.clips.view_arrays import fit_views as fit_views
     from bodyfit.fitting.draw.render import render_overlay as render_overlay
     from bodyfit.fitting.solve.fit import fit as fit
     from bodyfit.fitting.solve.fitter import FitConfig as FitConfig
@@ -43,11 +46,13 @@ _HOME = {
     "Frame": "fitting.solve.frames",
     "Measures": "data.body.measures",
     "Track": "data.results.track",
+    "Rig": "data.photo.rig",
     "VPoser": "prior.model.vposer",
     "export_track": "data.results.track_exports",
     "fit": "fitting.solve.fit",
     "fit_many": "fitting.solve.stream",
     "fit_video": "fitting.clips.arrays",
+    "fit_views": "fitting.clips.view_arrays",
     "inverse_kinematics": "fitting.solve.inverse_kinematics",
     "load_body_model": "data.body.body_model",
     "load_prior": "prior.model.checkpoint",
@@ -55,6 +60,7 @@ _HOME = {
     "open_results": "data.results.store",
     "pose_body": "data.body.posing",
     "read_keypoints": "data.keypoints.detections",
+    "read_rig": "data.photo.rig",
     "read_track": "data.results.track_files",
     "render_overlay": "fitting.draw.render",
     "save_prior": "prior.model.checkpoint",

@@ -118,10 +118,14 @@ def _fields(path: Path) -> dict[str, Fields]:
 
 
 def _read(fields: Fields, path: Path, name: str = "") -> Intrinsics:
+    return camera_from_fields(fields, f"{path}, camera {name}" if name else str(path))
+
+
+def camera_from_fields(fields: Fields, where: str) -> Intrinsics:
+    """The camera that fields of any kind of docs/cameras.md mean. Raises CameraError, with where they stand."""
     try:
-        return _intrinsics(fields, path)
+        return _intrinsics(fields, where)
     except (TypeError, ValueError, OverflowError, AttributeError) as cause:
-        where = f"{path}, camera {name}" if name else str(path)
         raise CameraError(f"{where}: found {cause!s:.200}. {_EXPECTED}.") from cause
 
 
@@ -144,7 +148,7 @@ def _chosen(path: Path, cameras: dict[str, Fields], name: str | None, photo: Pat
     raise CameraError(f"{path}: has {len(cameras)} cameras ({names}){where}. Say which with --camera-name.")
 
 
-def _intrinsics(raw: Fields, path: Path) -> Intrinsics:
+def _intrinsics(raw: Fields, path: str) -> Intrinsics:
     fields = {str(key).removesuffix("_px"): value for key, value in raw.items() if value is not None}
     model = _model(fields)
     matrix = next((fields[key] for key in _MATRIX_KEYS if key in fields), None)
@@ -250,7 +254,7 @@ def _size(fields: Fields) -> tuple[int, int] | None:
     return size
 
 
-def _extrinsics(fields: Fields, path: Path) -> Extrinsics | None:
+def _extrinsics(fields: Fields, path: str) -> Extrinsics | None:
     """World to camera, from R (3 x 3 or a rotation vector) and t; None where there is none."""
     turn = next((fields[k] for k in _ROTATION_KEYS if k in fields), None)
     shift = next((fields[k] for k in _TRANSLATION_KEYS if k in fields), None)

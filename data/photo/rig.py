@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from bodyfit.data.files import read_bytes
 from bodyfit.data.photo.camera_files import SUFFIXES, CameraError
-from bodyfit.data.photo.intrinsics import Extrinsics, Intrinsics, read_cameras
+from bodyfit.data.photo.intrinsics import Extrinsics, Intrinsics, camera_from_fields, read_cameras
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +36,48 @@ class Rig:
     units: str = "file"
     """What one unit of the translations is: "file" where that is for the file to know (metres, millimetres, ...),
     "arbitrary" for reconstructions without a scale."""
+
+    @classmethod
+    def from_arrays(
+        cls,
+        K: ArrayLike,
+        R: ArrayLike,
+        t: ArrayLike,
+        *,
+        dist: ArrayLike | None = None,
+        image_size: ArrayLike | None = None,
+        names: Sequence[str] | None = None,
+        fisheye: bool = False,
+    ) -> Rig:
+        """A rig from numbers in memory.
+
+        Args:
+            K: (V, 3, 3) camera matrices, px.
+            R: (V, 3, 3) rotations from the world to the camera, or (V, 3) rotation vectors, rad.
+            t: (V, 3) translations: `R @ world + t` is in the camera.
+            dist: (V, n) OpenCV's distortion coefficients, n of 4 to 14; with `fisheye` its fisheye model's four.
+            image_size: (width, height) of all cameras, or (V, 2).
+            names: default: "0", "1", ...
+
+        Raises:
+            CameraError: for numbers that are no cameras.
+        """
+        matrices = np.asarray(K, dtype=float)
+        count = len(matrices) if matrices.ndim == 3 else 0
+        fields: dict[str, list] = {"K": list(matrices), "R": _rows(R, count, "R"), "t": _rows(t, count, "t")}
+        if dist is not None:
+            fields["dist"] = _rows(dist, count, "dist")
+        if image_size is not None:
+            sizes = np.asarray(image_size)
+            fields["image_size"] = list(np.broadcast_to(sizes, (count, 2))) if sizes.ndim else []
+        names = [str(n) for n in range(count)] if names is None else list(names)
+        if not count or any(len(column) != count for column in (*fields.values(), names)) or len(set(names)) < count:
+            raise CameraError(
+                f"K has shape {matrices.shape}. Expected (V, 3, 3), and R, t, dist and names for V cameras."
+            )
+        rows = ({key: column[n] for key, column in fields.items()} | {"fisheye": fisheye} for n in range(count))
+        cameras = {name: camera_from_fields(row, f"camera {name}") for name, row in zip(names, rows, strict=True)}
+        return _checked(cls(cameras, "the rig"))
 
     def scaled(self, factor: float) -> Rig:
         """The same rig with all translations times `factor`."""
@@ -67,6 +110,13 @@ class Rig:
                 f"{self.source}, camera {name}: {error} Were the photos cropped, turned or taken with another camera? "
                 "Give the calibration that belongs to them."
             ) from error
+
+
+def _rows(values: ArrayLike, count: int, what: str) -> list[np.ndarray]:
+    array = np.asarray(values, dtype=float)
+    if array.ndim < 2 or len(array) != count:
+        raise CameraError(f"{what} has shape {array.shape}. Expected a row for each of {count} cameras.")
+    return list(array)
 
 
 def _for_size(camera: Intrinsics, size: tuple[int, int]) -> Intrinsics:

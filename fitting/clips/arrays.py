@@ -94,7 +94,7 @@ def fit_video(
     """
     if not 0 < fps < np.inf:
         raise BodyfitError(f"fps is {fps}. Expected a positive number of frames per second.")
-    frames = _frames(keypoints, format, image_size, focal_px, center_px)
+    frames = frames_from_arrays(keypoints, format, image_size, focal_px, center_px)
     fitter = Fitter(body, prior, config, device=pick_device(device))
     tracking = track_people(frames, fps, cuts)
     people = followed_people(tracking.tracklets, frames)
@@ -102,14 +102,14 @@ def fit_video(
     return ClipFit(tuple(fit_people(fitter, people, fps, sequence)), fitter, len(tracking.dropped))
 
 
-def _frames(
+def frames_from_arrays(
     keypoints: Sequence[Frame | None] | ArrayLike,
     format: str | None,
     image_size: tuple[int, int] | None,
     focal_px: float | None,
     center_px: tuple[float, float] | None,
 ) -> dict[int, Frame]:
-    """Frames by moment."""
+    """Frames by moment, from what `fit_video` takes. Raises BodyfitError."""
     if isinstance(keypoints, Sequence) and any(isinstance(one, Frame) for one in keypoints):
         wrong = [type(one).__name__ for one in keypoints if one is not None and not isinstance(one, Frame)]
         if wrong:

@@ -184,6 +184,20 @@ def test_a_principal_point_tells_the_size_that_a_file_does_not(tmp_path, caplog)
         rig.for_size("cam_01", (1920, 1088))
 
 
+def test_numbers_in_memory_are_the_file_with_the_same_numbers(tmp_path):
+    rig = Rig.from_arrays(MATRICES, TURNS, SHIFTS, dist=DIST, image_size=SIZE, names=NAMES)
+    assert rig.cameras == read_rig(toml(tmp_path / "calib.toml")).cameras
+    for wrong in (
+        {"K": MATRICES[0]},
+        {"t": SHIFTS[:2]},
+        {"R": np.ones((3, 3, 3))},
+        {"dist": DIST[0]},
+        {"names": "aab"},
+    ):
+        with pytest.raises(CameraError):
+            Rig.from_arrays(**{"K": MATRICES, "R": TURNS, "t": SHIFTS} | wrong)
+
+
 def test_what_is_no_rig_is_refused(tmp_path):
     cases = {
         "nothing": (lambda: tmp_path / "nothing", "no such file"),
