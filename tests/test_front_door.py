@@ -17,7 +17,7 @@ import bodyfit
 ROOT = Path(__file__).parents[1]
 PUBLIC = """
     BodyModel BodyfitError Detections FitConfig FitResult Fitter Frame Measures Track VPoser export_track fit fit_many
-    fit_video
+    fit_video fit_views read_rig Rig
     inverse_kinematics load_body_model load_prior measure_body open_results pose_body read_keypoints read_track
     render_overlay save_prior train_prior write_track __version__
 """
