@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -140,6 +141,8 @@ class FitCommand:
     before what it says."""
     refine_focal: bool = False
     """Also refine the focal length around its guess, where perspective shows it."""
+    collisions: Literal["self", "none"] = "self"
+    """self: limbs do not pass through the body or each other (docs/contact.md). none: nothing keeps them from it."""
     device: str = "auto"
     """cpu, cuda, cuda:1, cuda:all (a process for each GPU), or auto: CUDA where there is one."""
     meshes: bool = True
@@ -181,6 +184,7 @@ class FitCommand:
         others |= {f: getattr(run.clip, f) for f in _CLIP}
         own = {"config": path, "refine_focal": run.fit.refine_focal, "batch": run.batch}
         own |= {"height": run.fit.shape.height_m, "same_person": run.same_person, "age": run.fit.age.kind}
+        own["collisions"] = "none" if math.isinf(run.fit.energy.collision_sigma_m) else "self"
         return cls(**required, **output, **cameras, **others, **own)
 
     def run_config(self) -> config_files.RunConfig:
@@ -193,8 +197,11 @@ class FitCommand:
             from bodyfit.fitting.run.known_betas import read_betas
 
             shape = replace(read_betas(self.betas), height_m=self.height)
+        energy = replace(fit.energy, collision_sigma_m=self._collision_sigma_m(fit.energy.collision_sigma_m))
         return config_files.RunConfig(
-            fit=replace(fit, refine_focal=self.refine_focal, shape=shape, age=replace(fit.age, kind=self.age)),
+            fit=replace(
+                fit, refine_focal=self.refine_focal, shape=shape, age=replace(fit.age, kind=self.age), energy=energy
+            ),
             camera=CameraOptions(**{f: getattr(self, f) for f in _CAMERA}),
             output=OutputOptions(**{f: getattr(self, f) for f in _OUTPUT}),
             clip=self._clip(),
@@ -202,6 +209,14 @@ class FitCommand:
             batch=self.batch,
             same_person=self.same_person,
         ).with_absolute_paths()
+
+    def _collision_sigma_m(self, given: float) -> float:
+        """That of the energy: the given or the usual one, infinite without collisions."""
+        from bodyfit.fitting.energy.config import EnergyConfig
+
+        if self.collisions == "none":
+            return math.inf
+        return EnergyConfig.collision_sigma_m if math.isinf(given) else given
 
     def run(self) -> int:
         """Fit; 0 when every person with enough keypoints was fitted, 1 when some were not, 2 when nothing could be."""

@@ -9,9 +9,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from bodyfit.data.landmarks import BODY, LANDMARK_NAMES, LEFT_HAND, RIGHT_HAND
+from bodyfit.fitting.energy.collisions import SelfCollision
 from bodyfit.fitting.energy.jacobian import RotationJacobian
 from bodyfit.fitting.energy.landmark_model import LandmarkModel
 from bodyfit.fitting.energy.observations import Observations
+from bodyfit.fitting.energy.sphere_model import SphereModel
 from bodyfit.fitting.energy.terms import (
     Bending,
     Gaussian,
@@ -86,6 +88,9 @@ class EnergyConfig:
     """Standard deviation of log(focal / guess) where the focal length is refined."""
     depth_sigma_m: float = float("inf")
     """Standard deviation, m, of the depth about a depth given to the problem; inf: no such term."""
+    collision_sigma_m: float = 0.01
+    """Depth, m, to which spheres that fill the body may overlap, on top of what is natural, at a cost of one; inf: no
+    such term. It takes part in the last stage of a fit only."""
     softness: float = 0.0
     """Width over which the kinks of the decoder's activations are rounded at least; 0: the decoder as it is. For
     decoders that have kinks, the early stages of the solver use a rounded one."""
@@ -100,6 +105,7 @@ def energy_terms(
     *,
     depth_m: Float[Tensor, " N"] | None = None,
     rotation_jacobian: RotationJacobian | None = None,
+    spheres: SphereModel | None = None,
 ) -> list[Term]:
     """The terms of a fit to keypoints.
 
@@ -109,6 +115,7 @@ def energy_terms(
         seen: the people.
         depth_m: distances that `energy.depth_sigma_m` is about; None: no such term.
         rotation_jacobian: of the same unknowns and model, where there is one already: it takes 4 ms to build.
+        spheres: of the body, for `energy.collision_sigma_m`; None: no such term.
     """
     reprojection = Reprojection(
         unknowns,
@@ -121,6 +128,8 @@ def energy_terms(
     terms = [reprojection, *_relative_terms(reprojection, model, energy)]
     if energy.bending_sigma != torch.inf:
         terms.append(Bending(unknowns, energy.bending_sigma, reprojection.landmark_weights))
+    if spheres is not None and energy.collision_sigma_m != torch.inf:
+        terms.append(SelfCollision(unknowns, spheres, sigma_m=energy.collision_sigma_m))
     terms.append(pose_prior(unknowns, model, prior, energy, seen))
     terms += parameter_priors(unknowns, model, energy)
     if energy.height_m is not None:

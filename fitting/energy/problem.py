@@ -17,6 +17,7 @@ from bodyfit.fitting.energy.landmark_model import LandmarkModel, LandmarkState
 from bodyfit.fitting.energy.levenberg_marquardt import Linearization, total_cost
 from bodyfit.fitting.energy.observations import Observations
 from bodyfit.fitting.energy.projection import project, solve_translation
+from bodyfit.fitting.energy.sphere_model import SphereModel
 from bodyfit.fitting.energy.terms import Evaluation, Gaussian, Reprojection, Term
 from bodyfit.fitting.energy.unknowns import Layout, Unknowns
 from bodyfit.prior.model.vposer import VPoser
@@ -81,6 +82,7 @@ class Problem:
         transl = x[:, unknowns.layout["transl"]]
         state = self.model(rotations, unknowns.shape(x), transl, derivatives=derivatives)
         at = self._seen_at(x, items, body, state.points)
+        at.kinematics = state.kinematics
         if derivatives:
             at.state, at.tangent, at.left_jacobians = state, tangent, left_jacobians
         return at
@@ -152,7 +154,7 @@ class BodyProblem(Problem):
         prior: the pose prior.
         observations: the people.
         energy: weights of the terms.
-        depth_m, rotation_jacobian: as in `energy_terms`.
+        depth_m, rotation_jacobian, spheres: as in `energy_terms`.
     """
 
     def __init__(
@@ -165,8 +167,9 @@ class BodyProblem(Problem):
         *,
         depth_m: Float[Tensor, " N"] | None = None,
         rotation_jacobian: RotationJacobian | None = None,
+        spheres: SphereModel | None = None,
     ):
-        given = {"depth_m": depth_m, "rotation_jacobian": rotation_jacobian}
+        given = {"depth_m": depth_m, "rotation_jacobian": rotation_jacobian, "spheres": spheres}
         terms = energy_terms(unknowns, model, prior, observations, energy, **given)
         super().__init__(unknowns, model, terms, observations, energy.softness)
         self.energy = energy

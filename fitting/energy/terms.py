@@ -9,6 +9,7 @@ in the tests, which compare its Jacobian with automatic differentiation.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import roma
 import torch
@@ -16,7 +17,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from bodyfit.fitting.energy.jacobian import RotationJacobian
-from bodyfit.fitting.energy.landmark_model import LandmarkState
+from bodyfit.fitting.energy.landmark_model import Kinematics, LandmarkState
 from bodyfit.fitting.energy.observations import Observations
 from bodyfit.fitting.energy.projection import NEAREST_M, projection_jacobian
 from bodyfit.fitting.energy.so3 import inverse_left_jacobian
@@ -39,6 +40,8 @@ class Evaluation:
     """What is known of these people; None for problems without a camera, like the next two."""
     focal_px: Float[Tensor, " B"] | None = None
     points_px: Float[Tensor, "B K 2"] | None = None
+    kinematics: Kinematics | None = None
+    """The posed joints, without the translation."""
     state: LandmarkState | None = None
     """The landmarks' derivatives; None, like the next two, where only costs are wanted."""
     tangent: Float[Tensor, "B 21 3 Z"] | None = None
@@ -49,6 +52,8 @@ class Evaluation:
     """Of the terms before the present one."""
     jacobians: dict[Term, Float[Tensor, "B M D"]] = field(default_factory=dict)
     """The same."""
+    kept: dict[Term, Any] = field(default_factory=dict)
+    """What a term found here and needs again."""
 
 
 class Term:

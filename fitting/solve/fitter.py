@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -20,6 +21,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from bodyfit.data.body.body_model import BodyModel, load_body_model
+from bodyfit.data.body.volume import fit_spheres
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.landmarks import BODY, FINGERS, LANDMARK_NAMES
 from bodyfit.data.results.result import FitResult, Parameters
@@ -29,6 +31,7 @@ from bodyfit.fitting.energy.landmark_model import LandmarkModel, in_limb_order
 from bodyfit.fitting.energy.levenberg_marquardt import Solution, SolverOptions
 from bodyfit.fitting.energy.observations import Observations, PredictedPose, observe
 from bodyfit.fitting.energy.problem import BodyProblem
+from bodyfit.fitting.energy.sphere_model import SphereModel
 from bodyfit.fitting.energy.unknowns import Unknowns
 from bodyfit.fitting.solve.ages import AgeConfig, find_children
 from bodyfit.fitting.solve.frames import Frame
@@ -179,6 +182,12 @@ class Fitter:
         body = self.whole_body
         return {"body": f"{body.name} {body.fingerprint}", "prior": prior, "network": network}
 
+    @cached_property
+    def spheres(self) -> SphereModel:
+        """The body's volume as spheres, made where it is first needed."""
+        with torch.inference_mode(mode=False):  # what is kept may be used outside of it
+            return SphereModel(self.body, fit_spheres(self.body), self.everything)
+
     def model_for(self, confidence: Float[np.ndarray, "P 144"]) -> LandmarkModel:
         """A landmark model of just the points that somebody's detector saw; the same object for the same points."""
         seen = (confidence > 0).any(axis=0)
@@ -202,11 +211,16 @@ class Fitter:
         """The problem that is solved in the end, with the poses that the start network predicts."""
         return self._problem(self.with_predicted_pose(seen, model), on=self._landmark_sets(model)[0])
 
-    def _problem(self, seen: Observations, energy: EnergyConfig | None = None, *, on: _Landmarks) -> BodyProblem:
+    def _problem(
+        self, seen: Observations, energy: EnergyConfig | None = None, *, on: _Landmarks, collisions: bool = False
+    ) -> BodyProblem:
         if on.columns is not None:
             seen = seen.of_landmarks(on.columns)
         energy = energy or self.config.energy
-        return BodyProblem(self.unknowns, on.model, self.prior, seen, energy, rotation_jacobian=on.rotation_jacobian)
+        given = {"rotation_jacobian": on.rotation_jacobian}
+        if collisions and energy.collision_sigma_m != math.inf:
+            given["spheres"] = self.spheres
+        return BodyProblem(self.unknowns, on.model, self.prior, seen, energy, **given)
 
     def _make_landmark_sets(self, model: LandmarkModel) -> tuple[_Landmarks, _Landmarks]:
         """All of the model's landmarks, and the body's alone."""
@@ -346,6 +360,8 @@ class Fitter:
     def in_groups(self, work: Callable[[Tensor], Part], people: int) -> list[Part]:
         """work(rows) for groups of people: on a CPU small ones, something for every thread; on a GPU large ones; none
         larger than there is memory for."""
+        if self.config.energy.collision_sigma_m != math.inf:
+            _ = self.spheres  # made once, before threads need it
         rows, free = torch.arange(people, device=self.device), free_bytes(self.device)
         if self.device.type != "cpu":
             with torch.inference_mode():
@@ -374,7 +390,7 @@ class Fitter:
     def _finish(self, seen: Observations, model: LandmarkModel, starts: Tensor) -> tuple[Solution, Alternative]:
         config, (fine, coarse) = self.config, self._landmark_sets(model)
         return solve_in_stages(
-            partial(self._problem, on=fine),
+            partial(self._problem, on=fine, collisions=True),
             partial(self._problem, on=coarse),
             seen,
             starts,

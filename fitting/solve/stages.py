@@ -3,11 +3,13 @@
 Two things make the cost hard to minimise from far away: the robust loss, which has no gradient for limbs that start
 far off, and the kinks of the prior's decoder, which is piecewise linear. Each stage narrows the one and sharpens the
 other, and only a person's best start goes on to the last ones. Far from the minimum fingers and faces do not matter, so
-the first stage uses the body's landmarks alone, where a step costs half.
+the first stage uses the body's landmarks alone, where a step costs half. Collisions count in the last stage only:
+before, limbs may have to pass through each other, and starts are chosen by what was seen.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -134,7 +136,15 @@ def solve_in_stages(
     people, tries, size = starts.shape
 
     def stage(make: MakeProblem, x: Tensor, who: Observations, limit: int, movable: Tensor, **changes) -> Solution:
-        return _stage(make(who, replace(energy, **changes)), unknowns, x, limit, movable, stages, options)
+        return _stage(
+            make(who, replace(energy, collision_sigma_m=math.inf, **changes)),
+            unknowns,
+            x,
+            limit,
+            movable,
+            stages,
+            options,
+        )
 
     several = seen.repeat(tries)
     given, first = follow(make_coarse, seen, starts, energy, unknowns, free=free, stages=stages, options=options)

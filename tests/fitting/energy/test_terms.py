@@ -5,13 +5,16 @@ from dataclasses import replace
 import pytest
 import torch
 
+from bodyfit.data.body.volume import fit_spheres
 from bodyfit.data.landmarks import LANDMARK_NAMES
 from bodyfit.fitting.energy import terms
+from bodyfit.fitting.energy.collisions import SelfCollision
 from bodyfit.fitting.energy.config import EnergyConfig, energy_terms
 from bodyfit.fitting.energy.jacobian import RotationJacobian
 from bodyfit.fitting.energy.landmark_model import LandmarkModel
 from bodyfit.fitting.energy.observations import Observations, PredictedPose
 from bodyfit.fitting.energy.problem import Problem
+from bodyfit.fitting.energy.sphere_model import SphereModel
 from bodyfit.fitting.energy.terms import BENDING_AXES, BENDING_JOINTS, Evaluation
 from bodyfit.fitting.energy.unknowns import Unknowns
 
@@ -35,12 +38,12 @@ def setting(body, random_prior):
     whitener = torch.randn(32, 32, generator=generator, dtype=torch.float64)
     center = torch.full((2, 2), 300.0, dtype=torch.float64)
     seen = Observations(targets, weights, size, focal, center, PredictedPose(mean, whitener))
-    return model, unknowns, seen, x
+    return model, unknowns, seen, x, SphereModel(body, fit_spheres(body), model)
 
 
 def every_term(setting, prior):
     """All kinds of terms, by their names and kinds: those of fits under several settings, and 3D points."""
-    model, unknowns, seen, _ = setting
+    model, unknowns, seen, _, spheres = setting
     found = {}
     everything = EnergyConfig(relative_hands=0.5, relative_face=0.5, bending_sigma=2.0, depth_sigma_m=0.3, height_m=1.8)
     for config in (everything, replace(everything, pose_prior="mahalanobis"), replace(everything, pose_prior="unit")):
@@ -48,12 +51,13 @@ def every_term(setting, prior):
         found |= {f"{term.name}, {config.pose_prior}": (listed[:n], term) for n, term in enumerate(listed)}
     by_rotation = RotationJacobian(unknowns, model, each=3)
     points = torch.randn(2, len(NAMES), 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    found["self_collision"] = [], SelfCollision(unknowns, spheres, sigma_m=0.01)
     found["points"] = [], terms.PointDistance(unknowns, by_rotation, points, seen.weights, sigma_m=0.02)
     return found
 
 
 def test_jacobians_against_automatic_differentiation(setting, random_prior):
-    model, unknowns, seen, x = setting
+    model, unknowns, seen, x, _ = setting
     items = torch.tensor([1, 0])
     for name, (before, term) in every_term(setting, random_prior).items():
         # The term's residuals may be made of those of the terms before it.
@@ -152,7 +156,7 @@ def test_latent_gaussian_squared_is_the_distance_under_the_covariance():
 )
 def test_bending_costs_more_the_wrong_way(setting, joint, wrong_way):
     """In SMPL's axes a left elbow folds by rotating about -y, a right one about +y, and knees about +x."""
-    _, unknowns, _, x = setting
+    _, unknowns, _, x, _ = setting
     term = terms.Bending(unknowns, 1.0, x)
     costs = []
     for share in (-1, 0, 1):
