@@ -27,6 +27,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "fit.age.years_sigma": _SIGMA,
     "fit.energy.height_m": (0.35, 2.75),
     "fit.energy.height_sigma_m": (1e-6, 1.0),
+    "fit.energy.collision_sigma_m": _SIGMA,
     "fit.energy.hand_components": (1, 45),
     "fit.energy.softness": (0.0, 10.0),
     "fit.start.yaws": (0, 64),

@@ -38,5 +38,5 @@ def test_this_machine_says_something_sensible():
 def test_a_fit_takes_people_in_groups_that_fit(monkeypatch):
     fitter, sizes = Fitter(), []
     monkeypatch.setattr(pipeline, "free_bytes", lambda device: 12 * 10**6 * torch.get_num_threads())
-    fitter._in_groups(lambda rows: sizes.append(len(rows)), 20)
+    fitter.in_groups(lambda rows: sizes.append(len(rows)), 20)
     assert sum(sizes) == 20 and max(sizes) == 2
