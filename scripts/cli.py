@@ -38,6 +38,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "BenchmarkFolderCommand",
         "rates, memory, start-up of runs over folders",
     ),
+    "benchmark-views": (
+        "benchmark_views",
+        "BenchmarkViewsCommand",
+        "reprojection into calibrated cameras, also left-out ones, beside triangulation",
+    ),
     "prior prepare": ("prior_prepare", "PriorPrepare", "motion capture to training data"),
     "prior train": ("prior_train", "PriorTrain", "train a pose prior"),
     "prior evaluate": ("prior_evaluate", "PriorEvaluate", "evaluate a pose prior"),

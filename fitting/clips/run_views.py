@@ -117,6 +117,12 @@ class _ViewsRun(ClipRun):
             "%d people at %d moments; cameras that saw each: %s",
             *(len(found.people), len(views.moments), ", ".join(cameras[:20]) or "none"),
         )
+        if lonely := _disagreeing_cameras(found.people):
+            log.warning(
+                "cameras that agree with no other on anybody: %s. Does %s belong to these views, do names go with the "
+                "right cameras, and do frames of one number show one moment?",
+                *(", ".join(lonely), source.rig.source),
+            )
         if found.dropped:
             log.info("%d sightings of people seen too shortly left out as spurious", sum(map(len, found.dropped)))
         section = {
@@ -142,6 +148,18 @@ class _ViewsRun(ClipRun):
         fitted = FittedClip(index, frames, people, views.failures)
         with writing_helpers(self.config, len(frames)) as helpers:
             write_clip(self.out, self.fitter, self.config, fitted, journal=self.journal, key=self.key, helpers=helpers)
+
+
+def _disagreeing_cameras(people: Sequence[FollowedPerson]) -> list[str]:
+    """Cameras that saw people, but none of them together with another camera."""
+    seen, agreeing = set[str](), set[str]()
+    for person in people:
+        moments: dict[int, set[str]] = {}
+        for s in person.sightings:
+            moments.setdefault(s.moment, set()).add(s.frame.name.rpartition("/")[0])
+        seen.update(*moments.values())
+        agreeing.update(*(cameras for cameras in moments.values() if len(cameras) > 1))
+    return sorted(seen - agreeing) if len(seen) > 1 else []
 
 
 def _of_camera(moments: Moments, name: str) -> list[Frame]:

@@ -21,7 +21,7 @@ from bodyfit.fitting.clips.frame_results import track_unknowns
 from bodyfit.fitting.clips.tracking import TrackingConfig
 from bodyfit.fitting.clips.triangulation import CameraArrays
 from bodyfit.fitting.clips.view_matching import Moments, match_people
-from bodyfit.fitting.clips.view_starts import TriangulatedPerson, metres_per_unit, triangulated_person, view_starts
+from bodyfit.fitting.clips.view_starts import metres_per_unit, triangulated_person, view_starts
 from bodyfit.fitting.clips.writing import FittedPerson
 from bodyfit.fitting.energy.observations import person_size
 from bodyfit.fitting.run.memory import give_back_freed_memory
@@ -143,11 +143,11 @@ def fit_view_people(
         try:
             seen = triangulated_person(person.sightings)
             solver = several if len(seen.moments) else fitter
-            starts = view_starts(solver, _thinned(seen))
+            starts = view_starts(solver, seen.thinned())
             track = fit_group(solver, person.sightings, fps=fps, config=config, person=person.name, starts=starts)
             if set(track.status) == {"failed"}:
                 log.warning("person %s: %s", person.name, track.reason)
-            absent = out_of_sight(fitter, track, moments)
+            absent = out_of_sight(fitter, track, moments) | _unconcerned(person, moments)
             yield FittedPerson(person.name, person.sightings, track, absent=absent)
         except BodyfitError as error:
             log.warning("person %s: %s", person.name, error)
@@ -155,12 +155,10 @@ def fit_view_people(
         give_back_freed_memory()
 
 
-_STARTS_EVERY = 5  # poses in between are bridged: inverse kinematics costs as much as the fit
-
-
-def _thinned(person: TriangulatedPerson) -> TriangulatedPerson:
-    step = _STARTS_EVERY if len(person.moments) > 2 * _STARTS_EVERY else 1
-    return TriangulatedPerson(person.moments[::step], person.points[::step], person.weight[::step])
+def _unconcerned(person: FollowedPerson, moments: Moments) -> frozenset[str]:
+    """Names of the frames of cameras that never saw a person."""
+    seeing = {s.frame.name.rpartition("/")[0] for s in person.sightings}
+    return frozenset(f.name for frames in moments.values() for camera, f in frames.items() if camera not in seeing)
 
 
 def out_of_sight(fitter: Fitter, track: Track, moments: Moments) -> frozenset[str]:

@@ -25,6 +25,7 @@ from bodyfit.fitting.solve.inverse_kinematics import KinematicsConfig, inverse_k
 log = logging.getLogger(__name__)
 
 _LEAST_POINTS = 8  # triangulated body landmarks that a pose can be found from
+_STARTS_EVERY = 5
 _KINEMATICS = KinematicsConfig(sigma_m=0.02, robust_sigmas=5.0)
 _STEPS = SolverOptions(max_iterations=12, tolerance=1e-2)  # a start need not be exact
 _BONES = tuple(
@@ -45,6 +46,11 @@ class TriangulatedPerson:
     """World; NaN where fewer than two views agree."""
     weight: Float[np.ndarray, "T 144"]
     """Mean confidence of the views that agree."""
+
+    def thinned(self) -> TriangulatedPerson:
+        """Every fifth moment of many: poses in between are bridged, and inverse kinematics costs as much as the fit."""
+        step = _STARTS_EVERY if len(self.moments) > 2 * _STARTS_EVERY else 1
+        return TriangulatedPerson(self.moments[::step], self.points[::step], self.weight[::step])
 
 
 def triangulated_person(sightings: Sequence[Sighting]) -> TriangulatedPerson:

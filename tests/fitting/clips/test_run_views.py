@@ -12,6 +12,7 @@ import bodyfit
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.keypoints.openpose_json import write_openpose
 from bodyfit.data.landmarks import LANDMARK_INDEX
+from bodyfit.data.photo.intrinsics import Extrinsics
 from bodyfit.data.results.clip_index import ClipIndex
 from bodyfit.data.results.result import FitResult
 from bodyfit.data.results.track_files import read_track
@@ -140,6 +141,20 @@ def test_a_calibration_for_other_pictures_is_refused(clip, fitter, tmp_path, siz
     wrong = RunConfig(camera=CameraOptions(image_size=SIZE), clip=config(tmp_path, "other.json").clip)
     with pytest.raises(BodyfitError, match=message):
         run_views([clip[1] / "views"], tmp_path / "out", fitter, wrong)
+
+
+def test_a_camera_that_was_moved_since_is_said(clip, fitter, tmp_path, caplog):
+    """One camera looks a quarter of a radian higher than its calibration says: it agrees with nobody."""
+    extrinsics = list(dict.fromkeys(s.frame.extrinsics for s in clip[0].sightings))
+    up = np.array([[1, 0, 0], [0, np.cos(0.25), -np.sin(0.25)], [0, np.sin(0.25), np.cos(0.25)]])
+    moved = [(up @ getattr(extrinsics[0], name)).tolist() for name in ("rotation", "translation")]
+    extrinsics[0] = Extrinsics(tuple(map(tuple, moved[0])), tuple(moved[1]))
+    named = {e: f"cam{n + 1}" for n, e in enumerate(extrinsics)}
+    write_calibration(tmp_path / "other.json", named, clip[0].sightings[0].frame)
+    run_views([clip[1] / "views"], tmp_path / "out", fitter, config(tmp_path, "other.json", end=0.1))
+    assert "agree with no other on anybody: cam1. " in caplog.text
+    assert read_track(tmp_path / "out" / "tracks" / "000.npz").views.tolist() == [3, 3, 3]
+    assert not (tmp_path / "out" / "results" / "cam1" / "000000" / "000.npz").exists()
 
 
 def test_the_frame_rate_has_to_be_said(clip, fitter, tmp_path):
