@@ -304,6 +304,7 @@ class FitCommand:
     def _look_at_clip(self) -> None:
         """Raise BodyfitError for a clip, or views, that cannot be read."""
         if self.cameras is None:
+            self._check_units()
             open_source(self.inputs[0], self._clip(), exclude=[self.out])
             return
         for name, given in (("--camera", self.camera), ("--focal", self.focal), ("--camera-name", self.camera_name)):
@@ -314,8 +315,13 @@ class FitCommand:
 
         open_views(self.inputs, read_rig(self.cameras), self._clip(), exclude=[self.out])
 
+    def _check_units(self) -> None:
+        if self.camera_units is not None:
+            raise BodyfitError("--camera-units goes with --cameras, the calibration of several cameras.")
+
     def _check_no_clip(self) -> None:
         """Options of videos without one would do nothing."""
+        self._check_units()
         given = {"--fps": self.fps, "--video-fps": self.video_fps, "--start": self.start, "--end": self.end}
         given |= {"--keypoints": self.keypoints, "--moving-camera": self.moving_camera or None}
         for name, value in given.items():

@@ -32,7 +32,7 @@ class _Seen:
     """What is left of the file's name without the camera's."""
 
 
-def find_views(paths: Sequence[Path], rig: Rig, *, exclude: Iterable[Path] = ()) -> Views:
+def find_views(paths: Sequence[Path], rig: Rig, *, exclude: Iterable[Path] = (), of_videos: bool = False) -> Views:
     """Photos and keypoint files of all cameras, by moment.
 
     Folders say the camera (views/cam1/0001.jpg, pose/cam01_json/cam01.0001.json), or file names do (cam1.jpg,
@@ -43,6 +43,7 @@ def find_views(paths: Sequence[Path], rig: Rig, *, exclude: Iterable[Path] = ())
         paths: folders or files.
         rig: its cameras.
         exclude: files and folders not to look at, such as the calibration and the output.
+        of_videos: the numbers are those of videos' frames, and stay as they are.
 
     Raises:
         BodyfitError: where nothing is found.
@@ -56,7 +57,7 @@ def find_views(paths: Sequence[Path], rig: Rig, *, exclude: Iterable[Path] = ())
             f"{paths[0]}: no folder and no file is named like a camera of {rig.source} ({_some(rig.cameras)}). Found "
             f"{_some(item.name for item in found)}. Expected views/{next(iter(rig.cameras))}/0001.json and the like."
         )
-    return _by_moment(seen)
+    return _by_moment(seen, of_videos)
 
 
 def _with_cameras(found: list[FitInput], rig: Rig) -> list[_Seen]:
@@ -111,20 +112,20 @@ def _without_camera(stem: str, rig: Rig, camera: str) -> str:
 # --- moments ---------------------------------------------------------------------------------------------------------
 
 
-def _by_moment(seen: list[_Seen]) -> dict[str, dict[int, FitInput]]:
+def _by_moment(seen: list[_Seen], of_videos: bool) -> dict[str, dict[int, FitInput]]:
     cameras: dict[str, dict[str, FitInput]] = {}
     numbered = all(_number(one.frame) is not None for one in seen)
     for one in seen:
         key = str(_number(one.frame)) if numbered else one.frame
         mine = cameras.setdefault(one.camera, {})
         mine[key] = _joined(mine[key], one.item) if key in mine else one.item
-    if all(len(mine) == 1 for mine in cameras.values()):
+    if all(len(mine) == 1 for mine in cameras.values()) and not (of_videos and numbered):
         return {camera: {0: next(iter(mine.values()))} for camera, mine in sorted(cameras.items(), key=_naturally)}
     keys = sorted({key for mine in cameras.values() for key in mine}, key=natural_key)
     moments = {key: n for n, key in enumerate(keys)}
     if numbered:
         numbers = [int(key) for key in keys]
-        stride = math.gcd(*(number - numbers[0] for number in numbers)) or 1
+        stride = 1 if of_videos else math.gcd(*(number - numbers[0] for number in numbers)) or 1
         if stride > 1:
             log.info("frames are %d apart: taken for consecutive moments", stride)
         moments = {key: int(key) // stride for key in keys}

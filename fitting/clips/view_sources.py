@@ -97,7 +97,7 @@ def _video_files(path: Path) -> Iterable[Path]:
 def _files(paths: Sequence[Path], rig: Rig, exclude: Sequence[Path], videos: bool) -> dict[str, dict[int, FitInput]]:
     others = [path for path in paths if path.is_dir() or not is_video(path)]
     try:
-        return find_views(others, rig, exclude=exclude) if others else {}
+        return find_views(others, rig, exclude=exclude, of_videos=videos) if others else {}
     except BodyfitError:
         if videos:
             return {}

@@ -90,8 +90,9 @@ def test_another_frame_count_is_said_and_used(write, caplog):
 
 
 def test_every_tenth_frame_is_a_moment(write):
-    views = find_views(write(*(f"{c}/{t:04d}.json" for c in "ab" for t in (10, 20, 30))), rig("a", "b"))
-    assert sorted(views["a"]) == [1, 2, 3]
+    paths = write(*(f"{c}/{t:04d}.json" for c in "ab" for t in (10, 20, 30)))
+    assert sorted(find_views(paths, rig("a", "b"))["a"]) == [1, 2, 3]
+    assert sorted(find_views(paths, rig("a", "b"), of_videos=True)["a"]) == [10, 20, 30]
 
 
 def test_a_camera_without_files_is_said(write, caplog):
