@@ -12,11 +12,17 @@ thousands of blocks.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+
+
+def in_order(function: Callable, items: list) -> list:
+    """The plain way to map."""
+    return [function(item) for item in items]
 
 
 @dataclass(frozen=True)
@@ -73,7 +79,7 @@ class ArrowSystem:
             self.corner[:] = torch.eye(self.corner.shape[-1]).to(self.corner)
 
     def step(
-        self, damping: Float[Tensor, " G"]
+        self, damping: Float[Tensor, " G"], map_: Callable = in_order
     ) -> tuple[Float[Tensor, "G T D"], Float[Tensor, "G S"], Float[Tensor, " G"], Bool[Tensor, " G"]]:
         """Steps from (H + damping diag(H)) step = -gradient. What was added to the system after the first call is
         ignored.
@@ -87,7 +93,7 @@ class ArrowSystem:
         corner = scaled.corner.clone()
         corner.diagonal(dim1=-2, dim2=-1).add_(damping[:, None])
         right = torch.cat([-scaled.gradient[..., None], scaled.edge], dim=-1)
-        solved, good = solve_banded(self.band, right, scaled.scale, damping)
+        solved, good = solve_banded(self.band, right, scaled.scale, damping, map_)
         x, by_shared = solved[..., 0], solved[..., 1:]
         turned = scaled.edge.flatten(1, 2).mT  # (G, S, T D)
         schur = corner - turned @ by_shared.flatten(1, 2)
@@ -123,37 +129,69 @@ def solve_banded(
     right: Float[Tensor, "G T D R"],
     scale: Float[Tensor, "G T D"],
     damping: Float[Tensor, " G"],
+    map_: Callable = in_order,
 ) -> tuple[Float[Tensor, "G T D R"], Bool[Tensor, " G"]]:
-    """Solve (S A S + damping) x = right by a block Cholesky along time.
+    """Solve (S A S + damping) x = right by a block Cholesky along time, from both ends to the middle.
 
     Args:
         band: blocks (t, t), (t, t + 1), (t, t + 2) of the symmetric matrix A.
         right: right-hand sides.
         scale: the diagonal of S.
         damping: added to the diagonal.
+        map_: how the two halves are mapped.
 
     Returns:
         the solutions, and which systems are positive definite.
     """
-    moments = right.shape[1]
     pairs = _Pairs(band, right, scale, damping)
-    good, factors, links, forward = torch.ones_like(right[:, 0, 0, 0], dtype=torch.bool), [], [], []
-    for n in range(pairs.count):
-        block, carried = pairs.diagonal(n), pairs.right(n)
-        if n:
-            block.baddbmm_(links[-1].mT, links[-1], alpha=-1)
-            carried.baddbmm_(links[-1].mT, forward[-1], alpha=-1)
-        factor, info = torch.linalg.cholesky_ex(block)
-        good &= info == 0
-        factors.append(factor)
-        forward.append(torch.linalg.solve_triangular(factor, carried, upper=False))
-        if n + 1 < pairs.count:
-            links.append(torch.linalg.solve_triangular(factor, pairs.above(n), upper=False))
-    out = [torch.linalg.solve_triangular(factors[-1].mT, forward[-1], upper=True)]
-    for factor, link, value in zip(factors[-2::-1], links[::-1], forward[-2::-1], strict=True):
-        out.append(torch.linalg.solve_triangular(factor.mT, value - link @ out[-1], upper=True))
-    solved = torch.stack(out[::-1], 1).unflatten(2, (2, -1)).flatten(1, 2)
-    return solved[:, :moments], good
+    middle = pairs.count // 2
+    sides = map_(lambda side: side.eliminate(), [_Side(pairs, 0, 1, middle), _Side(pairs, pairs.count - 1, -1, middle)])
+    block, value = pairs.diagonal(middle), pairs.right(middle)
+    for side in sides:
+        if side.links:
+            block.baddbmm_(side.links[-1].mT, side.links[-1], alpha=-1)
+            value.baddbmm_(side.links[-1].mT, side.values[-1], alpha=-1)
+    factor, info = torch.linalg.cholesky_ex(block)
+    good = (info == 0) & sides[0].good & sides[1].good
+    value = torch.linalg.solve_triangular(factor, value, upper=False)
+    value = torch.linalg.solve_triangular(factor.mT, value, upper=True)
+    before, after = map_(lambda side: side.substitute(value), sides)
+    solved = torch.stack([*before, value, *after[::-1]], 1).unflatten(2, (2, -1)).flatten(1, 2)
+    return solved[:, : right.shape[1]], good
+
+
+class _Side:
+    """The pairs on one side of the middle, eliminated from the end towards it."""
+
+    def __init__(self, pairs: _Pairs, first: int, toward: int, middle: int):
+        self.pairs, self.order, self.toward = pairs, range(first, middle, toward), toward
+        self.factors: list[Tensor] = []
+        self.links: list[Tensor] = []
+        self.values: list[Tensor] = []
+        self.good = torch.ones(len(pairs.band), dtype=torch.bool, device=pairs.band.device)
+
+    def eliminate(self) -> _Side:
+        """Factors of the diagonal, what couples each pair to the next one, and the right-hand sides so far."""
+        for n in self.order:
+            block, value = self.pairs.diagonal(n), self.pairs.right(n)
+            if self.links:
+                block.baddbmm_(self.links[-1].mT, self.links[-1], alpha=-1)
+                value.baddbmm_(self.links[-1].mT, self.values[-1], alpha=-1)
+            factor, info = torch.linalg.cholesky_ex(block)
+            self.good &= info == 0
+            next_ = self.pairs.above(n) if self.toward > 0 else self.pairs.above(n - 1).mT
+            self.factors.append(factor)
+            self.links.append(torch.linalg.solve_triangular(factor, next_, upper=False))
+            self.values.append(torch.linalg.solve_triangular(factor, value, upper=False))
+        return self
+
+    def substitute(self, value: Tensor) -> list[Tensor]:
+        """Solutions of the pairs, from the end to the middle, given that of the middle."""
+        out = []
+        for factor, link, rest in zip(self.factors[::-1], self.links[::-1], self.values[::-1], strict=True):
+            value = torch.linalg.solve_triangular(factor.mT, rest - link @ value, upper=True)
+            out.append(value)
+        return out[::-1]
 
 
 class _Pairs:

@@ -23,7 +23,7 @@ from bodyfit.fitting.energy.observations import Observations, PredictedPose
 from bodyfit.fitting.energy.problem import Problem
 from bodyfit.fitting.energy.terms import Evaluation, RelativeReprojection, Reprojection, write_point_jacobian
 from bodyfit.fitting.energy.unknowns import Unknowns
-from bodyfit.fitting.sequence.arrow_system import ArrowSystem
+from bodyfit.fitting.sequence.arrow_system import ArrowSystem, in_order
 from bodyfit.fitting.sequence.config import SequenceConfig
 from bodyfit.fitting.sequence.smoothness import BodyMotion, Smoothness
 from bodyfit.fitting.sequence.views import Views, point_information
@@ -39,11 +39,6 @@ class Held:
     moments: Bool[Tensor, " T"]
     shape: bool = False
     """Whether betas are held, too."""
-
-
-def in_order(function: Callable, items: list) -> list:
-    """The plain way to map."""
-    return [function(item) for item in items]
 
 
 class GroupProblem:

@@ -31,7 +31,7 @@ def minimise_group(problem: GroupProblem, x: Float[Tensor, "T D"], options: Solv
     for iteration in range(options.max_iterations):
         if system is None:
             system = problem.evaluate(x, options.curvature_floor)
-        own, shared, promised, good = system.step(system.cost.new_full((1,), damping))
+        own, shared, promised, good = system.step(system.cost.new_full((1,), damping), problem.map)
         accepted, whole, gain = False, False, max(float(promised), 0.0)
         for share in (1.0, options.shortened) if bool(good) else ():
             trial = problem.retract(x, (share * own[0]).to(x), (share * shared[0]).to(x))
