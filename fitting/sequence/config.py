@@ -25,7 +25,7 @@ class SequenceConfig:
     predicted_factor: float = 1.7
     """Factor on the standard deviation of the predicted poses where there are three sightings or more: errors of the
     network that predicts them are alike in neighbouring moments."""
-    shape_per_moment: float = 0.2
+    shape_per_moment: float = 0.1
     """Weight of the shape's prior for each moment beyond the first; 0: the prior counts once per person, 1: it counts
     as much as in single fits. Errors of keypoints and of the pose prior are alike in neighbouring moments, so that what
     these say of the shape does not add up as if it were independent."""
