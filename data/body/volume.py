@@ -13,8 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.sparse.csgraph import minimum_spanning_tree, shortest_path
-from scipy.spatial import KDTree
 
 from bodyfit.data.body.body_model import BodyModel
 
@@ -92,13 +90,13 @@ def fit_spheres(body: BodyModel, count: int = COUNT) -> Spheres:
     normals, area = vertex_normals(vertices, body.faces)
     carrier = body.weights.argmax(1)
     outer = _outer_skin(body, normals, carrier)
-    tree = KDTree(vertices[outer])
+    skin = vertices[outer]
     weight = area[outer] * np.array([_detail(name) for name in body.joint_names])[carrier[outer]]
     drawn = min(SKIN_POINTS, np.count_nonzero(weight))
     points = np.random.default_rng(0).choice(len(outer), drawn, replace=False, p=weight / weight.sum())
-    centres, radii = largest_inside(tree, normals[outer[points]], points)
+    centres, radii = largest_inside(skin, normals[outer[points]], points)
     thick = radii > SMALLEST_M
-    points, centres, radii = tree.data[points[thick]], centres[thick][:CANDIDATES], radii[thick][:CANDIDATES]
+    points, centres, radii = skin[points[thick]], centres[thick][:CANDIDATES], radii[thick][:CANDIDATES]
     chosen = _cover(_signed(points, centres, radii), radii, count)
     centres, radii = centres[chosen], radii[chosen]
     spheres = _attached(body, outer, area, centres, _grown(points, centres, radii))
@@ -114,25 +112,27 @@ def _outer_skin(
     has other skin before it."""
     names = np.array(body.joint_names)[carrier]
     head = np.flatnonzero((names == "head") | (names == "jaw"))
-    hollow = head[largest_inside(KDTree(body.v_template), -normals[head], head)[1] < HOLLOW_M]
+    hollow = head[largest_inside(body.v_template, -normals[head], head)[1] < HOLLOW_M]
     left_out = np.char.find(names, "eye") >= 0
     left_out[hollow] = True
     return np.flatnonzero(~left_out)
 
 
 def largest_inside(
-    tree: KDTree, normals: Float[np.ndarray, "N 3"], vertices: Int[np.ndarray, " N"]
+    skin: Float[np.ndarray, "V 3"], normals: Float[np.ndarray, "N 3"], vertices: Int[np.ndarray, " N"]
 ) -> tuple[Float[np.ndarray, "N 3"], Float[np.ndarray, " N"]]:
-    """Centre and radius of the largest sphere that touches each of some of the tree's vertices from inside and holds no
-    other vertex: it shrinks until the vertex nearest to its centre lies on it. `normals` are of these vertices."""
-    points, outward = tree.data[vertices], normals
+    """Centre and radius of the largest sphere that touches each of some vertices of the skin from inside and holds
+    no other vertex: it shrinks until the vertex nearest to its centre lies on it. `normals` are of these vertices."""
+    from scipy.spatial import KDTree  # takes half a second to import
+
+    points, outward, tree = skin[vertices], normals, KDTree(skin)
     radii = np.full(len(vertices), LARGEST_M)
     for _ in range(SHRINKING_STEPS):
         distance, nearest = tree.query(points - outward * radii[:, None])
         inside = distance < 0.99 * radii - 1e-4
         if not inside.any():
             break
-        between = points - tree.data[nearest]
+        between = points - skin[nearest]
         smaller = (between**2).sum(1) / (2 * np.maximum((outward * between).sum(1), 1e-9))
         radii = np.where(inside, np.minimum(smaller, radii), radii)
     return points - outward * radii[:, None], radii
@@ -226,6 +226,8 @@ def _error(distance: Float[np.ndarray, " N"], area: Float[np.ndarray, " N"]) -> 
 
 def _way_between(centres: Float[np.ndarray, "S 3"], radii: Float[np.ndarray, " S"]) -> Float[np.ndarray, "S S"]:
     """Lengths of the shortest ways from sphere to sphere through those that overlap, less both radii."""
+    from scipy.sparse.csgraph import minimum_spanning_tree, shortest_path
+
     far = np.linalg.norm(centres[:, None] - centres, axis=-1)
     gap = far - np.add.outer(radii, radii)
     linked = gap < 0
