@@ -33,6 +33,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "BenchmarkUncertaintyCommand",
         "whether fits know how sure they are, on synthetic people",
     ),
+    "benchmark-collisions": (
+        "benchmark_collisions",
+        "BenchmarkCollisionsCommand",
+        "how deep bodies are inside themselves, with and without the collision term (extra bench)",
+    ),
     "benchmark-folder": (
         "benchmark_folder",
         "BenchmarkFolderCommand",

@@ -88,7 +88,7 @@ class EnergyConfig:
     """Standard deviation of log(focal / guess) where the focal length is refined."""
     depth_sigma_m: float = float("inf")
     """Standard deviation, m, of the depth about a depth given to the problem; inf: no such term."""
-    collision_sigma_m: float = 0.01
+    collision_sigma_m: float = 0.015
     """Depth, m, to which spheres that fill the body may overlap, on top of what is natural, at a cost of one; inf: no
     such term. It takes part in the last stage of a fit only."""
     softness: float = 0.0

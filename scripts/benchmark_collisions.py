@@ -1,0 +1,86 @@
+"""`bodyfit benchmark-collisions`: what the collision term does to bodies that pass through themselves."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from bodyfit.data.errors import BodyfitError
+from bodyfit.data.keypoints.inputs import find_inputs
+from bodyfit.fitting.benchmark import collisions
+from bodyfit.fitting.benchmark.calibration import make_people
+from bodyfit.fitting.solve.fitter import pick_device
+from bodyfit.fitting.solve.frames import Frame
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class BenchmarkCollisionsCommand:
+    """Measure how deep fitted bodies are inside themselves, with and without the collision term.
+
+    Depth is measured on the mesh, by winding numbers (pip install 'bodyfit[bench]'): of synthetic people with known
+    truth, of people in photos, and of samples of the pose prior.
+    """
+
+    people: int = 200
+    """Synthetic people. 0: none."""
+    poses: Path | None = None
+    """Folder of motion files (.npz) to take poses from. Default: samples of the prior."""
+    split: str | None = None
+    """Which split of the folder's splits.json, such as test; all clips by default."""
+    photos: tuple[Path, ...] = ()
+    """Photos with keypoint files, or folders of them."""
+    samples: int = 200
+    """Samples of the prior. 0: none."""
+    seed: int = 0
+    """The same seed gives the same people."""
+    device: str = "auto"
+    """cpu, cuda, cuda:1, or auto: CUDA if available."""
+    json: bool = False
+    """Print one JSON document on stdout, and nothing else."""
+
+    def run(self) -> int:
+        """Measure and print."""
+        if min(self.people, self.samples) < 0:
+            raise BodyfitError("--people and --samples must be at least 0.")
+        fitters = collisions.with_and_without(device=pick_device(self.device))
+        document: dict[str, dict[str, collisions.Figures]] = {}
+        if self.people:
+            log.info("%d synthetic people", self.people)
+            people = make_people(fitters["with"], self.poses, self.split, self.people, self.seed, 0.004)
+            document["people"] = collisions.of_people(fitters, people)
+        if self.photos:
+            document["photos"] = collisions.of_photos(fitters, self._frames())
+        if self.samples:
+            log.info("%d samples of the prior", self.samples)
+            document["samples"] = collisions.of_samples(fitters["with"], self.samples, self.seed)
+        print(json.dumps(document) if self.json else as_text(document))
+        return 0
+
+    def _frames(self) -> list[Frame]:
+        found = [item for path in self.photos for item in find_inputs(path) if item.keypoints is not None]
+        frames = []
+        for item in found:
+            try:
+                frames.append(Frame.from_files(item.photo, item.keypoints, image=item.image))
+            except BodyfitError as error:
+                log.warning("%s: left out: %s", item.name, error)
+        if not frames:
+            raise BodyfitError(f"{self.photos[0]}: no photo with a keypoint file that can be read.")
+        log.info("%d photos", len(frames))
+        return frames
+
+
+def as_text(document: dict[str, dict[str, collisions.Figures]]) -> str:
+    """One table for each kind of bodies."""
+    lines = []
+    for kind, columns in document.items():
+        names = list(dict.fromkeys(name for figures in columns.values() for name in figures))
+        lines += ["", f"{kind:28}" + "".join(f"{name:>12}" for name in columns)]
+        for name in names:
+            shown = (f"{figures[name]:>12.4g}" if name in figures else " " * 12 for figures in columns.values())
+            lines.append(f"{name:28}" + "".join(shown))
+    return "\n".join(lines[1:])
