@@ -174,13 +174,21 @@ class BodyProblem(Problem):
         super().__init__(unknowns, model, terms, observations, energy.softness)
         self.energy = energy
 
+    @property
+    def _reprojection(self) -> Reprojection:
+        return next(term for term in self.terms if isinstance(term, Reprojection))
+
+    def given_up(self, x: Float[Tensor, "B D"]) -> Float[Tensor, " B"]:
+        """Share of each person's keypoints, by weight, that the robust loss has given up at x."""
+        return self._reprojection.given_up(self.at(x, torch.arange(len(x), device=x.device)))
+
     def placed(self, x: Float[Tensor, "B D"]) -> tuple[Float[Tensor, "B D"], Float[Tensor, " B"]]:
         """Everyone's x with the translation of the linear solve (`projection.solve_translation`), and its cost."""
         x, block, seen = x.clone(), self.unknowns.layout["transl"], self.observations
         body = self.unknowns.decode(x, self.softness)
         rotations, origin = self.unknowns.rotations(x, body), torch.zeros_like(x[:, block])
         points = self.model(rotations, self.unknowns.shape(x), origin, derivatives=False).points
-        weights = next(term for term in self.terms if isinstance(term, Reprojection)).point_weights(seen)
+        weights = self._reprojection.point_weights(seen)
         transl = solve_translation(points, seen.targets_px, weights, seen.focal_px, seen.center_px)
         x[:, block] = transl
         at = self._seen_at(x, torch.arange(len(x), device=x.device), body, points + transl[:, None])

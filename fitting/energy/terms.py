@@ -134,6 +134,13 @@ class Reprojection(Term):
             return self._scale
         return (self.robust_px / self._unit_px(at))[:, None].expand(-1, self.rows)
 
+    def given_up(self, at: Evaluation) -> Float[Tensor, " B"]:
+        """Share of a person's keypoints, by weight, that are farther off than the robust scale: they hardly pull."""
+        distance = self.residuals(at).unflatten(1, (-1, 2)).norm(dim=2)
+        scale = self.robust_scale(at)[:, ::2]
+        weights = self.point_weights(at.seen)
+        return (weights * (distance > scale)).sum(1) / weights.sum(1).clamp_min(torch.finfo(weights.dtype).tiny)
+
     def jacobian(self, at: Evaluation, out: Float[Tensor, "B M D"]) -> None:
         """Each projected point's derivative in all unknowns, chained through the camera."""
         layout, state, unit = self.unknowns.layout, at.state, self._unit_px(at)

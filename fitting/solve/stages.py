@@ -28,6 +28,8 @@ MakeProblem = Callable[[Observations, EnergyConfig], BodyProblem]
 
 ALTERNATIVE_FACING = 0.35  # rad: two solutions farther apart than one of these are two hypotheses about a photo
 ALTERNATIVE_LATENT = 2.0
+GIVEN_UP = 0.1
+"""Share of a person's keypoints that may be given up to get the body out of itself."""
 
 
 @dataclass(frozen=True)
@@ -165,11 +167,46 @@ def solve_in_stages(
     if unknowns.softness < stages.sharp_softness:  # a decoder with kinks
         third = stage(make_problem, chosen, seen, stages.sharp_iterations, free, softness=stages.sharp_softness)
         chosen, iterations = third.x, iterations + third.iterations
-    problem = make_problem(seen, energy)
-    last = minimise(problem.evaluate, unknowns.retract, chosen, options, cost=problem.costs, free=free)
+    last = _last_stage(make_problem, seen, chosen, energy, unknowns, free, options)
     other, ratio = _alternative(x, cost, best, unknowns)
     solution = Solution(last.x, last.cost, last.status, iterations + last.iterations)
     return solution, Alternative(other, ratio * last.cost)
+
+
+def _last_stage(
+    make_problem: MakeProblem,
+    seen: Observations,
+    x: Float[Tensor, "B D"],
+    energy: EnergyConfig,
+    unknowns: Unknowns,
+    free: Bool[Tensor, " D"],
+    options: SolverOptions,
+) -> Solution:
+    """To the minimum of the energy itself. Where several limbs would have to be in one place, the cheapest way out of
+    the body can be to give keypoints up. People who keep theirs only without collisions are solved without them."""
+
+    def solved(problem: BodyProblem, start: Tensor) -> Solution:
+        return minimise(problem.evaluate, unknowns.retract, start, options, cost=problem.costs, free=free)
+
+    problem = make_problem(seen, energy)
+    last = solved(problem, x)
+    if math.isinf(energy.collision_sigma_m):
+        return last
+    lost = problem.given_up(last.x)
+    rows = (lost > GIVEN_UP).nonzero()[:, 0]
+    if not len(rows):
+        return last
+    free_of_it = make_problem(seen.select(rows), replace(energy, collision_sigma_m=math.inf))
+    again = solved(free_of_it, x[rows])
+    kept = free_of_it.given_up(again.x) < lost[rows] - GIVEN_UP
+    rows = rows[kept]
+    x, cost, status, more = (values[kept] for values in (again.x, again.cost, again.status, again.iterations))
+    return Solution(
+        last.x.index_copy(0, rows, x),
+        last.cost.index_copy(0, rows, cost),
+        last.status.index_copy(0, rows, status),
+        last.iterations.index_add(0, rows, more),
+    )
 
 
 def _alternative(
