@@ -8,7 +8,7 @@ import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -40,11 +40,8 @@ FEW = 48
 """Inputs up to which starting helper processes costs more than they save."""
 
 
-_OUTPUT = ("meshes", "mesh_format", "frame", "overlays", "people", "min_size_px", "results")
-_CAMERA = ("focal", "camera", "image_size", "format", "detector", "camera_name", "keypoints_size")
-_CAMERA += ("min_confidence", "checks")
+_OUTPUT, _CAMERA, _CLIP = (tuple(f.name for f in fields(c)) for c in (OutputOptions, CameraOptions, ClipOptions))
 _BODY = ("body", "gender", "num_betas", "prior", "init", "device")
-_CLIP = ("clip", "fps", "video_fps", "start", "end", "keypoints", "moving_camera", "cameras", "camera_units")
 """Options that are fields of the configuration's parts, under the same names."""
 
 
@@ -156,6 +153,8 @@ class FitCommand:
     results: Literal["folders", "shards"] = "folders"
     """Parameters as one .npz per person, or shards: hundreds of people per .safetensors file, for large runs.
     `bodyfit.open_results(OUT)` and all commands read both."""
+    posterior: bool = False
+    """Also write the posterior of everybody's unknowns, from which `FitResult.sample` draws: 15 kB more per person."""
     batch: int = 256
     """People that are solved together."""
     workers: int = 1
@@ -324,6 +323,7 @@ class FitCommand:
         self._check_units()
         given = {"--fps": self.fps, "--video-fps": self.video_fps, "--start": self.start, "--end": self.end}
         given |= {"--keypoints": self.keypoints, "--moving-camera": self.moving_camera or None}
+        given |= {"--frame-meshes": self.frame_meshes or None}
         for name, value in given.items():
             if value is not None:
                 raise BodyfitError(

@@ -16,6 +16,7 @@ import tyro
 from bodyfit.data.body.measures import SCALE_NOTE, measure_body
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.files import write_atomically
+from bodyfit.data.results.clip_index import ClipIndex
 from bodyfit.data.results.result import UNKNOWN_SIZE
 from bodyfit.data.results.store import StoredResult
 from bodyfit.data.results.tables import MEASURE_COLUMNS, measure_table
@@ -33,7 +34,8 @@ _HEADS |= {"volume": 1000, "mass": 1}
 class MeasureCommand:
     """Measure the bodies of a run: stature, inseam, arm span, girths of head, chest, waist and hip, volume, mass.
 
-    Each person's shape is measured standing with the arms out, whatever the pose in the photo. Absolute size is a guess
+    Each person's shape is measured standing with the arms out, whatever the pose in the photo; once per person of a
+    clip. Absolute size is a guess
     where only one photo is known: see the note under the table, and docs/measures.md for every definition.
     """
 
@@ -67,7 +69,13 @@ class MeasureCommand:
 def measured_people(out: Path, body: Path | None) -> list[Person]:
     """The row of each person of a run. Raises BodyfitError where there are no results."""
     bodies = ResultBodies(body)
-    return [_measured(stored, bodies) for stored in results_in(out)]
+    if not ClipIndex.exists(out):
+        return [_measured(stored, bodies) for stored in results_in(out)]
+    people: dict[str, Person] = {}  # whose shapes are the same in all frames
+    for stored in results_in(out):
+        if "mass_kg" not in people.get(stored.person, {}):
+            people[stored.person] = _measured(stored, bodies) | {"image": ""}
+    return list(people.values())
 
 
 def _measured(stored: StoredResult, bodies: ResultBodies) -> Person:

@@ -79,10 +79,19 @@ def _results(fitter: Fitter, track: Track, rows: list[int], sightings: list[Sigh
     count = torch.zeros(len(x), dtype=torch.long)
     solution = Solution(x, cost, torch.full_like(count, CONVERGED), count)
     made = fitter.make.results(chosen, seen, solution, Alternative(x, torch.full_like(cost, torch.nan)), float("nan"))
+    said = _said(fitter, track)
     return [
-        replace(result, person_id=track.person, **_interpolated(track, row, result))
+        replace(result, person_id=track.person, **said, **_interpolated(track, row, result))
         for row, result in zip(rows, made, strict=True)
     ]
+
+
+def _said(fitter: Fitter, track: Track) -> dict[str, str]:
+    """What the shape of a track rests on, where that is not what the shape of a photo rests on."""
+    said = {} if fitter.children is None else {"age": "adult: clips and several cameras are fitted as adults"}
+    if track.views.max() > 1 and not fitter.make.known_size:
+        said["size_source"] = "several calibrated cameras"
+    return said
 
 
 def _interpolated(track: Track, row: int, result: FitResult) -> dict[str, str]:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import bodyfit
+from bodyfit.data.results.clip_index import ClipIndex
 from bodyfit.data.results.result import ResultError
 from bodyfit.scripts.cli import main
 
@@ -52,6 +53,19 @@ def test_json_and_csv_have_the_numbers_of_result_measure(out, capsys):
             assert float(row[f"{name}_m"]) == pytest.approx(getattr(measures, name), rel=1e-6)
         assert person["mass_kg"] == measures.mass and person["volume_m3"] == measures.volume
         assert person["focal_source"] == row["focal_source"] == "image diagonal"
+
+
+def test_people_of_a_clip_are_measured_once(tmp_path, make_result, capsys):
+    for frame in ("000000", "000001"):
+        make_result(person_id="000").save(tmp_path / "results" / "walk" / frame / "000.npz")
+        make_result(betas=TALL, person_id="001").save(tmp_path / "results" / "walk" / frame / "001.npz")
+    ClipIndex(fps=30.0, moments=(0, 1), cameras={"walk": None}, frames={"walk/000000": 0, "walk/000001": 1}).write(
+        tmp_path
+    )
+    code, text, _ = said(capsys, tmp_path, "--json")
+    people = json.loads(text)["people"]
+    assert code == 0 and [person["person"] for person in people] == ["000", "001"]
+    assert people[0]["stature_m"] < people[1]["stature_m"]
 
 
 def test_the_pose_and_place_do_not_matter(make_result):

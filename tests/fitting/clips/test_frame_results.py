@@ -37,6 +37,7 @@ def test_bodies_in_the_world_are_brought_into_each_camera(fitter, motion):
         there = world[s.moment].numpy() @ np.array(extrinsics.rotation).T + np.array(extrinsics.translation)
         assert np.abs(result.mesh(fitter.body).vertices - there).max() < 2e-4
         assert result.person_id == "004" and result.status == "converged"
+        assert result.size_source == "several calibrated cameras" and result.age.startswith("adult: clips")
         assert result.error_share < 0.03 and 0 < result.cost < np.inf
         assert np.allclose(result.betas, track.betas) and np.allclose(result.camera_rotation, extrinsics.rotation)
 
@@ -47,6 +48,7 @@ def test_one_camera_keeps_the_track_and_a_gap_is_interpolated(fitter, motion):
     gap = [Sighting(t, unseen(clip.sightings[0].frame)) for t in (2, 3)]
     results = frame_results(fitter, track, [*clip.sightings, *gap])
     assert [r.status for r in results] == ["converged"] * 4 + ["interpolated"] * 2
+    assert {"does not show absolute size" in r.size_source for r in results} == {True}
     assert np.isnan(results[-1].error_px) and np.isfinite(results[-1].landmarks_px[0]).all()
     for s, result in zip([*clip.sightings, *gap], results, strict=True):
         for name in ("transl", "body_pose", "left_hand_pose", "latent"):
