@@ -264,7 +264,9 @@ class FitCommand:
     # ---- videos -----------------------------------------------------------------------------------------------------
 
     def _clip(self) -> ClipOptions:
-        return ClipOptions(**{f: getattr(self, f) for f in _CLIP})
+        given = ClipOptions(**{f: getattr(self, f) for f in _CLIP})
+        paths = {name: getattr(given, name) for name in ("keypoints", "cameras")}
+        return replace(given, **{name: path and path.expanduser().absolute() for name, path in paths.items()})
 
     def _run_clip(self) -> int:
         """Fit a video, a folder that is one, or the views of several cameras."""
@@ -285,7 +287,7 @@ class FitCommand:
         from bodyfit.fitting.run.ranges import check_ranges
         from bodyfit.fitting.solve.loading import load_fitter
 
-        self._look_at_clip()  # mistakes are said before PyTorch is loaded
+        source = self._opened_clip()  # mistakes are said before PyTorch is loaded
         config = self.run_config()
         config = replace(config, output=replace(config.output, meshes=self.frame_meshes))
         check_people(config.output.people)
@@ -295,24 +297,23 @@ class FitCommand:
         if self.cameras is not None:
             from bodyfit.fitting.clips.run_views import run_views
 
-            return self._say(run_views(self.inputs, self.out, fitter, config))
+            return self._say(run_views(source, self.out, fitter, config))
         from bodyfit.fitting.clips.run import run_video
 
-        return self._say(run_video(self.inputs[0], self.out, fitter, config))
+        return self._say(run_video(source, self.out, fitter, config))
 
-    def _look_at_clip(self) -> None:
-        """Raise BodyfitError for a clip, or views, that cannot be read."""
+    def _opened_clip(self) -> Any:
+        """The clip, or the views of several cameras. Raises BodyfitError for those that cannot be read."""
         if self.cameras is None:
             self._check_units()
-            open_source(self.inputs[0], self._clip(), exclude=[self.out])
-            return
+            return open_source(self.inputs[0], self._clip(), exclude=[self.out])
         for name, given in (("--camera", self.camera), ("--focal", self.focal), ("--camera-name", self.camera_name)):
             if given is not None:
                 raise BodyfitError(f"{name} and --cameras exclude each other: the calibration says all of the cameras.")
         from bodyfit.data.photo.rig import read_rig
         from bodyfit.fitting.clips.view_sources import open_views
 
-        open_views(self.inputs, read_rig(self.cameras), self._clip(), exclude=[self.out])
+        return open_views(self.inputs, read_rig(self.cameras), self._clip(), exclude=[self.out])
 
     def _check_units(self) -> None:
         if self.camera_units is not None:

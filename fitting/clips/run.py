@@ -47,11 +47,11 @@ FEW = 48
 """Frames up to which starting helper processes costs more than they save."""
 
 
-def run_video(path: Path, out: Path, fitter: Fitter, config: RunConfig) -> dict[str, Any]:
+def run_video(clip: Path | ClipSource, out: Path, fitter: Fitter, config: RunConfig) -> dict[str, Any]:
     """Fit the people of a video, or of a folder of pictures that is a clip, into an output folder.
 
     Args:
-        path: the video or folder.
+        clip: the video or folder, or what `open_source` made of it.
         out: the output folder; it is made where there is none.
         fitter: body, prior and settings of the fit.
         config: everything else; `config.clip` says what is fitted of the clip.
@@ -62,7 +62,7 @@ def run_video(path: Path, out: Path, fitter: Fitter, config: RunConfig) -> dict[
     Raises:
         BodyfitError: for a clip that cannot be read, and for an output folder that cannot be used.
     """
-    source = open_source(path, config.clip, exclude=[out])
+    source = clip if isinstance(clip, ClipSource) else open_source(clip, config.clip, exclude=[out])
     sequence = SequenceConfig(moving_camera=config.clip.moving_camera)
     key = clip_key(source, run_identity(fitter, config), config, sequence)
     return run_source(source, [source.name], ClipRun, (out, fitter, config, sequence), key)

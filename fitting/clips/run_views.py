@@ -44,11 +44,11 @@ class ReadViews:
     """Who is in them, once that is known."""
 
 
-def run_views(paths: Sequence[Path], out: Path, fitter: Fitter, config: RunConfig) -> dict[str, Any]:
+def run_views(views: Sequence[Path] | ViewSource, out: Path, fitter: Fitter, config: RunConfig) -> dict[str, Any]:
     """Fit the people whom several calibrated cameras saw into an output folder.
 
     Args:
-        paths: folders or files of all cameras.
+        views: folders or files of all cameras, or what `open_views` made of them.
         out: the output folder; it is made where there is none.
         fitter: body, prior and settings of the fit.
         config: everything else; `config.clip.cameras` is the calibration.
@@ -59,11 +59,12 @@ def run_views(paths: Sequence[Path], out: Path, fitter: Fitter, config: RunConfi
     Raises:
         BodyfitError: for views or a calibration that cannot be used, and for an output folder that cannot be.
     """
-    rig = read_rig(config.clip.cameras)
-    source = open_views(paths, rig, config.clip, exclude=[out])
+    source = views
+    if not isinstance(source, ViewSource):
+        source = open_views(source, read_rig(config.clip.cameras), config.clip, exclude=[out])
     sequence, identity = SequenceConfig(), run_identity(fitter, config)
     keys = [clip_key(camera, identity, config, sequence) for camera in source.cameras.values()]
-    key = short_hash(keys, sorted(rig.cameras.items()), source.fps)
+    key = short_hash(keys, sorted(source.rig.cameras.items()), source.fps)
     names = [source.name, *source.cameras]
     return run_source(source, names, _ViewsRun, (out, fitter, config, sequence), key)
 

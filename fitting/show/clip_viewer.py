@@ -21,7 +21,7 @@ from bodyfit.data.results.worlds import UpAxis
 from bodyfit.fitting.draw.colours import person_colour
 from bodyfit.fitting.draw.layers import Mesh
 from bodyfit.fitting.show.clip_frames import ClipFrames
-from bodyfit.fitting.show.page_server import add_lights, start_server, stop_server
+from bodyfit.fitting.show.page_server import Page, add_lights
 from bodyfit.fitting.show.photo_scene import shrunk
 from bodyfit.fitting.show.results_folder import body_of_track
 
@@ -31,8 +31,8 @@ _FRUSTUM_M = 0.5
 _PICTURE_PX = 640  # a camera's picture in the scene, longer side
 
 
-class ClipViewer:
-    """A page over a clip's output folder. `url` says where; `close` ends it.
+class ClipViewer(Page):
+    """A page over a clip's output folder.
 
     Raises:
         BodyfitError: where the folder has no track of anybody who was fitted.
@@ -48,8 +48,7 @@ class ClipViewer:
         self._first, self._last = clip.index.moments
         self._moment = self._first
         self._cameras = {camera: found for camera in clip.cameras if (found := self._camera(camera)) is not None}
-        self._lock, self._open = threading.RLock(), True
-        self._server = start_server(host, port)
+        super().__init__(host, port)
         self._server.scene.set_up_direction(tuple(self._up))
         forward = np.array([0.0, 0.0, 1.0]) if abs(self._up[2]) < 0.5 else np.array([0.0, 1.0, 0.0])
         add_lights(self._server, self._up, forward)
@@ -62,22 +61,9 @@ class ClipViewer:
         threading.Thread(target=self._run, daemon=True).start()
 
     @property
-    def url(self) -> str:
-        return f"http://{self._server.get_host()}:{self._server.get_port()}"
-
-    @property
     def moment(self) -> int:
         """The moment that is shown."""
         return self._moment
-
-    def wait(self) -> None:
-        """Serves until interrupted."""
-        self._server.sleep_forever()
-
-    def close(self) -> None:
-        with self._lock:
-            self._open = False
-        stop_server(self._server)
 
     def show(self, moment: int) -> None:
         """Shows a moment: bodies, and the pictures of the cameras."""

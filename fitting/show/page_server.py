@@ -3,6 +3,7 @@
 import contextlib
 import io
 import logging
+import threading
 
 import numpy as np
 from jaxtyping import Float
@@ -31,6 +32,27 @@ def start_server(host: str, port: int):
     server.scene.configure_environment_map(None)  # the standard ones are fetched from the internet
     server.scene.configure_default_lights(False)
     return server
+
+
+class Page:
+    """What all viewers are: a page with a server of its own. `url` says where; `close` ends it."""
+
+    def __init__(self, host: str, port: int):
+        self._lock, self._open = threading.RLock(), True  # events of the browser arrive on other threads
+        self._server = start_server(host, port)
+
+    @property
+    def url(self) -> str:
+        return f"http://{self._server.get_host()}:{self._server.get_port()}"
+
+    def wait(self) -> None:
+        """Serves until interrupted."""
+        self._server.sleep_forever()
+
+    def close(self) -> None:
+        with self._lock:
+            self._open = False
+        stop_server(self._server)
 
 
 def stop_server(server) -> None:

@@ -15,7 +15,7 @@ from bodyfit.data.body.posing import pose_body
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.files import ArrayFile
 from bodyfit.fitting.draw.colours import SKY_BLUE, rgb8
-from bodyfit.fitting.show.page_server import add_lights, start_server, stop_server
+from bodyfit.fitting.show.page_server import Page, add_lights
 from bodyfit.prior.model.vposer import VPoser
 
 _REACH = 4.0  # the range of the sliders
@@ -23,8 +23,8 @@ _SHAPES = 3  # betas with a slider
 _MAX_POSE_BYTES = 64 * 1024**2
 
 
-class PriorViewer:
-    """A page over a prior. `url` says where; `close` ends it."""
+class PriorViewer(Page):
+    """A page over a prior."""
 
     def __init__(self, prior: VPoser, body: BodyModel, *, host: str = "127.0.0.1", port: int = 8080, seed: int = 0):
         self.prior, self.body = prior, body
@@ -35,8 +35,8 @@ class PriorViewer:
         self._hands = {k: torch.as_tensor(v, dtype=torch.float32)[None] for k, v in means.items() if v is not None}
         self._kept = {"A": self._mean(), "B": self._mean()}
         self._given: Float[np.ndarray, "N 63"] | None = None
-        self._changed, self._open = threading.Event(), True
-        self._server = start_server(host, port)
+        self._changed = threading.Event()
+        super().__init__(host, port)
         self._dress_scene()
         self._add_controls()
         self._update()
@@ -45,23 +45,16 @@ class PriorViewer:
         self._drawer.start()
 
     @property
-    def url(self) -> str:
-        return f"http://{self._server.get_host()}:{self._server.get_port()}"
-
-    @property
     def latent(self) -> Float[torch.Tensor, " Z"]:
         """The values of the sliders."""
         return torch.tensor([slider.value for slider in self._sliders], dtype=torch.float32)
 
-    def wait(self) -> None:
-        """Serves until interrupted."""
-        self._server.sleep_forever()
-
     def close(self) -> None:
+        """Ends the page, and before it the thread that draws."""
         self._open = False
         self._changed.set()
         self._drawer.join(5)
-        stop_server(self._server)
+        super().close()
 
     def _dress_scene(self) -> None:
         server = self._server

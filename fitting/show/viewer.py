@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from bodyfit.data.errors import BodyfitError
 from bodyfit.fitting.draw.colours import status_hex
-from bodyfit.fitting.show.page_server import add_lights, start_server, stop_server
+from bodyfit.fitting.show.page_server import Page, add_lights
 from bodyfit.fitting.show.pages import fill_page
 from bodyfit.fitting.show.photo_scene import PhotoScene, ShownPerson
 from bodyfit.fitting.show.results_folder import ORDERS, PersonEntry, ResultsFolder
@@ -25,17 +25,16 @@ _UNCERTAINTY_HINT = "Ellipsoids about the joints, relative to the pelvis: blue +
 _ALTERNATIVE_HINT = "The second-best hypothesis, where the run kept one: pale, over the best one"
 
 
-class ResultsViewer:
-    """A page over a results folder. `url` says where; `close` ends it."""
+class ResultsViewer(Page):
+    """A page over a results folder."""
 
     def __init__(self, results: ResultsFolder, *, host: str = "127.0.0.1", port: int = 8080):
         self.results = results
         self._people = results.people
         self._index = self._wanted = 0
         self._photos = results.by_photo()
-        self._lock = threading.RLock()  # events of the browser arrive on other threads
-        self._bodies_at_hand, self._open = threading.Event(), True
-        self._server = start_server(host, port)
+        self._bodies_at_hand = threading.Event()
+        super().__init__(host, port)
         self._server.scene.set_up_direction("-y")
         add_lights(self._server, np.array([0.0, -1.0, 0.0]), np.array([0.0, 0.0, 1.0]))
         self._scene = PhotoScene(self._server.scene)
@@ -45,19 +44,6 @@ class ResultsViewer:
         # Body models need torch, which takes seconds to import: it is imported while the first page is shown.
         self._fetching = threading.Thread(target=self._fetch_bodies, daemon=True)
         self._fetching.start()
-
-    @property
-    def url(self) -> str:
-        return f"http://{self._server.get_host()}:{self._server.get_port()}"
-
-    def wait(self) -> None:
-        """Serves until interrupted."""
-        self._server.sleep_forever()
-
-    def close(self) -> None:
-        with self._lock:
-            self._open = False
-        stop_server(self._server)
 
     def show(self, index: int) -> None:
         """Shows the `index`-th of the filtered people."""

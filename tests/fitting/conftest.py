@@ -57,3 +57,15 @@ def random_prior() -> VPoser:
         prior.latent_covariance.copy_(mixed @ mixed.T)
         prior.latent_mean.copy_(torch.randn(32) * 0.1)
     return prior.eval()
+
+
+@pytest.fixture(scope="session")
+def motion(tmp_path_factory):
+    """A slow arm raise, 30 frames per second."""
+    poses = np.zeros((12, 66))
+    poses[:, 3 + 3 * 15 + 2] = np.linspace(-1.0, -0.4, 12)  # left shoulder
+    poses[:, 3 + 3 * 16 + 2] = 1.0
+    poses[:, 0] = np.pi / 2  # files of AMASS have z up
+    path = tmp_path_factory.mktemp("motion") / "raise.npz"
+    np.savez(path, root_orient=poses[:, :3], pose_body=poses[:, 3:], mocap_frame_rate=30.0)
+    return path

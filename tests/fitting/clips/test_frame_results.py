@@ -16,17 +16,6 @@ def fitter():
     return Fitter()
 
 
-@pytest.fixture(scope="module")
-def motion(tmp_path_factory):
-    """A slow arm raise, 30 frames per second."""
-    poses = np.zeros((8, 66))
-    poses[:, 3 + 3 * 15 + 2] = np.linspace(-1.0, -0.6, 8)  # left shoulder
-    poses[:, 0] = np.pi / 2  # files of AMASS have z up
-    path = tmp_path_factory.mktemp("motion") / "raise.npz"
-    np.savez(path, root_orient=poses[:, :3], pose_body=poses[:, 3:], mocap_frame_rate=30.0)
-    return path
-
-
 def test_bodies_in_the_world_are_brought_into_each_camera(fitter, motion):
     clip = make_clip(fitter.body, motion, cameras=2, seed=2, moments=3)
     track = fit_group(fitter, clip.sightings, fps=30, person="004")
