@@ -17,6 +17,7 @@ from bodyfit.data.body.body_model import load_body_model
 from bodyfit.data.errors import BodyfitError
 from bodyfit.fitting.benchmark.ages import ages_told_apart
 from bodyfit.fitting.benchmark.clip_table import as_table, measure_clips, some_clips
+from bodyfit.fitting.benchmark.far_poses import MotionFrames, far_and_floor
 from bodyfit.fitting.benchmark.measure import Bench, cost_of_cropping, usable
 from bodyfit.fitting.solve.fitter import FitConfig, Fitter, pick_device
 from bodyfit.fitting.start.synthetic import (
@@ -73,6 +74,11 @@ class BenchmarkCommand:
     at what errors; seen whole. 0: none."""
     reference: int = 2
     """People fitted by the plain reference; it takes seconds to minutes for each. 0: none."""
+    far: int = 0
+    """People in those poses of the test splits of `--poses` that are farthest from its split "train". 0: none."""
+    floor: int = 0
+    """People in floor and acrobatic poses of its test and validation splits (pelvis tilted by more than 45 degrees).
+    0: none."""
     smplify_x: int = 32
     """People that are also fitted by SMPLify-X's energy and stages. 0: none."""
     sequence: bool = False
@@ -126,6 +132,8 @@ class BenchmarkCommand:
 
     def measure(self) -> dict:
         """All requested measurements, as numbers."""
+        if (self.far or self.floor) and self.poses is None:
+            raise BodyfitError("--far and --floor take poses of a folder of motion: give it as --poses MOCAP.")
         bench = self._bench()
         people = bench.people
         rows = []
@@ -149,6 +157,8 @@ class BenchmarkCommand:
             poses = prior_poses(bench.fitter.prior.cpu(), self.ages, seed=self.seed)
             bench.fitter.prior.to(bench.fitter.device)
             document["ages"] = ages_told_apart(bench.fitter, poses, self.seed)
+        if self.far or self.floor:
+            document |= self._unusual(bench.fitter)
         if self.smplify_x:
             log.info("SMPLify-X's energy and stages")
             some = people.select(slice(0, self.smplify_x))
@@ -183,6 +193,29 @@ class BenchmarkCommand:
         )
         rows = usable(cropped)
         return cost_of_cropping(fitter, cropped.select(rows), whole.select(rows))
+
+    def _unusual(self, fitter: Fitter) -> dict[str, dict]:
+        """Errors of people in far poses, and in floor and acrobatic ones; seen whole or cropped as all others are."""
+        (far, distance), (floor, kinds) = far_and_floor(self.poses, far=self.far, floor=self.floor, seed=self.seed)
+        about_far = {"farthest_mm": distance.max(), "nearest_mm": distance.min()} if len(far) else {}
+        sets = (("far", far, about_far), ("floor", floor, kinds))
+        return {
+            name: {k: float(v) for k, v in about.items()} | self._errors_in(fitter, frames)
+            for name, frames, about in sets
+            if len(frames)
+        }
+
+    def _errors_in(self, fitter: Fitter, frames: MotionFrames) -> dict[str, float]:
+        log.info("%d people in far, floor or acrobatic poses", len(frames))
+        maker = PeopleMaker(fitter.body, SyntheticOptions(crop=self.crop, cropped=self.cropped), device=fitter.device)
+        people = maker.make(frames.body_pose, frames.root_orient, seed=self.seed)
+        bench = Bench(fitter, people.select(usable(people)))
+        solutions = [bench.solve(some) for some in bench.people.split(256)]
+        row = {"people": float(len(bench.people)), "clips": float(len(set(frames.clip.tolist())))}
+        errors = bench.errors(bench.people, torch.cat([solution.x for solution in solutions]))
+        for name in ("pa_mpjpe_mm", "pa_vertex_mm", "turned_away_percent", "image_error_percent"):
+            row[name], row[f"{name}_median"] = float(errors[name].mean()), float(errors[name].median())
+        return row
 
     def _accuracy(self, bench: Bench) -> dict[str, float]:
         people = bench.people
@@ -231,6 +264,10 @@ def as_text(document: dict) -> str:
     for at, figures in document.get("crops", {}).items():
         lines += ["", f"joints in view of people cut at the {at}"]
         lines += [f"{name:32} {value:10.4g}" for name, value in figures.items()]
+    for name, what in (("far", "in the poses farthest from training"), ("floor", "on the floor and in acrobatics")):
+        if name in document:
+            lines += ["", f"people {what}"]
+            lines += [f"{name:32} {value:10.4g}" for name, value in document[name].items()]
     for years, figures in document.get("ages", {}).items():
         lines += ["", "adults" if years == "adult" else f"children of {years} years"]
         lines += [f"{name:32} {value:10.4g}" for name, value in figures.items()]

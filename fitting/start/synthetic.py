@@ -135,6 +135,10 @@ class SyntheticPeople:
         """A subset of the people."""
         return SyntheticPeople(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
 
+    def split(self, count: int) -> list[SyntheticPeople]:
+        """All of them, in parts of `count` people."""
+        return [self.select(slice(first, first + count)) for first in range(0, len(self), count)]
+
     def pose(self, body: BodyModel) -> PosedBody:
         """Their true joints and vertices."""
         names = ["global_orient", "transl", "body_pose", "betas"]
