@@ -38,6 +38,8 @@ class BenchmarkFolderCommand:
     """Also measure a local Ray cluster of two nodes of one core. Needs bodyfit[cluster]."""
     workers: int = 0
     """Also measure this many solving processes."""
+    device: str = "auto"
+    """Where to solve: "auto", "cpu", "cuda", "cuda:1", or "cuda:all" for a solving process per GPU."""
     json: bool = False
     """Print one JSON document on stdout, and nothing else."""
 
@@ -54,15 +56,16 @@ class BenchmarkFolderCommand:
     def _measured(self, place: Path) -> dict[str, Any]:
         inputs, found = make_inputs(place / "in", self.people), {}
         few = make_inputs(place / "few", max(self.people // 10, 2))
-        before, solver_ms = solver_rate(inputs)
+        plain, one = (*PLAIN, "--device", self.device), self.device.removesuffix(":all")
+        before, solver_ms = solver_rate(inputs, device=one)
         for layout in ("folders", "shards"):
-            run = timed_fit(inputs, place / layout, *PLAIN, "--results", layout)
+            run = timed_fit(inputs, place / layout, *plain, "--results", layout)
             found[f"people/s, {layout}"] = run["rate"]
             found[f"peak MB, {layout}"] = run["peak_mb"]
             found[f"CPU s, {layout}"] = run["cpu_seconds"]
-        again = timed_fit(inputs, place / "shards", *PLAIN, "--results", "shards")
-        start = timed_fit(few, place / "start", *PLAIN)
-        after, solver_ms_after = solver_rate(inputs)
+        again = timed_fit(inputs, place / "shards", *plain, "--results", "shards")
+        start = timed_fit(few, place / "start", *plain)
+        after, solver_ms_after = solver_rate(inputs, device=one)
         solver, solver_ms = (before + after) / 2, (solver_ms + solver_ms_after) / 2
         found |= {"solver alone, people/s (batch 512)": solver}
         found |= {f"share of the solver, {x}": found[f"people/s, {x}"] / solver for x in ("folders", "shards")}
@@ -73,14 +76,14 @@ class BenchmarkFolderCommand:
         found |= {"start-up, s": start["seconds"] - start["run_seconds"], "again, s": again["seconds"]}
         found["again, s beyond start-up"] = again["run_seconds"]
         if self.many:
-            fewer = timed_fit(make_inputs(place / "k1", self.many // 10), place / "o1", *PLAIN)
-            more = timed_fit(make_inputs(place / "k10", self.many), place / "o10", *PLAIN)
+            fewer = timed_fit(make_inputs(place / "k1", self.many // 10), place / "o1", *plain)
+            more = timed_fit(make_inputs(place / "k10", self.many), place / "o10", *plain)
             found |= {f"peak MB, {self.many // 10} people": fewer["peak_mb"], f"peak MB, {self.many}": more["peak_mb"]}
         if self.photos:
             found |= self._pictures(place)
         if self.workers:
             found[f"people/s, {self.workers} workers"] = timed_fit(
-                inputs, place / "workers", *PLAIN, "--workers", str(self.workers)
+                inputs, place / "workers", *plain, "--workers", str(self.workers)
             )["rate"]
         if self.ray:
             found["people/s, Ray, two nodes of one core"] = ray_rate(inputs, place / "ray")
@@ -90,6 +93,7 @@ class BenchmarkFolderCommand:
         inputs, found = make_inputs(place / "photos", self.photos, photos=True), {}
         kinds = {"meshes and overlays": (), "meshes": ("--no-overlays",), "overlays": ("--no-meshes",)}
         for name, options in kinds.items():
+            options = (*options, "--device", self.device)
             found[f"people/s, {name}"] = timed_fit(inputs, place / name.replace(" ", "-"), *options)["rate"]
         return found
 
@@ -121,10 +125,10 @@ def make_inputs(folder: Path, count: int, *, photos: bool = False) -> Path:
     return folder
 
 
-def solver_rate(folder: Path, batch: int = 512) -> tuple[float, float]:
+def solver_rate(folder: Path, batch: int = 512, device: str = "auto") -> tuple[float, float]:
     """People per second of `Fitter.solve` alone, on people of a folder, and its CPU time per person, ms: medians of
     three batches after one."""
-    rate, cpu_ms = _python(_SOLVER, str(folder), str(batch)).split()[-2:]
+    rate, cpu_ms = _python(_SOLVER, str(folder), str(batch), device).split()[-2:]
     return float(rate), float(cpu_ms)
 
 
@@ -134,18 +138,21 @@ from itertools import cycle, islice
 import numpy as np
 from bodyfit.data.keypoints.inputs import find_inputs
 from bodyfit.fitting.energy.observations import observe
-from bodyfit.fitting.solve.fitter import Fitter
+from bodyfit.fitting.solve.fitter import Fitter, pick_device
 from bodyfit.fitting.solve.frames import CameraOptions, read_frame
-batch, camera, fitter = int(sys.argv[2]), CameraOptions(image_size=(640, 480)), Fitter()
+device = pick_device(sys.argv[3])
+batch, camera, fitter = int(sys.argv[2]), CameraOptions(image_size=(640, 480)), Fitter(device=device)
 frames = list(islice(cycle([read_frame(i, camera) for i in find_inputs(sys.argv[1])[:batch]]), batch))
 xy, seen = (np.concatenate([getattr(f.detections, n) for f in frames]) for n in ("xy", "confidence"))
 model = fitter.model_for(seen)
 focal, center = np.array([f.focal_px for f in frames]), np.array([f.center_px for f in frames])
-people, times, cpu = observe(xy, seen, focal, center, names=model.names), [], []
+people, times, cpu = observe(xy, seen, focal, center, names=model.names, dtype=fitter.dtype, device=device), [], []
 for _ in range(4):
     began, used = time.perf_counter(), time.process_time()
     with torch.no_grad():
         fitter.solve(people, model)
+    if device.type == "cuda":
+        torch.cuda.synchronize()
     times.append(time.perf_counter() - began)
     cpu.append(time.process_time() - used)
 print(batch / statistics.median(times[1:]), 1000 * statistics.median(cpu[1:]) / batch)

@@ -3,7 +3,11 @@
 import importlib.util
 import os
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before PyTorch is loaded: waiting threads sleep, as in the CLI
+# Before PyTorch is loaded: waiting threads sleep, as in the CLI, and pytest-xdist's workers divide the cores.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
+    share = (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, share)))
 from pathlib import Path
 from types import ModuleType
 

@@ -156,5 +156,5 @@ def test_readme_holds_the_two_commands_that_ci_runs():
     lines = [s for s in (ROOT / "README.md").read_text().splitlines() if s.startswith("pip install -c constraints.txt")]
     assert lines == [
         "pip install -c constraints.txt -e . && bodyfit fit data/assets/samples -o out",
-        'pip install -c constraints.txt -e ".[test]" && pytest',
+        'pip install -c constraints.txt -e ".[test]" && pytest -n auto --dist loadfile',
     ]
