@@ -17,8 +17,8 @@ from bodyfit.data.body.body_model import load_body_model
 from bodyfit.data.errors import BodyfitError
 from bodyfit.fitting.benchmark.ages import ages_told_apart
 from bodyfit.fitting.benchmark.clip_table import as_table, measure_clips, some_clips
-from bodyfit.fitting.benchmark.far_poses import MotionFrames, far_and_floor
-from bodyfit.fitting.benchmark.measure import Bench, cost_of_cropping, usable
+from bodyfit.fitting.benchmark.far_poses import far_and_floor
+from bodyfit.fitting.benchmark.measure import Bench, accuracy, cost_of_cropping, usable
 from bodyfit.fitting.solve.fitter import FitConfig, Fitter, pick_device
 from bodyfit.fitting.start.synthetic import (
     PeopleMaker,
@@ -196,26 +196,22 @@ class BenchmarkCommand:
 
     def _unusual(self, fitter: Fitter) -> dict[str, dict]:
         """Errors of people in far poses, and in floor and acrobatic ones; seen whole or cropped as all others are."""
+        assert self.poses is not None
         (far, distance), (floor, kinds) = far_and_floor(self.poses, far=self.far, floor=self.floor, seed=self.seed)
         about_far = {"farthest_mm": distance.max(), "nearest_mm": distance.min()} if len(far) else {}
-        sets = (("far", far, about_far), ("floor", floor, kinds))
-        return {
-            name: {k: float(v) for k, v in about.items()} | self._errors_in(fitter, frames)
-            for name, frames, about in sets
+        sets = {"far": (far, about_far), "floor": (floor, kinds)}
+        maker = PeopleMaker(fitter.body, SyntheticOptions(crop=self.crop, cropped=self.cropped), device=fitter.device)
+        people = {
+            name: maker.make(frames.body_pose, frames.root_orient, seed=self.seed)
+            for name, (frames, _) in sets.items()
             if len(frames)
         }
-
-    def _errors_in(self, fitter: Fitter, frames: MotionFrames) -> dict[str, float]:
-        log.info("%d people in far, floor or acrobatic poses", len(frames))
-        maker = PeopleMaker(fitter.body, SyntheticOptions(crop=self.crop, cropped=self.cropped), device=fitter.device)
-        people = maker.make(frames.body_pose, frames.root_orient, seed=self.seed)
-        bench = Bench(fitter, people.select(usable(people)))
-        solutions = [bench.solve(some) for some in bench.people.split(256)]
-        row = {"people": float(len(bench.people)), "clips": float(len(set(frames.clip.tolist())))}
-        errors = bench.errors(bench.people, torch.cat([solution.x for solution in solutions]))
-        for name in ("pa_mpjpe_mm", "pa_vertex_mm", "turned_away_percent", "image_error_percent"):
-            row[name], row[f"{name}_median"] = float(errors[name].mean()), float(errors[name].median())
-        return row
+        log.info("%d people in far, floor and acrobatic poses", sum(map(len, people.values())))
+        rows = accuracy(fitter, people) if people else {}
+        for name, row in rows.items():
+            frames, about = sets[name]
+            row |= {"clips": float(len(set(frames.clip.tolist())))} | {k: float(v) for k, v in about.items()}
+        return rows
 
     def _accuracy(self, bench: Bench) -> dict[str, float]:
         people = bench.people

@@ -52,6 +52,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "prior train": ("prior_train", "PriorTrain", "train a pose prior"),
     "prior evaluate": ("prior_evaluate", "PriorEvaluate", "evaluate a pose prior"),
     "prior sample": ("prior_sample", "PriorSample", "pictures and files of sampled, interpolated, completed poses"),
+    "prior cross-validate": (
+        "prior_cross_validate",
+        "PriorCrossValidate",
+        "train without each source of motion in turn, and judge on it",
+    ),
     "prior train-start": ("prior_train_start", "PriorTrainStart", "train the network that proposes the starts of fits"),
 }
 

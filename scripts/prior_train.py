@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 import warnings
@@ -72,7 +73,7 @@ class PriorTrain:
         from bodyfit.prior.training.train import train_prior
         from bodyfit.scripts.prior_sheets import SheetPainter
 
-        _quieten_lightning()
+        quieten_lightning()
         painter = SheetPainter(self.body) if self.sheets else None
         train_prior(self.data, self.out, self.train, on_sheet=painter, progress_bar=sys.stderr.isatty())
         if self.json:
@@ -80,8 +81,10 @@ class PriorTrain:
         return 0
 
 
-def _quieten_lightning() -> None:
+def quieten_lightning() -> None:
     """Suppress tips and warnings of Lightning that do not apply here."""
+    with contextlib.suppress(ImportError):  # `train_prior` says so
+        import lightning.pytorch  # noqa: F401 - it sets its levels when it is imported; these are set afterwards
     warnings.filterwarnings("ignore", module="lightning")
     for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)

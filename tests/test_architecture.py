@@ -46,6 +46,7 @@ ROOMS = {
     },
     "fitting.benchmark": {
         *("data", "data.body", "data.keypoints", "data.motion", "data.photo", "data.results", "prior.model"),
+        *("prior.training", "prior.judging"),
         *("fitting.energy", "fitting.start", "fitting.solve", "fitting.sequence", "fitting.uncertainty"),
     },
     "scripts.open_body": {"data", "data.body", "fitting.draw"},

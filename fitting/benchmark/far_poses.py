@@ -5,6 +5,7 @@ The usual test people mostly stand, so their mean error says little about poses 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +18,12 @@ from torch import Tensor
 
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.files import read_json
-from bodyfit.data.motion.mocap import read_motion
+from bodyfit.data.motion.mocap import MocapError, read_motion
 from bodyfit.fitting.start.synthetic import split_clips, y_up
 from bodyfit.prior.model.rotations import matrices_from_axis_angle, mirror
 from bodyfit.prior.model.skeleton import pose_skeleton
+
+log = logging.getLogger(__name__)
 
 FRAMES_A_SECOND = 5.0
 """Frames of a clip that are looked at: between these a pose hardly changes."""
@@ -53,6 +56,12 @@ class MotionFrames:
     def __len__(self) -> int:
         return len(self.clip)
 
+    def thinned(self, rate: float = FRAMES_A_SECOND) -> MotionFrames:
+        """At most `rate` frames per second of each clip."""
+        moment = np.floor(self.seconds * rate + 1e-6)
+        kept = np.concatenate([[True], (moment[1:] != moment[:-1]) | (self.clip[1:] != self.clip[:-1])])
+        return self.select(torch.from_numpy(np.flatnonzero(kept)))
+
     def select(self, rows: Int[Tensor, " M"]) -> MotionFrames:
         """Some of the frames."""
         at = rows.numpy()
@@ -62,21 +71,33 @@ class MotionFrames:
 
 
 def read_frames(folder: Path, clips: Sequence[Path], rate: float = FRAMES_A_SECOND) -> MotionFrames:
-    """Frames of some clips of a folder, at most `rate` per second; raises BodyfitError where there are none."""
-    poses, roots, places, times = [], [], [], []
-    for place, path in enumerate(clips):
-        motion = read_motion(path)
+    """Frames of some clips of a folder, at most `rate` per second. Files that hold no motion are left out with a
+    warning; raises BodyfitError where nothing remains."""
+    poses, roots, places, times, names = [], [], [], [], []
+    for path in clips:
+        try:
+            motion = read_motion(path)
+        except MocapError as error:
+            log.warning("left out: %s", error)
+            continue
         rows = np.arange(0, len(motion.body_pose), max(1, round(motion.frame_rate / rate)))
         root = motion.root_orient[rows]
         poses.append(motion.body_pose[rows])
         roots.append(root if motion.flavour == "root and body" else y_up(root))
-        places.append(np.full(len(rows), place))
+        places.append(np.full(len(rows), len(names)))
         times.append(rows / motion.frame_rate)
+        names.append(path.relative_to(folder).as_posix())
     if not poses:
-        raise BodyfitError(f"{folder}: no motion files to choose frames from")
-    names = tuple(path.relative_to(folder).as_posix() for path in clips)
+        raise BodyfitError(f"{folder}: no motion to choose frames from")
     body, root = (torch.from_numpy(np.concatenate(rows).astype(np.float32)) for rows in (poses, roots))
-    return MotionFrames(body, root, np.concatenate(places), np.concatenate(times), names)
+    return MotionFrames(body, root, np.concatenate(places), np.concatenate(times), tuple(names))
+
+
+def random_rows(frames: MotionFrames, count: int, *, seed: int) -> Int[Tensor, " K"]:
+    """A random frame of a random clip, `count` times."""
+    sizes = np.bincount(frames.clip, minlength=len(frames.clips))
+    weights = torch.from_numpy(1.0 / sizes[frames.clip])
+    return torch.multinomial(weights, count, replacement=True, generator=torch.Generator().manual_seed(seed))
 
 
 def held_out_splits(folder: Path, *beginnings: str) -> list[str]:

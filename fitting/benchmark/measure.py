@@ -9,7 +9,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import roma
@@ -203,6 +203,24 @@ class Bench:
             solution = plain.minimise(x, seen, max_evaluations=300)
             x = solution.x
         return solution.cost
+
+
+def accuracy(fitter: Fitter, sets: dict[str, SyntheticPeople]) -> dict[str, dict[str, float]]:
+    """Mean and median errors of those people of each set who have enough points to be fitted."""
+    sets = {name: people.select(usable(people)) for name, people in sets.items()}
+    everybody = SyntheticPeople(
+        **{f.name: torch.cat([getattr(people, f.name) for people in sets.values()]) for f in fields(SyntheticPeople)}
+    )
+    bench = Bench(fitter, everybody)
+    x = torch.cat([bench.solve(some).x for some in everybody.split(256)])
+    errors, first, rows = bench.errors(everybody, x), 0, {}
+    for name, people in sets.items():
+        rows[name] = {"people": float(len(people))}
+        for figure in ("pa_mpjpe_mm", "pa_vertex_mm", "turned_away_percent", "image_error_percent"):
+            values = errors[figure][first : first + len(people)]
+            rows[name] |= {figure: float(values.mean()), f"{figure}_median": float(values.median())}
+        first += len(people)
+    return rows
 
 
 def cost_of_cropping(fitter: Fitter, cropped: SyntheticPeople, whole: SyntheticPeople) -> dict[str, float]:

@@ -10,7 +10,7 @@ import json
 import logging
 import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -80,10 +80,14 @@ def prepare_motion(
     out: str | Path,
     config: PrepareConfig | None = None,
     progress: Progress | None = None,
+    *,
+    splits: Mapping[str, str] | None = None,
 ) -> dict:
     """Prepare all motion under the inputs into a folder and return its manifest.
 
-    progress(done, total, name) is called after each file. Broken and shape-only files are named and left out.
+    progress(done, total, name) is called after each file. splits: clip path relative to its input -> split, in place of
+    the inputs' own splits.json; only the clips that it lists are read. Broken and shape-only files are named and left
+    out.
     Raises BodyfitError when nothing usable is found, or the folder was made with another configuration.
     """
     config, out = config or PrepareConfig(), Path(out)
@@ -91,13 +95,16 @@ def prepare_motion(
         raise BodyfitError(f"split must be auto, amass, subject or clip, got {config.split!r}")
     folders = [Path(folder) for folder in inputs]
     sources = [
-        (folder if folder.is_dir() else folder.parent, path) for folder in folders for path in find_motions(folder)
+        (root, path)
+        for root, paths in ((f if f.is_dir() else f.parent, find_motions(f)) for f in folders)
+        for path in paths
+        if splits is None or path.relative_to(root).as_posix() in splits
     ]
     done = _resume(out, config)
     hashes = {record.sha256 for record in done.values()}
     used = [record for record in done.values() if record.poses]
     recordings = {_recording(record.collection, record.source, record.flavour) for record in used}
-    splitters = {root: _splitter(root, config) for root, _ in sources}
+    splitters = {root: _splitter(root, config, splits) for root, _ in sources}
     ends = _ends(done.values())
     for index, (root, path) in enumerate(sources):
         if str(path) not in done:
@@ -111,7 +118,9 @@ def prepare_motion(
     return _write_manifest(out, config, list(done.values()))
 
 
-def _splitter(root: Path, config: PrepareConfig) -> Splitter:
+def _splitter(root: Path, config: PrepareConfig, splits: Mapping[str, str] | None) -> Splitter:
+    if splits is not None:
+        return Splitter(listed=dict(splits))
     return Splitter.for_input(root, config.split, config.validation_share, config.test_share, config.seed)
 
 
