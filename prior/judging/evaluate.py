@@ -14,9 +14,9 @@ from bodyfit.data.body.body_model import BodyModel
 from bodyfit.data.errors import BodyfitError
 from bodyfit.prior.judging import protocols
 from bodyfit.prior.judging.baselines import MixtureModel, PoseModel, VaeModel
-from bodyfit.prior.judging.capsules import self_intersecting
 from bodyfit.prior.judging.distances import average_pairwise_distance
 from bodyfit.prior.model import rotations as rot
+from bodyfit.prior.model.capsules import self_intersecting
 from bodyfit.prior.model.rotations import mirror_half
 from bodyfit.prior.model.skeleton import pose_skeleton
 from bodyfit.prior.model.vposer import VPoser

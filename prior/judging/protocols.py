@@ -8,9 +8,9 @@ from bodyfit.data.body.body_model import BodyModel
 from bodyfit.data.body.posing import pose_body
 from bodyfit.prior.judging import distances
 from bodyfit.prior.judging.baselines import PoseModel
-from bodyfit.prior.judging.capsules import self_intersecting
 from bodyfit.prior.judging.impossible import IMPOSSIBLE
 from bodyfit.prior.model import rotations as rot
+from bodyfit.prior.model.capsules import self_intersecting
 from bodyfit.prior.model.parts import COMPLETION_PARTS
 from bodyfit.prior.model.skeleton import pose_skeleton
 from bodyfit.prior.model.vposer import VPoser

@@ -4,9 +4,9 @@ import pytest
 import roma
 import torch
 
-from bodyfit.prior.judging.capsules import segment_distance, self_intersecting
 from bodyfit.prior.model import parts
 from bodyfit.prior.model import rotations as rot
+from bodyfit.prior.model.capsules import segment_distance, self_intersecting
 from bodyfit.prior.model.skeleton import pose_skeleton
 from bodyfit.prior.training import augment
 

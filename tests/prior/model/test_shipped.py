@@ -12,8 +12,8 @@ import torch
 from bodyfit.data.motion.mocap import read_motion
 from bodyfit.prior.judging import protocols
 from bodyfit.prior.judging.baselines import VaeModel
-from bodyfit.prior.judging.capsules import self_intersecting
 from bodyfit.prior.judging.distances import average_pairwise_distance
+from bodyfit.prior.model.capsules import self_intersecting
 from bodyfit.prior.model.checkpoint import load_prior
 from bodyfit.prior.model.skeleton import pose_skeleton
 from bodyfit.prior.training.recipes import TrainConfig
