@@ -14,8 +14,9 @@ import torch
 
 from bodyfit.data.body.body_model import load_body_model
 from bodyfit.data.files import write_atomically
+from bodyfit.fitting.solve.fitter import pick_device
 from bodyfit.fitting.start.network import FILE_NAME, StartNetworkConfig, load_start_network, save_start_network
-from bodyfit.fitting.start.synthetic import mocap_poses, prior_poses
+from bodyfit.fitting.start.synthetic import mocap_poses, prior_poses, training_poses
 from bodyfit.fitting.start.training import StartTrainingConfig, evaluate_start, read_examples, train_start
 from bodyfit.prior.model.checkpoint import load_prior
 
@@ -46,6 +47,8 @@ class PriorTrainStart:
     examples_of: Literal["data", "prior"] = "data"
     """Poses that are stored with the weights as examples: frames of your data or, if these must not be distributed,
     samples of the shipped prior."""
+    device: str = "cpu"
+    """cpu, cuda, cuda:1, or auto: CUDA if available. A GPU draws other random numbers than the CPU."""
     training: StartTrainingConfig = field(default_factory=StartTrainingConfig)
     """Training options."""
     network: StartNetworkConfig = field(default_factory=StartNetworkConfig)
@@ -56,10 +59,15 @@ class PriorTrainStart:
     def run(self) -> int:
         """Train, write, report. Returns 0."""
         body = load_body_model(self.body)
-        poses, roots = mocap_poses(self.data, self.training.poses, seed=self.training.seed, split=self.split)
+        device, training = pick_device(self.device), self.training
+        poses, roots = training_poses(
+            self.data, training.poses, synthetic=training.synthetic, seed=training.seed, split=self.split
+        )
         begin = time.perf_counter()
         old = None if self.weights is None else load_start_network(self.weights)
-        network = train_start(body, poses, roots, self.training, self.network, weights=old, progress=self._report)
+        network = train_start(
+            body, poses, roots, training, self.network, weights=old, device=device, progress=self._report
+        )
         if self.examples_of == "prior" and self.training.examples:
             poses = prior_poses(load_prior(), self.training.examples, seed=0)
             count = len(poses)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from bodyfit.data.motion.mocap import read_motion
 from bodyfit.fitting.energy.landmark_model import FLIP_Y_Z, LandmarkModel
 from bodyfit.fitting.energy.projection import project
 from bodyfit.prior.model.vposer import VPoser
+from bodyfit.prior.training.synthesis import draw_poses
 
 # Joints of SMPL-X that are not among the keypoints of BODY_25, hands and face.
 _UNDETECTED = ("spine1", "spine2", "spine3", "left_foot", "right_foot", "left_collar", "right_collar", "head", "jaw")
@@ -50,6 +52,8 @@ _HEAD_VIEWS = {
     "left_ear": ((1.0, 0.0, 0.0), -0.35),
     "right_ear": ((-1.0, 0.0, 0.0), -0.35),
 }
+_VIEWS = tuple(zip(*(_HEAD_VIEWS.get(name, _FACE_VIEW) for name in LANDMARK_NAMES), strict=True))
+_ON_HEAD = (*(LANDMARK_INDEX[name] for name in _HEAD_VIEWS), *FACE)
 
 
 @dataclass(frozen=True)
@@ -157,7 +161,8 @@ class PeopleMaker:
         options: how to draw.
         names: landmarks that are posed; the others stay unseen. Without the 17 contour points, which depend on
             the head yaw, this is three times as fast. Hips, knees and head must be among them.
-        dtype, device: of the result. Random numbers are drawn on the CPU, so devices agree up to rounding.
+        dtype, device: of the result.
+        draw_on: where random numbers are drawn. On the CPU, devices agree up to rounding; on a GPU it is faster.
     """
 
     def __init__(
@@ -168,16 +173,24 @@ class PeopleMaker:
         names: tuple[str, ...] = LANDMARK_NAMES,
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
+        draw_on: torch.device | str = "cpu",
     ):
         self.options = options or SyntheticOptions()
         if self.options.crop not in ("edge", *_CROP_LINES):
             raise ValueError(f"crop must be 'edge', 'hips' or 'knees', got {self.options.crop!r}")
-        self.body, self.dtype, self.device = body, dtype, torch.device(device)
+        self.body, self.dtype, self.device, self.draw_on = body, dtype, torch.device(device), torch.device(draw_on)
         self.model = LandmarkModel(body, names=names, dtype=dtype, device=device)
         self.places = torch.tensor([LANDMARK_INDEX[name] for name in self.model.names], device=self.device)
         self.noise = torch.ones(len(LANDMARK_NAMES), dtype=dtype, device=self.device)
         self.noise[list(LEFT_HAND + RIGHT_HAND)] = self.options.hand_noise
         self.noise[list(FACE)] = self.options.face_noise
+        self.usual_confidence = torch.full((len(LANDMARK_NAMES),), 0.85, dtype=dtype, device=self.device)
+        self.usual_confidence[list(LEFT_HAND + RIGHT_HAND)] = 0.65
+        self.present = torch.zeros(len(LANDMARK_NAMES), dtype=torch.bool, device=self.device)
+        self.present[[i for i in self.places.tolist() if i in DETECTED]] = True
+
+    def _draw(self, count: int, seed: int) -> _Draw:
+        return _Draw(count, torch.Generator(self.draw_on).manual_seed(seed), self.dtype, self.device)
 
     def make(
         self, body_pose: Float[Tensor, "N 63"], root_orient: Float[Tensor, "N 3"] | None = None, *, seed: int
@@ -189,7 +202,7 @@ class PeopleMaker:
             root_orient: axis-angle of the root in a world with y up; upright where None. A random yaw is added.
             seed: the same seed makes the same people.
         """
-        draw = _Draw(len(body_pose), torch.Generator().manual_seed(seed), self.dtype, self.device)
+        draw = self._draw(len(body_pose), seed)
         truth = self._truth(draw, body_pose.to(self.device, self.dtype), root_orient)
         turns, camera = truth.pop("rotations"), self._camera(draw)
         shape, origin = torch.cat([truth["betas"], truth["expression"]], dim=1), turns.new_zeros(1, 3)
@@ -217,9 +230,7 @@ class PeopleMaker:
             head: rotation of each head to the camera frame.
             seed: the same seed makes the same detections.
         """
-        return self._detect(
-            _Draw(len(people), torch.Generator().manual_seed(seed), self.dtype, self.device), people, head
-        )
+        return self._detect(self._draw(len(people), seed), people, head)
 
     def _truth(self, draw: _Draw, body_pose: Tensor, root_orient: Tensor | None) -> dict[str, Tensor]:
         """Parameters without the translation, and the rotations of all joints."""
@@ -330,50 +341,65 @@ class PeopleMaker:
         spread = spread * torch.where(draw.chance(opt.outliers, shape[1]), 10.0, 1.0)
         pixels = pixels + spread[..., None] * draw.normal(*shape, 2)
         seen = ~draw.chance(opt.dropped, shape[1])
-        present = torch.zeros(shape[1], dtype=torch.bool, device=self.device)
-        present[[i for i in self.places.tolist() if i in DETECTED]] = True
-        seen &= present & (people.landmarks[..., 2] > 0.1)
+        seen &= self.present & (people.landmarks[..., 2] > 0.1)
         seen &= ((pixels > -0.5) & (pixels < people.image_size[:, None] - 0.5)).all(-1)
         for part in (LEFT_HAND, RIGHT_HAND):
-            seen[:, list(part)] &= ~draw.chance(opt.lost_hands)[:, None]
-        seen[:, list(FACE)] &= ~draw.chance(opt.lost_faces)[:, None]
+            seen &= ~(draw.chance(opt.lost_hands)[:, None] & _among(part, self.device))
+        seen &= ~(draw.chance(opt.lost_faces)[:, None] & _among(tuple(FACE), self.device))
         if opt.hide_turned_faces:
             seen &= _faces_camera(people.landmarks, head)
         confidence = torch.where(seen, self._confidence(draw, count), 0.0)
-        swapped, legs = draw.chance(opt.swapped_legs)[:, None], list(_LEG_POINTS)
-        mirrored = [MIRRORED[i] for i in legs]
-        pixels[:, legs] = torch.where(swapped[..., None], pixels[:, mirrored], pixels[:, legs])
-        confidence[:, legs] = torch.where(swapped, confidence[:, mirrored], confidence[:, legs])
+        swapped = draw.chance(opt.swapped_legs)[:, None] & _among(_LEG_POINTS, self.device)
+        mirrored = _constant(tuple(MIRRORED), torch.long, self.device)
+        pixels = torch.where(swapped[..., None], pixels[:, mirrored], pixels)
+        confidence = torch.where(swapped, confidence[:, mirrored], confidence)
         return replace(people, keypoints_px=pixels * (confidence > 0)[..., None], confidence=confidence)
 
     def _confidence(self, draw: _Draw, count: int) -> Float[Tensor, "N 144"]:
         """Bodies and faces are found with more confidence than fingers; the level varies from person to person."""
-        base = torch.full((len(LANDMARK_NAMES),), 0.85, dtype=self.dtype, device=self.device)
-        base[list(LEFT_HAND + RIGHT_HAND)] = 0.65
+        base = self.usual_confidence
         level = draw.normal(count, 1) * 0.05
         return (base + level + 0.1 * draw.normal(count, len(base))).clamp(0.1, 1.0)
 
 
 class _Draw:
-    """Random numbers for `count` people from one generator, made on the CPU and carried to the device."""
+    """Random numbers for `count` people from one generator, drawn where it is and carried to the device."""
 
     def __init__(self, count: int, generator: torch.Generator, dtype: torch.dtype, device: torch.device):
         self.count, self.generator, self.to = count, generator, {"dtype": dtype, "device": device}
+        self.from_generator = {"generator": generator, "device": generator.device}
 
-    def constant(self, values) -> Tensor:
-        return torch.as_tensor(np.asarray(values), **self.to)
+    def constant(self, values: tuple | np.ndarray) -> Tensor:
+        """Numbers as a tensor; those of a tuple are not copied again, since every copy waits for the device."""
+        if isinstance(values, tuple):
+            return _constant(values, **self.to)
+        return torch.as_tensor(values, **self.to)
 
     def normal(self, *shape: int) -> Tensor:
-        return torch.randn(shape, generator=self.generator).to(**self.to)
+        return torch.randn(shape, **self.from_generator).to(**self.to)
 
     def uniform(self, low: float, high: float, *shape: int) -> Tensor:
-        return (low + (high - low) * torch.rand(shape, generator=self.generator)).to(**self.to)
+        return (low + (high - low) * torch.rand(shape, **self.from_generator)).to(**self.to)
 
     def integers(self, below: int) -> Tensor:
-        return torch.randint(below, (self.count,), generator=self.generator).to(self.to["device"])
+        return torch.randint(below, (self.count,), **self.from_generator).to(self.to["device"])
 
     def chance(self, share: float, *columns: int) -> Bool[Tensor, "N ..."]:
-        return (torch.rand(self.count, *columns, generator=self.generator) < share).to(self.to["device"])
+        return (torch.rand(self.count, *columns, **self.from_generator) < share).to(self.to["device"])
+
+
+@lru_cache(maxsize=256)
+def _constant(values: tuple, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """A tensor of these numbers that is shared: it must not be changed in place."""
+    return torch.as_tensor(np.asarray(values), dtype=dtype, device=device)
+
+
+@lru_cache(maxsize=64)
+def _among(landmarks: tuple[int, ...], device: torch.device) -> Bool[Tensor, " 144"]:
+    """True for these landmarks."""
+    chosen = torch.zeros(len(LANDMARK_NAMES), dtype=torch.bool)
+    chosen[list(landmarks)] = True
+    return chosen.to(device)
 
 
 def _turn(axis: Float[Tensor, " 3"], angle: Float[Tensor, " N"]) -> Float[Tensor, "N 3 3"]:
@@ -382,13 +408,10 @@ def _turn(axis: Float[Tensor, " 3"], angle: Float[Tensor, " N"]) -> Float[Tensor
 
 def _faces_camera(landmarks: Float[Tensor, "N 144 3"], head: Float[Tensor, "N 3 3"]) -> Bool[Tensor, "N 144"]:
     """False for points of the head that face away from the camera."""
-    views = [_HEAD_VIEWS.get(name, _FACE_VIEW) for name in LANDMARK_NAMES]
-    direction, least = (torch.tensor(v, dtype=head.dtype, device=head.device) for v in zip(*views, strict=True))
+    direction, least = (_constant(column, head.dtype, head.device) for column in _VIEWS)
     to_camera = torch.nn.functional.normalize(-landmarks[:, LANDMARK_INDEX["head"]], dim=-1)
     cosine = (to_camera[:, None] @ head)[:, 0] @ direction.T
-    on_head = torch.zeros(len(views), dtype=torch.bool, device=head.device)
-    on_head[[LANDMARK_INDEX[name] for name in _HEAD_VIEWS] + list(FACE)] = True
-    return ~on_head | (cosine > least)
+    return ~_among(_ON_HEAD, head.device) | (cosine > least)
 
 
 def make_people(
@@ -430,6 +453,30 @@ def mocap_poses(
         poses.append(clip.body_pose[frame])
         orients.append(clip.root_orient[frame] if clip.flavour == "root and body" else y_up(clip.root_orient[frame]))
     return tuple(torch.from_numpy(np.stack(rows).astype(np.float32)) for rows in (poses, orients))
+
+
+def training_poses(
+    folder: Path | str, count: int, *, synthetic: float, seed: int, split: str | None = None
+) -> tuple[Float[Tensor, "N 63"], Float[Tensor, "N 3"]]:
+    """Poses to train on: frames of motion files as `mocap_poses` draws them, and after them a share of synthetic ones.
+
+    Args:
+        folder, count, seed, split: as in `mocap_poses`; `count` is that of all poses.
+        synthetic: share of poses from `prior.training.synthesis`, 0 to 1.
+
+    Raises:
+        BodyfitError: if there are no clips, or the share is not between 0 and 1.
+    """
+    if not 0 <= synthetic <= 1:
+        raise BodyfitError(f"the share of synthetic poses must be between 0 and 1, got {synthetic}")
+    made = round(synthetic * count)
+    if made == 0:
+        return mocap_poses(folder, count, seed=seed, split=split)
+    poses, roots = draw_poses(made, seed=seed).axis_angles()
+    if made == count:
+        return poses, roots
+    real_poses, real_roots = mocap_poses(folder, count - made, seed=seed, split=split)
+    return torch.cat([real_poses, poses]), torch.cat([real_roots, roots])
 
 
 def y_up(root_orient: Float[np.ndarray, "*T 3"]) -> Float[np.ndarray, "*T 3"]:

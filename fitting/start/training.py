@@ -43,7 +43,9 @@ class StartTrainingConfig:
     average: float = 0.998
     """Decay of the moving average of the weights, which is what is saved."""
     poses: int = 200_000
-    """Frames drawn from the motion files, equally many from every clip."""
+    """Number of poses to train on: frames of the motion files, equally many from every clip, and synthetic ones."""
+    synthetic: float = 0.0
+    """Share of synthetic poses among them, drawn within ranges of motion (docs/start.md). 0: motion capture alone."""
     exchange: float = 0.1
     """Probability that legs, an arm or the head come from another pose."""
     other_heads: float = 0.02
@@ -82,7 +84,7 @@ def hypothesis_errors(
     """NetworkOutput against the truth: angles, joints and landmarks in 3D, landmarks in 2D, shape."""
     batch, heads = rotations.shape[:2]
     chord = rotation_chords(minibatch, rotations)
-    hands = torch.eye(3).expand(batch, heads, 2, 3, 3)
+    hands = torch.eye(3, device=betas.device).expand(batch, heads, 2, 3, 3)
     turns = torch.cat([rotations, hands], dim=2).flatten(0, 1)
     points = batches.model(turns, betas.flatten(0, 1), betas.new_zeros(1, 3), derivatives=False).points
     points = (points - points[:, :1]).unflatten(0, (batch, heads))
@@ -115,7 +117,8 @@ def predicted_pose_error(
     """The loss of the predicted pose, and the mean distance of its joints and landmarks, m; orientation and shape are
     the true ones, since this output predicts the pose only."""
     batch = len(pose)
-    turns = torch.cat([minibatch.rotations[:, :1], pose, torch.eye(3).expand(batch, 2, 3, 3)], dim=1)
+    hands = torch.eye(3, device=pose.device).expand(batch, 2, 3, 3)
+    turns = torch.cat([minibatch.rotations[:, :1], pose, hands], dim=1)
     points = batches.model(turns, minibatch.betas, pose.new_zeros(1, 3), derivatives=False).points
     joints = (points - points[:, :1] - minibatch.points).norm(dim=-1).mean(-1)
     chord = (pose - minibatch.rotations[:, 1:]).square().sum((-1, -2)).mean(-1)
@@ -124,15 +127,15 @@ def predicted_pose_error(
 
 def training_loss(
     minibatch: TrainingBatch, student: StartNetwork, batches: TrainingBatches, config: StartTrainingConfig
-) -> tuple[Float[Tensor, ""], dict[str, float]]:
+) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
     """The loss of a step: of the nearest head (only this one is posed with gradients), with a small weight of all
     heads, of the score, and of the predicted pose; and some figures."""
-    with torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
+    with torch.autocast(minibatch.features.device.type, torch.bfloat16, enabled=config.bfloat16):
         read = student.predict(minibatch.features)
     with torch.no_grad():
         errors = hypothesis_errors(minibatch, read.rotations, read.betas, batches)
         winner = errors.loss.argmin(dim=1)
-    rows = torch.arange(len(winner))
+    rows = torch.arange(len(winner), device=winner.device)
     nearest = read.rotations[rows, winner, None], read.betas[rows, winner, None]
     best = hypothesis_errors(minibatch, *nearest, batches).loss.mean()
     other_heads = config.other_heads * rotation_chords(minibatch, read.rotations).mean()
@@ -169,6 +172,7 @@ def train_start(
     network: StartNetworkConfig | None = None,
     *,
     weights: StartNetwork | None = None,
+    device: torch.device | str = "cpu",
     progress: Callable[[int, dict[str, float]], None] | None = None,
 ) -> StartNetwork:
     """Train a start network.
@@ -177,6 +181,7 @@ def train_start(
         body: SMPL-X or the open body; the network learns its proportions and shape numbers.
         poses, roots: axis-angle body poses and root orientations in a world with y up.
         weights: a network to continue from, instead of a new one of the given size.
+        device: where everything is computed, the training data included; the result is on the CPU.
         progress: called every 100 steps with the step and the running figures.
     """
     config = config or StartTrainingConfig()
@@ -185,8 +190,14 @@ def train_start(
     else:
         student = copy.deepcopy(weights).train().requires_grad_(True)
         student.config = replace(weights.config, body=body.name)
-    batches = TrainingBatches(body, poses, roots, batch=config.batch, exchange=config.exchange, seed=config.seed)
-    optimiser = torch.optim.AdamW(student.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    student = student.to(device)
+    batches = TrainingBatches(
+        body, poses, roots, batch=config.batch, exchange=config.exchange, seed=config.seed, device=device
+    )
+    fused = {"fused": True} if batches.device.type == "cuda" else {}
+    optimiser = torch.optim.AdamW(
+        student.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, **fused
+    )
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, config.learning_rate, total_steps=config.steps, pct_start=0.02, cycle_momentum=False
     )
@@ -194,7 +205,7 @@ def train_start(
     average = torch.optim.swa_utils.AveragedModel(
         student, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(memory)
     )
-    running: dict[str, float] = {}
+    running: dict[str, Tensor] = {}
     for step in range(config.steps):
         minibatch = batches(step)
         loss, figures = training_loss(minibatch, student, batches, config)
@@ -204,10 +215,10 @@ def train_start(
         optimiser.step()
         schedule.step()
         average.update_parameters(student)
-        _remember(running, {"loss": loss.item(), **figures})
+        _remember(running, {"loss": loss.detach(), **figures})
         if progress is not None and (step + 1) % 100 == 0:
-            progress(step + 1, running)
-    trained = average.module.eval().requires_grad_(False)
+            progress(step + 1, {name: value.item() for name, value in running.items()})
+    trained = average.module.eval().requires_grad_(False).cpu()
     trained.examples = read_examples(trained, body, poses, roots, config.examples, config.seed)
     return trained
 
@@ -237,19 +248,20 @@ def read_examples(
     return torch.cat(pairs, dim=1)
 
 
-def _figures(errors: HypothesisErrors, logit: Tensor, expected_m: Tensor) -> dict[str, float]:
-    rows = torch.arange(len(logit))
+def _figures(errors: HypothesisErrors, logit: Tensor, expected_m: Tensor) -> dict[str, Tensor]:
+    """Means over the batch; tensors, since reading a number waits for the device."""
+    rows = torch.arange(len(logit), device=logit.device)
     named, best = logit.argmax(1), errors.joints_m.argmin(1)
     return {
-        "first_mm": 1000 * errors.joints_m[rows, named].mean().item(),
-        "best_mm": 1000 * errors.joints_m[rows, best].mean().item(),
-        "expected_mm": 1000 * expected_m.mean().item(),
-        "first_wrong_way": (errors.root_rad[rows, named] > torch.pi / 2).float().mean().item(),
-        "best_wrong_way": (errors.root_rad[rows, best] > torch.pi / 2).float().mean().item(),
+        "first_mm": 1000 * errors.joints_m[rows, named].mean(),
+        "best_mm": 1000 * errors.joints_m[rows, best].mean(),
+        "expected_mm": 1000 * expected_m.mean(),
+        "first_wrong_way": (errors.root_rad[rows, named] > torch.pi / 2).float().mean(),
+        "best_wrong_way": (errors.root_rad[rows, best] > torch.pi / 2).float().mean(),
     }
 
 
-def _remember(running: dict[str, float], now: dict[str, float]) -> None:
+def _remember(running: dict[str, Tensor], now: dict[str, Tensor]) -> None:
     for name, value in now.items():
         running[name] = 0.98 * running.get(name, value) + 0.02 * value
 
@@ -267,5 +279,5 @@ def evaluate_start(
             errors = hypothesis_errors(minibatch, read.rotations, read.betas, batches)
             figures = _figures(errors, read.logit, predicted_pose_error(minibatch, read.predicted_pose, batches)[1])
         for name, value in figures.items():
-            sums[name] = sums.get(name, 0.0) + value / rounds
+            sums[name] = sums.get(name, 0.0) + value.item() / rounds
     return sums

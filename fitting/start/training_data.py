@@ -7,11 +7,12 @@ unseen. Nothing is stored: a minibatch is determined by its number.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 import roma
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from bodyfit.data.body.body_model import BodyModel
@@ -117,6 +118,17 @@ HIDDEN_PARTS: tuple[tuple[float, list[int]], ...] = (
     (0.015, _HALF["left"]), (0.015, _HALF["right"]),
 )  # fmt: skip
 """Probability that each part is unseen: by framing, by occlusion, or because the detector has no such points."""
+
+
+@lru_cache(maxsize=8)
+def _hidden_parts(device: torch.device) -> tuple[Float[Tensor, " P"], Bool[Tensor, "P K"]]:
+    """Probability and points of each part."""
+    among = torch.zeros(len(HIDDEN_PARTS), len(INPUT_NAMES), dtype=torch.bool)
+    for row, (_, part) in zip(among, HIDDEN_PARTS, strict=True):
+        row[part] = True
+    return torch.tensor([probability for probability, _ in HIDDEN_PARTS], device=device), among.to(device)
+
+
 WHOLE_SHARE = 0.35
 """Share of people who are seen completely."""
 LEAST_SEEN = 5
@@ -127,24 +139,28 @@ def hide_parts(
 ) -> Float[Tensor, "B K"]:
     """Weights after removing whole parts, or all below a random line (portraits), for most people; at least five points
     remain for everybody."""
-    batch, count = weights.shape
-    hidden = torch.zeros(batch, count, dtype=torch.bool)
-    for probability, part in HIDDEN_PARTS:
-        hidden[:, part] |= (torch.rand(batch, generator=generator) < probability)[:, None]
+    batch, draw = len(weights), {"generator": generator, "device": weights.device}
+    probability, parts = _hidden_parts(weights.device)
+    chosen = torch.stack([torch.rand(batch, **draw) for _ in HIDDEN_PARTS], dim=1) < probability
+    hidden = (chosen[:, :, None] & parts).any(1)
     seen = weights > 0
     low = pixels[..., 1].masked_fill(~seen, torch.inf).amin(1)
     high = pixels[..., 1].masked_fill(~seen, -torch.inf).amax(1)
-    line = low + (high - low) * (0.25 + 0.7 * torch.rand(batch, generator=generator))
-    portrait = torch.rand(batch, generator=generator) < 0.15
+    line = low + (high - low) * (0.25 + 0.7 * torch.rand(batch, **draw))
+    portrait = torch.rand(batch, **draw) < 0.15
     hidden |= portrait[:, None] & (pixels[..., 1] > line[:, None])
-    spared = torch.rand(batch, generator=generator) < WHOLE_SHARE
+    spared = torch.rand(batch, **draw) < WHOLE_SHARE
     spared |= ((weights > 0) & ~hidden).sum(1) < LEAST_SEEN
     return torch.where(hidden & ~spared[:, None], 0.0, weights)
 
 
 _VAGUE = {"hip": 0.015, "ear": 0.008, "heel": 0.006, "big_toe": 0.006, "small_toe": 0.006}
-_BLUR = torch.tensor([_VAGUE.get(name.partition("_")[2], 0.0) for name in INPUT_NAMES])
 DOUBTFUL_SHARE, DOUBTFUL_NOISE = 0.04, 0.03
+
+
+@lru_cache(maxsize=8)
+def _blur(device: torch.device) -> Float[Tensor, " K"]:
+    return torch.tensor([_VAGUE.get(name.partition("_")[2], 0.0) for name in INPUT_NAMES], device=device)
 
 
 def doubt(
@@ -154,10 +170,11 @@ def doubt(
     generator: torch.Generator,
 ) -> tuple[Float[Tensor, "B K 2"], Float[Tensor, "B K"]]:
     """Systematic offsets between detectors and body model, and a few outliers with low weight."""
-    doubtful = torch.rand(weights.shape, generator=generator) < DOUBTFUL_SHARE
-    spread = torch.where(doubtful, DOUBTFUL_NOISE, _BLUR) * size_px[:, None]
-    little = FULL_WEIGHT * torch.rand(weights.shape, generator=generator).clamp_min(0.05)
-    pixels = pixels + spread[..., None] * torch.randn(pixels.shape, generator=generator)
+    draw = {"generator": generator, "device": weights.device}
+    doubtful = torch.rand(weights.shape, **draw) < DOUBTFUL_SHARE
+    spread = torch.where(doubtful, DOUBTFUL_NOISE, _blur(weights.device)) * size_px[:, None]
+    little = FULL_WEIGHT * torch.rand(weights.shape, **draw).clamp_min(0.05)
+    pixels = pixels + spread[..., None] * torch.randn(pixels.shape, **draw)
     return pixels, torch.where(doubtful, torch.minimum(weights, little), weights)
 
 
@@ -184,7 +201,8 @@ class TrainingBatches:
         poses, roots: axis-angle body poses, and root orientations in a world with y up.
         batch: people per minibatch.
         exchange: probability that legs, an arm or the head come from another pose.
-        seed: with the number of a minibatch, determines its content.
+        seed: with the number of a minibatch, determines its content (on one kind of device).
+        device: where batches are made, random numbers included.
     """
 
     def __init__(
@@ -196,23 +214,26 @@ class TrainingBatches:
         batch: int,
         exchange: float = 0.0,
         seed: int = 0,
+        device: torch.device | str = "cpu",
     ):
-        self.poses, self.roots, self.batch, self.exchange, self.seed = poses, roots, batch, exchange, seed
-        small = points_body(body)
-        self.makers = [(1 - ODD_SHARE, PeopleMaker(small, USUAL)), (ODD_SHARE, PeopleMaker(small, ODD))]
-        self.model = LandmarkModel(
-            small, names=(*JOINT_NAMES[:22], *(n for n in INPUT_NAMES if n not in JOINT_NAMES[:22]))
-        )
-        self.inputs = torch.tensor([self.model.names.index(name) for name in INPUT_NAMES])
-        self.columns = torch.tensor([LANDMARK_INDEX[name] for name in INPUT_NAMES])
-        self.points = torch.tensor([LANDMARK_INDEX[name] for name in self.model.names])
+        self.device = torch.device(device)
+        self.poses, self.roots = poses.to(self.device), roots.to(self.device)
+        self.batch, self.exchange, self.seed = batch, exchange, seed
+        small, to = points_body(body), {"device": self.device}
+        kinds = ((1 - ODD_SHARE, USUAL), (ODD_SHARE, ODD))
+        self.makers = [(share, PeopleMaker(small, kind, **to, draw_on=self.device)) for share, kind in kinds]
+        names = (*JOINT_NAMES[:22], *(n for n in INPUT_NAMES if n not in JOINT_NAMES[:22]))
+        self.model = LandmarkModel(small, names=names, **to)
+        self.inputs = torch.tensor([self.model.names.index(name) for name in INPUT_NAMES], **to)
+        self.columns = torch.tensor([LANDMARK_INDEX[name] for name in INPUT_NAMES], **to)
+        self.points = torch.tensor([LANDMARK_INDEX[name] for name in self.model.names], **to)
 
     def __call__(self, number: int) -> TrainingBatch:
         seed = self.seed * 1_000_003 + number
-        generator = torch.Generator().manual_seed(seed)
+        generator = torch.Generator(self.device).manual_seed(seed)
         parts = []
         for i, (share, maker) in enumerate(self.makers):
-            rows = torch.randint(len(self.poses), (round(share * self.batch),), generator=generator)
+            rows = torch.randint(len(self.poses), (round(share * self.batch),), generator=generator, device=self.device)
             pose = self._vary(self.poses[rows], generator)
             parts.append(self._minibatch(maker.make(pose, self.roots[rows], seed=2 * seed + i), generator))
         columns = [[getattr(part, name) for part in parts] for name in TrainingBatch.__dataclass_fields__]
