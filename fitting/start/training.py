@@ -25,6 +25,8 @@ from bodyfit.fitting.start.training_data import TrainingBatch, TrainingBatches, 
 from bodyfit.prior.model.rotations import axis_angle_from_matrices, matrices_from_axis_angle
 
 PELVIS = 0
+AT_ONCE = 8
+"""Batches of training data that a GPU makes in one go."""
 EXAMPLE_PEOPLE = (SyntheticOptions(),) * 3 + tuple(SyntheticOptions(crop=at, cropped=1.0) for at in ("hips", "knees"))
 
 
@@ -191,10 +193,12 @@ def train_start(
         student = copy.deepcopy(weights).train().requires_grad_(True)
         student.config = replace(weights.config, body=body.name)
     student = student.to(device)
+    on_gpu = torch.device(device).type == "cuda"  # where thousands of small operations cost more than their numbers
     batches = TrainingBatches(
-        body, poses, roots, batch=config.batch, exchange=config.exchange, seed=config.seed, device=device
-    )
-    fused = {"fused": True} if batches.device.type == "cuda" else {}
+        body, poses, roots, batch=config.batch, exchange=config.exchange, seed=config.seed,
+        device=device, at_once=AT_ONCE if on_gpu else 1,
+    )  # fmt: skip
+    fused = {"fused": True} if on_gpu else {}
     optimiser = torch.optim.AdamW(
         student.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, **fused
     )

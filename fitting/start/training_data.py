@@ -203,6 +203,7 @@ class TrainingBatches:
         exchange: probability that legs, an arm or the head come from another pose.
         seed: with the number of a minibatch, determines its content (on one kind of device).
         device: where batches are made, random numbers included.
+        at_once: how many batches are made in one go. A GPU makes several as fast as one; the content differs.
     """
 
     def __init__(
@@ -215,8 +216,10 @@ class TrainingBatches:
         exchange: float = 0.0,
         seed: int = 0,
         device: torch.device | str = "cpu",
+        at_once: int = 1,
     ):
-        self.device = torch.device(device)
+        self.device, self.at_once = torch.device(device), at_once
+        self._made: tuple[int, TrainingBatch] | None = None
         self.poses, self.roots = poses.to(self.device), roots.to(self.device)
         self.batch, self.exchange, self.seed = batch, exchange, seed
         small, to = points_body(body), {"device": self.device}
@@ -229,11 +232,23 @@ class TrainingBatches:
         self.points = torch.tensor([LANDMARK_INDEX[name] for name in self.model.names], **to)
 
     def __call__(self, number: int) -> TrainingBatch:
+        first, part = divmod(number, self.at_once)
+        if self._made is None or self._made[0] != first:
+            self._made = first, self._make(first)
+        made = self._made[1]
+        if self.at_once == 1:
+            return made
+        # Every at_once-th person: each batch gets its share of both kinds of cameras.
+        return TrainingBatch(**{name: getattr(made, name)[part :: self.at_once] for name in made.__dataclass_fields__})
+
+    def _make(self, number: int) -> TrainingBatch:
         seed = self.seed * 1_000_003 + number
         generator = torch.Generator(self.device).manual_seed(seed)
         parts = []
         for i, (share, maker) in enumerate(self.makers):
-            rows = torch.randint(len(self.poses), (round(share * self.batch),), generator=generator, device=self.device)
+            rows = torch.randint(
+                len(self.poses), (round(share * self.batch * self.at_once),), generator=generator, device=self.device
+            )
             pose = self._vary(self.poses[rows], generator)
             parts.append(self._minibatch(maker.make(pose, self.roots[rows], seed=2 * seed + i), generator))
         columns = [[getattr(part, name) for part in parts] for name in TrainingBatch.__dataclass_fields__]

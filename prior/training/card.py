@@ -31,6 +31,7 @@ def write_card(run: Path, config: TrainConfig, metrics: dict, data: dict | None 
         "",
         *_data_lines(data),
         "",
+        *_synthetic_lines(config),
         "## Training",
         "",
         f"{metrics['epochs']} epochs of {config.steps_per_epoch} steps of {config.batch} poses, "
@@ -53,6 +54,16 @@ def write_card(run: Path, config: TrainConfig, metrics: dict, data: dict | None 
         "",
     ]
     write_atomically(run / "MODEL_CARD.md", lambda path: path.write_text("\n".join(lines)))
+
+
+def _synthetic_lines(config: TrainConfig) -> list[str]:
+    if not config.synthetic:
+        return []
+    return [
+        f"{config.synthetic:.0%} of every batch are synthetic poses ({config.synthetic_poses}, seed {config.seed}), drawn",
+        "within ranges of motion, in families from standing to handstand (prior/training/families.py).",
+        "",
+    ]
 
 
 def _data_lines(manifest: dict) -> list[str]:

@@ -53,6 +53,10 @@ class TrainConfig:
     """Mirror half of the poses."""
     exchange: float = 0.3
     """Share of poses whose limbs may be exchanged with those of other poses."""
+    synthetic: float = 0.0
+    """Share of synthetic poses in every batch, drawn within ranges of motion (docs/training_a_prior.md)."""
+    synthetic_poses: int = 100_000
+    """Number of them, drawn once before training."""
     still_spread: float = 0.05
     """Random rotation, in radians, of collars and wrists that are exactly zero in the data."""
     mixture_components: int = 512

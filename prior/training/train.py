@@ -30,6 +30,7 @@ from bodyfit.prior.training.dataset import PoseSet, load_manifest, load_poses
 from bodyfit.prior.training.losses import joint_distance, training_loss
 from bodyfit.prior.training.measure import active_dimensions, measure
 from bodyfit.prior.training.recipes import TrainConfig
+from bodyfit.prior.training.synthesis import draw_poses
 
 log = logging.getLogger(__name__)
 
@@ -40,10 +41,20 @@ OnSheet = Callable[[Path, dict[str, Float[Tensor, "N 63"]]], None]
 
 
 class Batches(torch.utils.data.IterableDataset):
-    """One epoch of augmented batches of rotations, determined by seed, epoch and rank."""
+    """One epoch of augmented batches of rotations, determined by seed, epoch and rank.
 
-    def __init__(self, poses: PoseSet, config: TrainConfig, epoch: int, rank: int = 0):
-        self.poses, self.config, self.epoch, self.rank = poses, config, epoch, rank
+    `synthetic` are the poses of which the recipe's share of each batch is taken.
+    """
+
+    def __init__(
+        self,
+        poses: PoseSet,
+        config: TrainConfig,
+        epoch: int,
+        rank: int = 0,
+        synthetic: Float[Tensor, "S 63"] | None = None,
+    ):
+        self.poses, self.config, self.epoch, self.rank, self.synthetic = poses, config, epoch, rank, synthetic
         self._weights = poses.weights(config.balance)
 
     def __len__(self) -> int:
@@ -56,7 +67,28 @@ class Batches(torch.utils.data.IterableDataset):
         chosen = torch.multinomial(self._weights, count, replacement=True, generator=generator)
         for rows in chosen.split(config.batch):
             poses = torch.from_numpy(self.poses.poses[rows.numpy()])
+            if self.synthetic is not None:
+                poses = mixed(poses, self.synthetic, config.synthetic, generator)
             yield augmented(rot.matrices_from_axis_angle(poses), config, generator)
+
+
+def mixed(
+    poses: Float[Tensor, "B 63"], synthetic: Float[Tensor, "S 63"], share: float, generator: torch.Generator
+) -> Float[Tensor, "B 63"]:
+    """Poses with a share of them, at random places, replaced by random synthetic ones."""
+    made = round(share * len(poses))
+    rows = torch.randint(len(synthetic), (made,), generator=generator)
+    order = torch.randperm(len(poses), generator=generator)
+    return torch.cat([synthetic[rows], poses[order[made:]]])[order.argsort()]
+
+
+def _synthetic_poses(config: TrainConfig) -> Float[Tensor, "S 63"] | None:
+    """Those of a recipe; None where it has none."""
+    if not 0 <= config.synthetic <= 1:
+        raise BodyfitError(f"synthetic must be a share between 0 and 1, got {config.synthetic}")
+    if config.synthetic == 0:
+        return None
+    return draw_poses(max(config.synthetic_poses, 1), seed=config.seed).axis_angles()[0]
 
 
 def augmented(rotations: Rotations, config: TrainConfig, generator: torch.Generator) -> Rotations:
@@ -139,12 +171,17 @@ def _cosine(step: int, config: TrainConfig) -> float:
     return min(1.0, (step + 1) / 200) * (0.5 + 0.5 * math.cos(math.pi * min(step, total) / total)) + 1e-3
 
 
-def _make_data(training: PoseSet, validation: Float[Tensor, "N 63"], config: TrainConfig) -> Any:
+def _make_data(
+    training: PoseSet,
+    validation: Float[Tensor, "N 63"],
+    config: TrainConfig,
+    synthetic: Float[Tensor, "S 63"] | None,
+) -> Any:
     import lightning
 
     class Data(lightning.LightningDataModule):
         def train_dataloader(self) -> torch.utils.data.DataLoader:
-            batches = Batches(training, config, self.trainer.current_epoch, self.trainer.global_rank)
+            batches = Batches(training, config, self.trainer.current_epoch, self.trainer.global_rank, synthetic)
             return torch.utils.data.DataLoader(batches, batch_size=None)
 
         def val_dataloader(self) -> torch.utils.data.DataLoader:
@@ -173,6 +210,7 @@ def train_prior(
     if config.schedule not in ("cosine", "plateau"):
         raise BodyfitError(f"schedule must be cosine or plateau, got {config.schedule!r}")
     training, validation = load_poses(data, "train"), load_poses(data, "validation")
+    synthetic = _synthetic_poses(config)
     _claim(run, config, load_manifest(data))
     chosen = validation.draw(_VALIDATION_POSES, balance=0.5, seed=0)
     lightning.seed_everything(config.seed, workers=True, verbose=False)
@@ -180,10 +218,13 @@ def train_prior(
     record = _Record()
     trainer = _make_trainer(run, config, chosen, record, on_sheet, progress_bar)
     last = run / "checkpoints" / "last.ckpt"
-    trainer.fit(module, _make_data(training, chosen, config), ckpt_path=last if last.is_file() else None)
+    trainer.fit(module, _make_data(training, chosen, config, synthetic), ckpt_path=last if last.is_file() else None)
     if trainer.interrupted:
         raise BodyfitError(f"{run}: interrupted. The same command resumes after the last complete epoch")
-    return _finish(run, config, trainer, module, training, chosen, load_manifest(data), record)
+    drawn = training.draw(config.measured_poses, balance=config.balance, seed=config.seed)
+    if synthetic is not None:
+        drawn = mixed(drawn, synthetic, config.synthetic, torch.Generator().manual_seed(config.seed))
+    return _finish(run, config, trainer, module, drawn, chosen, load_manifest(data), record)
 
 
 class _Record:
@@ -276,15 +317,14 @@ def _finish(
     config: TrainConfig,
     trainer: Any,
     module: Any,
-    training: PoseSet,
+    drawn: Float[Tensor, "N 63"],
     chosen: Float[Tensor, "N 63"],
     manifest: dict,
     record: _Record,
 ) -> VPoser:
-    """Write the best weights with their statistics, card and metrics."""
+    """Write the best weights with their statistics, measured on the drawn training poses, card and metrics."""
     state = torch.load(run / "checkpoints" / "best.ckpt", map_location="cpu", weights_only=True)["state_dict"]
     module.load_state_dict(state)
-    drawn = training.draw(config.measured_poses, balance=config.balance, seed=config.seed)
     prior = measure(
         module.prior,
         drawn,

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from bodyfit.data.errors import BodyfitError
 from bodyfit.fitting.solve.fitter import Fitter
 from bodyfit.fitting.start.network import StartNetworkConfig, load_start_network
 from bodyfit.fitting.start.training import StartTrainingConfig
@@ -69,3 +70,20 @@ def test_fits_begin_from_the_network_beside_their_prior(motion, tmp_path, folder
             main(["fit", photo, "-o", str(out), "--no-meshes", "--no-overlays", *prior])
         costs.append([row["cost"] for row in json.loads((out / "summary.json").read_text())["people"]])
     assert len(costs[0]) == 2 and costs[0] != costs[1]
+
+
+def test_a_share_of_the_poses_can_be_synthetic(motion, tmp_path, standin_smplx_path):
+    some = {**TINY, "training": replace(TINY["training"], synthetic=0.5, poses=40)}
+    PriorTrainStart(motion, tmp_path / "run", body=standin_smplx_path, held_out=(), **some).run()
+    assert json.loads((tmp_path / "run" / "start.json").read_text())["training"]["synthetic"] == 0.5
+    frames = torch.from_numpy(np.load(motion / "clip.npz")["poses"][:, 3:]).float()
+    near = torch.cdist(load_start_network(tmp_path / "run").examples[0], frames).amin(1) < 0.01
+    assert 0 < near.sum() < 20
+
+
+def test_a_share_beyond_one_and_a_missing_device_are_refused(motion, tmp_path, standin_smplx_path):
+    much = {**TINY, "training": replace(TINY["training"], synthetic=30)}
+    with pytest.raises(BodyfitError, match="between 0 and 1, got 30"):
+        PriorTrainStart(motion, tmp_path / "run", body=standin_smplx_path, **much).run()
+    with pytest.raises(BodyfitError, match="cuda:99"):
+        PriorTrainStart(motion, tmp_path / "run", body=standin_smplx_path, device="cuda:99", **TINY).run()

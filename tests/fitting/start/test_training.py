@@ -16,7 +16,13 @@ from bodyfit.fitting.start.training import (
     predicted_pose_error,
     train_start,
 )
-from bodyfit.fitting.start.training_data import LEAST_SEEN, TrainingBatches, hide_parts, points_body
+from bodyfit.fitting.start.training_data import (
+    LEAST_SEEN,
+    TrainingBatch,
+    TrainingBatches,
+    hide_parts,
+    points_body,
+)
 from bodyfit.prior.model.rotations import matrices_from_axis_angle
 
 SMALL = StartNetworkConfig(width=64, blocks=1, heads=2)
@@ -139,3 +145,32 @@ def test_examples_are_poses_it_was_given_and_how_it_reads_them(body, poses):
     assert len(true) == len(read) == 21
     assert torch.cdist(true, poses[0]).amin(1).max() < 0.01
     assert (true - read).abs().mean() > 0.05  # after two steps it reads them badly
+
+
+def test_several_batches_made_in_one_go_are_different_people_of_both_kinds_of_cameras(body, poses):
+    source = TrainingBatches(body, *poses, batch=40, at_once=3)
+    first, second = source(0), source(1)
+    assert first.features.shape == second.features.shape == source(5).features.shape
+    assert len(first.features) == 40 and not torch.equal(first.features, second.features)
+    assert torch.equal(source(0).features, first.features)  # after another one was made
+
+
+def on_meta(value):
+    if isinstance(value, torch.Tensor):
+        return value.to("meta")
+    if isinstance(value, dict):
+        return {key: on_meta(item) for key, item in value.items()}
+    return type(value)(map(on_meta, value)) if type(value) in (list, tuple) else value
+
+
+def test_training_needs_no_cpu_tensors_on_another_device(body, poses):
+    """On the meta device, which knows shapes only, a tensor left on the CPU raises an error."""
+    batches = TrainingBatches(body, *poses, batch=20)
+    minibatch = batches(0)
+    network = initial_network(SMALL, poses[0], seed=0).to("meta")
+    there = TrainingBatch(**{name: getattr(minibatch, name).to("meta") for name in minibatch.__dataclass_fields__})
+    vars(batches.model).update({name: on_meta(value) for name, value in vars(batches.model).items()})
+    batches.inputs = batches.inputs.to("meta")
+    read = network.predict(there.features)
+    assert hypothesis_errors(there, read.rotations, read.betas, batches).loss.shape == (20, 2)
+    assert predicted_pose_error(there, read.predicted_pose, batches)[0].shape == (20,)
