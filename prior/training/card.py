@@ -60,8 +60,8 @@ def _synthetic_lines(config: TrainConfig) -> list[str]:
     if not config.synthetic:
         return []
     return [
-        f"{config.synthetic:.0%} of every batch are synthetic poses ({config.synthetic_poses}, seed {config.seed}), drawn",
-        "within ranges of motion, in families from standing to handstand (prior/training/families.py).",
+        f"{config.synthetic:.0%} of every batch are synthetic poses ({config.synthetic_poses}, seed {config.seed}),",
+        "drawn within ranges of motion, in families from standing to handstand (prior/training/families.py).",
         "",
     ]
 
