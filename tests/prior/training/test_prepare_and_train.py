@@ -11,11 +11,12 @@ import tyro
 from scipy.spatial.transform import Rotation
 
 from bodyfit.data.errors import BodyfitError
+from bodyfit.prior.model import rotations as rot
 from bodyfit.prior.model.checkpoint import load_prior
 from bodyfit.prior.training.dataset import load_poses
 from bodyfit.prior.training.prepare import JOURNAL, PrepareConfig, prepare_motion, resample, thin_out
 from bodyfit.prior.training.recipes import OURS, RECIPES, VPOSER_V2
-from bodyfit.prior.training.train import Batches, train_prior
+from bodyfit.prior.training.train import Batches, mixed, train_prior
 from bodyfit.scripts.cli import main
 from bodyfit.scripts.prior_train import PriorTrain
 
@@ -212,6 +213,25 @@ def test_batches_depend_on_seed_epoch_and_rank_alone(prepared):
 
     torch.testing.assert_close(first(1, 0), first(1, 0), atol=0, rtol=0)
     assert not torch.equal(first(1, 0), first(2, 0)) and not torch.equal(first(1, 0), first(1, 1))
+
+
+def test_a_share_of_every_batch_is_synthetic_at_random_places():
+    real, made = torch.zeros(100, 63), torch.ones(7, 63)
+    places = [mixed(real, made, 0.3, torch.Generator().manual_seed(seed))[:, 0] == 1 for seed in (0, 1)]
+    assert places[0].sum() == places[1].sum() == 30 and not torch.equal(*places)
+
+
+def test_a_run_with_synthetic_poses_trains_on_them_and_says_so(prepared, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr("bodyfit.prior.training.train.augmented", lambda batch, *_: seen.append(batch) or batch)
+    few = {"epochs": 1, "sheet_every": 9, "synthetic_poses": 40}
+    train_prior(prepared, tmp_path / "run", replaced(OURS, synthetic=0.5, **few))
+    real = load_poses(prepared, "train")
+    known = rot.matrices_from_axis_angle(torch.from_numpy(np.array(real.poses))).flatten(1)
+    assert [(torch.cdist(batch.flatten(1), known).amin(1) < 1e-3).sum() for batch in seen] == [8] * 4
+    assert "50% of every batch are synthetic" in (tmp_path / "run" / "MODEL_CARD.md").read_text()
+    with pytest.raises(BodyfitError, match="between 0 and 1, got 30"):
+        train_prior(prepared, tmp_path / "much", replaced(OURS, synthetic=30.0))
 
 
 def test_clip_balance_weighs_clips_alike(prepared):
