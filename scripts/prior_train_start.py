@@ -16,7 +16,7 @@ from bodyfit.data.body.body_model import load_body_model
 from bodyfit.data.files import write_atomically
 from bodyfit.fitting.solve.fitter import pick_device
 from bodyfit.fitting.start.network import FILE_NAME, StartNetworkConfig, load_start_network, save_start_network
-from bodyfit.fitting.start.synthetic import mocap_poses, prior_poses, training_poses
+from bodyfit.fitting.start.synthetic import mocap_poses, prior_poses, with_synthetic
 from bodyfit.fitting.start.training import StartTrainingConfig, evaluate_start, read_examples, train_start
 from bodyfit.prior.model.checkpoint import load_prior
 
@@ -60,9 +60,8 @@ class PriorTrainStart:
         """Train, write, report. Returns 0."""
         body = load_body_model(self.body)
         device, training = pick_device(self.device), self.training
-        poses, roots = training_poses(
-            self.data, training.poses, synthetic=training.synthetic, seed=training.seed, split=self.split
-        )
+        poses, roots = mocap_poses(self.data, training.poses, seed=training.seed, split=self.split)
+        poses, roots = with_synthetic(poses, roots, training.synthetic, seed=training.seed)
         begin = time.perf_counter()
         old = None if self.weights is None else load_start_network(self.weights)
         network = train_start(

@@ -30,7 +30,7 @@ from bodyfit.fitting.start.network import (
     load_start_network,
     save_start_network,
 )
-from bodyfit.fitting.start.synthetic import PeopleMaker
+from bodyfit.fitting.start.synthetic import PeopleMaker, with_synthetic
 from bodyfit.fitting.start.training import StartTrainingConfig, evaluate_start, train_start
 from bodyfit.prior.judging import protocols
 from bodyfit.prior.judging.baselines import VaeModel
@@ -135,7 +135,9 @@ def _start_network(
         log.info("fold %s: start network, %d steps", fold.name, config.start.steps)
         rows = random_rows(fold.known, config.start.poses, seed=config.start.seed)
         poses, roots = fold.known.body_pose[rows], fold.known.root_orient[rows]
-        save_start_network(train_start(body, poses, roots, config.start, config.network), out / FILE_NAME)
+        poses, roots = with_synthetic(poses, roots, config.start.synthetic, seed=config.start.seed)
+        network = train_start(body, poses, roots, config.start, config.network, device=device)
+        save_start_network(network, out / FILE_NAME)
     network = load_start_network(out / FILE_NAME)
     assert network is not None  # it was written above
     return network

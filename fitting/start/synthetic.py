@@ -455,28 +455,21 @@ def mocap_poses(
     return tuple(torch.from_numpy(np.stack(rows).astype(np.float32)) for rows in (poses, orients))
 
 
-def training_poses(
-    folder: Path | str, count: int, *, synthetic: float, seed: int, split: str | None = None
+def with_synthetic(
+    poses: Float[Tensor, "N 63"], roots: Float[Tensor, "N 3"], share: float, *, seed: int
 ) -> tuple[Float[Tensor, "N 63"], Float[Tensor, "N 3"]]:
-    """Poses to train on: frames of motion files as `mocap_poses` draws them, and after them a share of synthetic ones.
-
-    Args:
-        folder, count, seed, split: as in `mocap_poses`; `count` is that of all poses.
-        synthetic: share of poses from `prior.training.synthesis`, 0 to 1.
+    """Poses and roots, of which a share, the last ones, is replaced by poses from `prior.training.synthesis`.
 
     Raises:
-        BodyfitError: if there are no clips, or the share is not between 0 and 1.
+        BodyfitError: if the share is not between 0 and 1.
     """
-    if not 0 <= synthetic <= 1:
-        raise BodyfitError(f"the share of synthetic poses must be between 0 and 1, got {synthetic}")
-    made = round(synthetic * count)
+    if not 0 <= share <= 1:
+        raise BodyfitError(f"the share of synthetic poses must be between 0 and 1, got {share}")
+    made = round(share * len(poses))
     if made == 0:
-        return mocap_poses(folder, count, seed=seed, split=split)
-    poses, roots = draw_poses(made, seed=seed).axis_angles()
-    if made == count:
         return poses, roots
-    real_poses, real_roots = mocap_poses(folder, count - made, seed=seed, split=split)
-    return torch.cat([real_poses, poses]), torch.cat([real_roots, roots])
+    kept, drawn = len(poses) - made, draw_poses(made, seed=seed).axis_angles()
+    return torch.cat([poses[:kept], drawn[0].to(poses)]), torch.cat([roots[:kept], drawn[1].to(roots)])
 
 
 def y_up(root_orient: Float[np.ndarray, "*T 3"]) -> Float[np.ndarray, "*T 3"]:

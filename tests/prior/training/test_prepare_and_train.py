@@ -228,7 +228,7 @@ def test_a_run_with_synthetic_poses_trains_on_them_and_says_so(prepared, tmp_pat
     train_prior(prepared, tmp_path / "run", replaced(OURS, synthetic=0.5, **few))
     real = load_poses(prepared, "train")
     known = rot.matrices_from_axis_angle(torch.from_numpy(np.array(real.poses))).flatten(1)
-    assert [(torch.cdist(batch.flatten(1), known).amin(1) < 1e-3).sum() for batch in seen] == [8] * 4
+    assert [(torch.cdist(batch.flatten(1), known).amin(1) < 0.05).sum() for batch in seen] == [8] * 4
     assert "50% of every batch are synthetic" in (tmp_path / "run" / "MODEL_CARD.md").read_text()
     with pytest.raises(BodyfitError, match="between 0 and 1, got 30"):
         train_prior(prepared, tmp_path / "much", replaced(OURS, synthetic=30.0))
