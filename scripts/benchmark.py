@@ -85,6 +85,8 @@ class BenchmarkCommand:
     """Measure clips instead: one person over time by one camera, all frames together against frame by frame."""
     views: int = 0
     """Measure clips instead that so many calibrated cameras around the person see."""
+    ground: bool = False
+    """Of clips, also measure fits whose feet stand on the ground."""
     clips: int = 12
     """How many clips are measured."""
     moments: int = 90
@@ -108,6 +110,8 @@ class BenchmarkCommand:
             document = self.measure_clips()
             print(json.dumps(document) if self.json else as_table(document))
             return 0
+        if self.ground:
+            raise BodyfitError("--ground goes with --sequence or --views.")
         document = self.measure()
         print(json.dumps(document) if self.json else as_text(document))
         return 0
@@ -127,7 +131,8 @@ class BenchmarkCommand:
             if not motions:
                 raise BodyfitError(f"{self.poses}: no .npz motion files. Expected a folder of AMASS-like clips")
         settings = {"count": self.clips, "cameras": self.views or 1, "fps": self.fps, "moments": self.moments}
-        document = measure_clips(fitter, some_clips(fitter, motions, seed=self.seed, **settings))
+        clips = some_clips(fitter, motions, seed=self.seed, **settings)
+        document = measure_clips(fitter, clips, ground=self.ground)
         return document | {"settings": settings, "machine": machine(fitter.device)}
 
     def measure(self) -> dict:

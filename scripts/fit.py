@@ -140,6 +140,12 @@ class FitCommand:
     """Also refine the focal length around its guess, where perspective shows it."""
     collisions: Literal["self", "none"] = "self"
     """self: limbs do not pass through the body or each other (docs/contact.md). none: nothing keeps them from it."""
+    ground: bool = False
+    """Of videos and several cameras: feet that rest do not slide, and stand on a common floor where there is one.
+    Results say which feet touch the ground (docs/contact.md)."""
+    gravity: tuple[float, float, float] | None = None
+    """Which way things fall, for --ground: in the camera's frame (x right, y down, z forward), so that 0 1 0 is a level
+    camera; of several cameras, in their world. Default: by how people stand."""
     device: str = "auto"
     """cpu, cuda, cuda:1, cuda:all (a process for each GPU), or auto: CUDA where there is one."""
     meshes: bool = True
@@ -183,6 +189,7 @@ class FitCommand:
         others |= {f: getattr(run.clip, f) for f in _CLIP}
         own = {"config": path, "refine_focal": run.fit.refine_focal, "batch": run.batch}
         own |= {"height": run.fit.shape.height_m, "same_person": run.same_person, "age": run.fit.age.kind}
+        own |= {"ground": run.fit.ground.on, "gravity": run.fit.ground.gravity}
         own["collisions"] = "none" if math.isinf(run.fit.energy.collision_sigma_m) else "self"
         return cls(**required, **output, **cameras, **others, **own)
 
@@ -197,6 +204,9 @@ class FitCommand:
 
             shape = replace(read_betas(self.betas), height_m=self.height)
         energy = replace(fit.energy, collision_sigma_m=self._collision_sigma_m(fit.energy.collision_sigma_m))
+        from bodyfit.fitting.solve.fitter import on_ground
+
+        fit = on_ground(replace(fit, ground=replace(fit.ground, on=self.ground)), self.ground, self.gravity)
         return config_files.RunConfig(
             fit=replace(
                 fit, refine_focal=self.refine_focal, shape=shape, age=replace(fit.age, kind=self.age), energy=energy
@@ -324,7 +334,7 @@ class FitCommand:
         self._check_units()
         given = {"--fps": self.fps, "--video-fps": self.video_fps, "--start": self.start, "--end": self.end}
         given |= {"--keypoints": self.keypoints, "--moving-camera": self.moving_camera or None}
-        given |= {"--frame-meshes": self.frame_meshes or None}
+        given |= {"--frame-meshes": self.frame_meshes or None, "--ground": self.ground or None}
         for name, value in given.items():
             if value is not None:
                 raise BodyfitError(

@@ -153,6 +153,14 @@ class FitResult:
     size_source: str = ""
     """What absolute size rests on: a height or shape numbers that were given, or the shape prior, which one photo
     leaves undecided."""
+    touching: str = ""
+    """Which feet touch the ground: "left foot, right foot", one of them, or "none"; empty where that was not asked for
+    (`--ground`), or cannot be told."""
+    floor: Float[np.ndarray, " 4"] = field(default_factory=_empty)
+    """The plane that people stand on, in the camera frame: a unit normal that points up, and the offset, m; normal .
+    point = offset. Empty where none was found."""
+    floor_source: str = ""
+    """What that plane was found from, or why there is none."""
     lens: Float[np.ndarray, " n"] = field(default_factory=_empty)
     """The camera that took the photo where it is no ideal pinhole, as `photo.lens.Lens.to_array` writes it: fx, fy, cx,
     cy, skew, model (0: OpenCV's, 1: fisheye), distortion. Pixels here are those of the ideal camera (focal_px,
@@ -450,12 +458,12 @@ _PARAMETERS = (
 _RUNNER_UP = tuple(f"runner_up_{name}" for name in ("global_orient", "body_pose", "transl", "betas"))
 _COVARIANCES = ("joint_covariance", "joint_covariance_root_relative", "landmark_covariance")
 _CAMERA = ("lens", "camera_rotation", "camera_translation")
-_MAY_BE_ABSENT = frozenset(_RUNNER_UP + _CAMERA + _COVARIANCES)
+_MAY_BE_ABSENT = frozenset((*_RUNNER_UP, *_CAMERA, *_COVARIANCES, "floor"))
 _STATUSES = get_args(Status)
 _SHAPES: dict[str, tuple[int, ...]] = {
     **{name: (3,) for name in ("global_orient", "jaw_pose", "leye_pose", "reye_pose", "transl")},
     **{name: (-1,) for name in ("betas", "expression", "latent")},
-    **{"body_pose": (63,), "left_hand_pose": (45,), "right_hand_pose": (45,), "center_px": (2,)},
+    **{"body_pose": (63,), "left_hand_pose": (45,), "right_hand_pose": (45,), "center_px": (2,), "floor": (4,)},
     **dict(zip(_CAMERA, ((-1,), (3, 3), (3,)), strict=True)),
     **dict(zip(_RUNNER_UP, ((3,), (63,), (3,), (-1,)), strict=True)),
     **dict(zip(_COVARIANCES, ((55, 3, 3), (55, 3, 3), (144, 3, 3)), strict=True)),

@@ -25,7 +25,7 @@ MEASURE_COLUMNS = {
 }
 """Names with units, as tables and JSON have them, of the fields of `data.body.measures.Measures`."""
 _SCALARS = ("status", "reason", "cost", "error_px", "error_share", "ambiguous", "focal_px", "focal_source")
-_SCALARS += ("age", "age_margin", "age_years", "stature_m", "size_source")
+_SCALARS += ("age", "age_margin", "age_years", "stature_m", "size_source", "touching", "floor_source")
 _VECTORS = ("transl", "global_orient", "betas", "expression", "body_pose", "jaw_pose", "leye_pose", "reye_pose")
 _VECTORS += ("left_hand_pose", "right_hand_pose")
 

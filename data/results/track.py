@@ -1,10 +1,10 @@
 """One person over time, fitted from a video or from several cameras: one shape, and a pose for each moment."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from bodyfit.data.results.result import ResultError
 
@@ -54,6 +54,13 @@ class Track:
     """What is to be known about the fit of this person as a whole."""
     kid_axis: bool = False
     """Whether the last of betas is smplx's kid axis, as in a FitResult."""
+    touching: Bool[np.ndarray, "T 2"] = field(default_factory=lambda: np.zeros((0, 2), dtype=bool))
+    """Whether the left and the right foot touch the ground at each moment; no rows where that was not asked for."""
+    floor: Float[np.ndarray, " n"] = field(default_factory=lambda: np.zeros(0))
+    """The plane that they stand on, in the frame of the track: normal (up) and offset, m, as in a FitResult; empty
+    where none was found."""
+    floor_source: str = ""
+    """What that plane was found from, or why there is none."""
 
     def __post_init__(self) -> None:
         count = len(self.moments)
@@ -65,6 +72,12 @@ class Track:
                 raise ResultError(f"track {self.person}: {name} has shape {found}, expected ({count}, {width or 'n'}).")
         if len(self.status) != count or len(self.views) != count or not set(self.status) <= set(get_args(MomentStatus)):
             raise ResultError(f"track {self.person}: status and views need one entry for each of {count} moments.")
+
+        if np.shape(self.touching) not in ((0, 2), (count, 2)) or np.shape(self.floor) not in ((0,), (4,)):
+            raise ResultError(
+                f"track {self.person}: touching has shape {np.shape(self.touching)}, floor {np.shape(self.floor)}; "
+                f"expected ({count}, 2) and (4,), or nothing."
+            )
 
     def __len__(self) -> int:
         return len(self.moments)

@@ -137,7 +137,8 @@ def amass_motion(
 def _arrays(track: Track, body: BodyModel, up: UpAxis) -> dict[str, np.ndarray]:
     amass, kept = amass_motion(track, body, to_z_up(up))
     own = {name: np.asarray(getattr(track, name)) for name in _ROWS}
-    words = {name: np.array(getattr(track, name)) for name in ("person", "space", "prior", "reason")}
+    words = {name: np.array(getattr(track, name)) for name in ("person", "space", "prior", "reason", "floor_source")}
+    own |= {"touching": track.touching, "floor": track.floor}
     about = {
         "subject": track.person,
         "first_row": kept.start,
@@ -154,6 +155,7 @@ _KNOWN = (
     *("poses", "betas", "person", "space", "first_row", "mocap_frame_rate", "gender", "body_model", "prior", "reason"),
     "bodyfit_track",
     "kid_axis",
+    *("touching", "floor", "floor_source"),
 )
 
 
@@ -179,5 +181,8 @@ def _track(read: dict[str, np.ndarray]) -> Track:
     if words["space"] not in ("camera", "world") or not 0 < fps < 10_000:
         raise ResultError(f"space '{words['space']:.40}', {fps} frames per second; expected camera or world, above 0.")
     status = tuple(str(word) for word in read["status"].tolist())
+    if "touching" in read:  # since --ground
+        arrays |= {"touching": read["touching"].astype(bool), "floor": read["floor"].astype(float)}
+        words["floor_source"] = str(read["floor_source"].item())
     words["kid_axis"] = bool(read.get("kid_axis", False))
     return Track(**words, **arrays, fps=fps, status=status, body_gender=str(read["gender"].item()))

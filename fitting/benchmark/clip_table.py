@@ -22,6 +22,7 @@ _MEASURES = (
     ("root_mpjpe_mm", "MPJPE, pelvis on pelvis, mm", 1),
     ("size_error_share", "error of the thighs' length, share", 3),
     ("acceleration_error_mm", "acceleration error, mm per frame squared", 2),
+    ("skating_mm", "foot skating, mm per frame", 2),
     ("acceleration_mm", "acceleration, mm per frame squared", 2),
     ("moments_per_second", "moments per second", 0),
 )
@@ -45,43 +46,62 @@ def some_clips(
         yield make_clip(fitter.body, motion, **given)
 
 
-def measure_clips(fitter: Fitter, clips: Iterator[Clip], config: SequenceConfig | None = None) -> dict:
-    """Rows of all clips, and their means: `mean`, and the medians of the ratios to single fits: `median_ratio`."""
+def measure_clips(
+    fitter: Fitter, clips: Iterator[Clip], config: SequenceConfig | None = None, *, ground: bool = False
+) -> dict:
+    """Rows of all clips, and their means: `mean`, and the medians of the ratios to single fits: `median_ratio`.
+
+    With `ground`, also those of joint fits whose feet stand on the ground, and the medians of their ratios to joint
+    fits without: `median_ground_ratio`.
+    """
     rows = []
     for clip in clips:
         if len(clip.joints) < 3:
             log.info("a clip of %d frames has no accelerations: left out", len(clip.joints))
             continue
-        rows.append(measure_clip(fitter, clip, config))
+        rows.append(measure_clip(fitter, clip, config, ground=ground))
         log.info("clip %d: %s", len(rows), ", ".join(f"{k} {v:.4g}" for k, v in rows[-1].items()))
     names = sorted(set().union(*rows))
     mean = {name: float(np.mean([row[name] for row in rows if name in row])) for name in names}
-    ratios = {
-        name: float(np.median([row[name] / row[f"single_{name}"] for row in rows]))
+    document = {"clips": len(rows), "moments": sum(row["moments"] for row in rows), "mean": mean, "rows": rows}
+    document["median_ratio"] = _median_ratios(rows, "", "single_")
+    return document | ({"median_ground_ratio": _median_ratios(rows, "ground_", "")} if ground else {})
+
+
+def _median_ratios(rows: list[dict], above: str, below: str) -> dict[str, float]:
+    """Of each measure, the median over clips of its value in one kind of fit over that in another."""
+    pairs = {
+        name: [(row[f"{above}{name}"], row[f"{below}{name}"]) for row in rows if f"{below}{name}" in row]
         for name, _, _ in _MEASURES
-        if all(f"single_{name}" in row for row in rows)
     }
-    moments = sum(row["moments"] for row in rows)
-    return {"clips": len(rows), "moments": moments, "mean": mean, "median_ratio": ratios, "rows": rows}
+    return {name: float(np.median([a / b for a, b in some])) for name, some in pairs.items() if some}
 
 
 def as_table(document: dict) -> str:
     """The means as text."""
-    mean, ratios = document["mean"], document["median_ratio"]
-    settings = document["settings"]
+    mean, settings = document["mean"], document["settings"]
+    ground = document.get("median_ground_ratio")
+    heads = ["one by one", "together", "ratio", "median"] + (["on ground", "ratio", "median"] if ground else [])
     lines = [
         f"{document['clips']} clips, {document['moments']} moments at {settings['fps']:g} per second, "
         f"cameras: {settings['cameras']}",
         "",
-        f"{'mean over clips':44} {'one by one':>12} {'together':>12} {'ratio':>8} {'median':>8}",
+        f"{'mean over clips':44}" + "".join(f" {head:>10}" for head in heads),
     ]
     for name, words, digits in _MEASURES:
+        if name not in mean:
+            continue
         alone, ours = mean.get(f"single_{name}"), mean[name]
-        cells = [f"{alone:.{digits}f}" if alone is not None else "-", f"{ours:.{digits}f}"]
-        cells += [f"{ours / alone:.3g}", f"{ratios[name]:.3g}"] if alone is not None else ["-", "-"]
-        lines.append(f"{words:44} {cells[0]:>12} {cells[1]:>12} {cells[2]:>8} {cells[3]:>8}")
+        cells = ["-" if alone is None else f"{alone:.{digits}f}", f"{ours:.{digits}f}"]
+        cells += ["-", "-"] if alone is None else [f"{ours / alone:.3g}", f"{document['median_ratio'][name]:.3g}"]
+        if ground:
+            there = mean[f"ground_{name}"]
+            cells += [f"{there:.{digits}f}", f"{there / ours:.3g}", f"{ground[name]:.3g}"]
+        lines.append(f"{words:44}" + "".join(f" {cell:>10}" for cell in cells))
+    if "true_skating_mm" in mean:
+        lines.append(f"{'foot skating of the truth':44} {'':10} {mean['true_skating_mm']:10.2f}")
     true = mean["true_acceleration_mm"]
-    lines.append(f"{'acceleration of the truth':44} {'':12} {true:12.2f} {mean['acceleration_mm'] / true:8.3g}")
+    lines.append(f"{'acceleration of the truth':44} {'':10} {true:10.2f} {mean['acceleration_mm'] / true:10.3g}")
     if "unseen_pa_mpjpe_mm" in mean:
-        lines.append(f"{'PA-MPJPE of moments that nobody saw, mm':44} {'-':>12} {mean['unseen_pa_mpjpe_mm']:12.1f}")
+        lines.append(f"{'PA-MPJPE of moments that nobody saw, mm':44} {'-':>10} {mean['unseen_pa_mpjpe_mm']:10.1f}")
     return "\n".join(lines)

@@ -23,9 +23,12 @@ from bodyfit.data.photo.intrinsics import Extrinsics
 from bodyfit.data.results.track import Track
 from bodyfit.fitting.benchmark.accuracy import JOINTS_WITH_PELVIS, aligned, mean_distance_mm
 from bodyfit.fitting.benchmark.clip_noise import NO_CLIP_NOISE, ClipNoise, lasting_errors, lost_points, occluded_points
+from bodyfit.fitting.benchmark.skating import skating_mm
+from bodyfit.fitting.energy.floor import foot_points
 from bodyfit.fitting.energy.landmark_model import LandmarkModel
 from bodyfit.fitting.energy.projection import project
 from bodyfit.fitting.sequence.config import SequenceConfig
+from bodyfit.fitting.sequence.contacts import GroundConfig
 from bodyfit.fitting.sequence.group import Sighting, fit_group
 from bodyfit.fitting.solve.fitter import Fitter
 from bodyfit.fitting.solve.frames import Frame
@@ -43,6 +46,8 @@ class Clip:
 
     joints: Float[Tensor, "T 22 3"]
     """In the frame of the fit: the camera's of one camera, else the world, m."""
+    feet: Float[Tensor, "T F 3"]
+    """The points of the feet that can touch a floor (`floor.FOOT_POINTS`), in the same frame."""
     sightings: list[Sighting]
     fps: float
 
@@ -133,8 +138,12 @@ def make_clip(
         known = None if cameras == 1 else Extrinsics(tuple(map(tuple, rotation.tolist())), tuple(translation.tolist()))
         frames = _frames(views[-1], known)
         sightings += [Sighting(t, f) for t, f in enumerate(frames) if t not in hidden and not f.detections.problems[0]]
-    joints = views[0].landmarks[:, :JOINTS_WITH_PELVIS] if cameras == 1 else points[:, :JOINTS_WITH_PELVIS]
-    return Clip(joints, sightings, fps)
+    there = views[0].landmarks if cameras == 1 else points
+    return Clip(there[:, :JOINTS_WITH_PELVIS], there[:, _feet(body)], sightings, fps)
+
+
+def _feet(body: BodyModel) -> list[int]:
+    return [LANDMARK_NAMES.index(name) for name in foot_points(body)]
 
 
 def _truth(body: BodyModel, pose: Tensor, betas: Tensor, transl: Tensor) -> dict[str, Tensor]:
@@ -217,42 +226,75 @@ def _frames(people: SyntheticPeople, extrinsics: Extrinsics | None) -> list[Fram
 
 def track_joints(fitter: Fitter, track: Track) -> Float[Tensor, "T 22 3"]:
     """Fitted joints, in the frame of the track, m."""
+    return _track_landmarks(fitter, track)[:, :JOINTS_WITH_PELVIS]
+
+
+def _track_landmarks(fitter: Fitter, track: Track) -> Float[Tensor, "T 144 3"]:
     truth = {name: torch.as_tensor(value).float() for name, value in track.parameters().items()}
-    return _posed(fitter.everything, truth)[0][:, :JOINTS_WITH_PELVIS]
+    return _posed(fitter.everything, truth)[0]
 
 
-def measure_clip(fitter: Fitter, clip: Clip, config: SequenceConfig | None = None) -> dict[str, float]:
-    """Errors of the joint fit, and of a monocular clip's frames fitted one by one, over the moments that were seen."""
+def measure_clip(
+    fitter: Fitter, clip: Clip, config: SequenceConfig | None = None, *, ground: bool = False
+) -> dict[str, float]:
+    """Errors of the joint fit, and of a monocular clip's frames fitted one by one, over the moments that were seen.
+
+    With `ground`, also of the joint fit whose feet stand on the ground.
+    """
+    row = _of_joint_fit(fitter, clip, config)
+    if ground:
+        given = GroundConfig() if config is None or config.ground is None else config.ground
+        standing = _of_joint_fit(fitter, clip, replace(config or SequenceConfig(), ground=given))
+        row |= {f"ground_{name}": value for name, value in standing.items()}
+    if not clip.sightings[0].frame.extrinsics:
+        row |= {f"single_{name}": value for name, value in _of_single_fits(fitter, clip).items()}
+    return row
+
+
+def _of_joint_fit(fitter: Fitter, clip: Clip, config: SequenceConfig | None) -> dict[str, float]:
     began = time.perf_counter()
     track = fit_group(fitter, clip.sightings, fps=clip.fps, config=config)
     seconds = time.perf_counter() - began
-    joints, row = track_joints(fitter, track), {"moments": len(track), "moments_per_second": len(track) / seconds}
-    truth, seen = clip.joints[track.moments], torch.as_tensor(track.views > 0)
-    row |= _errors(joints, truth, seen)
+    landmarks, row = (
+        _track_landmarks(fitter, track),
+        {"moments": len(track), "moments_per_second": len(track) / seconds},
+    )
+    seen = torch.as_tensor(track.views > 0)
+    row |= _errors(landmarks, clip, track.moments, seen, _feet(fitter.body))
     if not seen.all():
+        joints, truth = landmarks[:, :JOINTS_WITH_PELVIS], clip.joints[track.moments]
         row["unseen_pa_mpjpe_mm"] = float(_pa_mpjpe_mm(joints, truth)[~seen].mean())
-    if clip.sightings[0].frame.extrinsics:
-        return row
+    return row
+
+
+def _of_single_fits(fitter: Fitter, clip: Clip) -> dict[str, float]:
     began = time.perf_counter()
     results = fitter.fit([s.frame for s in clip.sightings])
-    seconds, alone = time.perf_counter() - began, torch.full_like(truth, torch.nan)
-    landmarks = np.stack([result.landmarks for result in results])[:, :JOINTS_WITH_PELVIS]
-    places = torch.tensor([s.moment for s in clip.sightings]) - int(track.moments[0])
-    alone[places] = torch.as_tensor(landmarks).float()
-    row |= {f"single_{name}": value for name, value in _errors(alone, truth, seen).items()}
-    return row | {"single_moments_per_second": len(results) / seconds}
+    seconds = time.perf_counter() - began
+    places = np.array([s.moment for s in clip.sightings])
+    moments = np.arange(places.min(), places.max() + 1)
+    seen = torch.as_tensor(np.isin(moments, places))
+    alone = torch.full((len(moments), len(LANDMARK_NAMES), 3), torch.nan)
+    alone[seen] = torch.as_tensor(np.stack([result.landmarks for result in results])[places.argsort()]).float()
+    return _errors(alone, clip, moments, seen, _feet(fitter.body)) | {"moments_per_second": len(results) / seconds}
 
 
 def _pa_mpjpe_mm(joints: Tensor, truth: Tensor) -> Float[Tensor, " T"]:
     return mean_distance_mm(aligned(joints, truth), truth)
 
 
-def _errors(joints: Tensor, truth: Tensor, seen: Bool[Tensor, " T"]) -> dict[str, float]:
-    """Of the moments that were seen; accelerations where all three moments were."""
+def _errors(
+    landmarks: Float[Tensor, "T 144 3"], clip: Clip, moments: np.ndarray, seen: Bool[Tensor, " T"], feet: list[int]
+) -> dict[str, float]:
+    """Of the moments that were seen; accelerations where all three moments were, skating where feet rest."""
+    joints, truth = landmarks[:, :JOINTS_WITH_PELVIS], clip.joints[moments]
+    slides = skating_mm(landmarks[:, feet], clip.feet[moments], clip.fps, seen)
+    true_slides = skating_mm(clip.feet[moments], clip.feet[moments], clip.fps, seen)
+    skating = {} if slides is None else {"skating_mm": slides, "true_skating_mm": true_slides}
     three, away = (seen[2:] & seen[1:-1] & seen[:-2]), joints - truth
     thigh, true_thigh = ((j[seen][:, 4] - j[seen][:, 1]).norm(dim=-1).mean() for j in (joints, truth))
     accelerations = {name: _accelerations_mm(j)[three].mean() for name, j in (("own", joints), ("true", truth))}
-    return {
+    return skating | {
         "pa_mpjpe_mm": float(_pa_mpjpe_mm(joints[seen], truth[seen]).mean()),
         "mpjpe_mm": float(mean_distance_mm(joints[seen], truth[seen]).mean()),
         "root_mpjpe_mm": float(mean_distance_mm(joints - joints[:, :1], truth - truth[:, :1])[seen].mean()),

@@ -23,7 +23,7 @@ from bodyfit.fitting.clips.frame_results import frame_results
 from bodyfit.fitting.clips.tracking import track_people
 from bodyfit.fitting.clips.writing import FittedPerson
 from bodyfit.fitting.sequence.config import SequenceConfig
-from bodyfit.fitting.solve.fitter import FitConfig, Fitter, pick_device
+from bodyfit.fitting.solve.fitter import FitConfig, Fitter, on_ground, pick_device
 from bodyfit.fitting.solve.frames import Frame
 from bodyfit.prior.model.vposer import VPoser
 
@@ -68,6 +68,8 @@ def fit_video(
     center_px: tuple[float, float] | None = None,
     moving_camera: bool = False,
     cuts: Collection[int] = (),
+    ground: bool = False,
+    gravity: tuple[float, float, float] | None = None,
     body: BodyModel | None = None,
     prior: VPoser | None = None,
     config: FitConfig | None = None,
@@ -85,6 +87,8 @@ def fit_video(
         focal_px: default: the length of the image's diagonal.
         center_px: principal point; default: the middle of the image.
         moving_camera: position and orientation of each frame are free.
+        ground: feet that rest do not slide, and stand on a common floor; tracks say which feet touch, and the floor.
+        gravity: which way things fall, in the camera's frame (x right, y down, z forward), where that is known.
         cuts: numbers of the frames that begin a new shot: nobody is followed across.
         body, prior, config: default: the open body, the shipped prior, `FitConfig()`.
         device: "auto", "cpu", "cuda" or "cuda:1".
@@ -95,10 +99,11 @@ def fit_video(
     if not 0 < fps < np.inf:
         raise BodyfitError(f"fps is {fps}. Expected a positive number of frames per second.")
     frames = frames_from_arrays(keypoints, format, image_size, focal_px, center_px)
+    config = on_ground(config or FitConfig(), ground, gravity)
     fitter = Fitter(body, prior, config, device=pick_device(device))
     tracking = track_people(frames, fps, cuts)
     people = followed_people(tracking.tracklets, frames)
-    sequence = SequenceConfig(moving_camera=moving_camera)
+    sequence = SequenceConfig.for_choice(fitter.config.ground, moving_camera=moving_camera)
     return ClipFit(tuple(fit_people(fitter, people, fps, sequence)), fitter, len(tracking.dropped))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import roma
@@ -81,8 +82,10 @@ def _results(fitter: Fitter, track: Track, rows: list[int], sightings: list[Sigh
     made = fitter.make.results(chosen, seen, solution, Alternative(x, torch.full_like(cost, torch.nan)), float("nan"))
     said = _said(fitter, track)
     return [
-        replace(result, person_id=track.person, **said, **_interpolated(track, row, result))
-        for row, result in zip(rows, made, strict=True)
+        replace(
+            result, person_id=track.person, **said, **_interpolated(track, row, result), **_ground(track, row, frame)
+        )
+        for row, result, (frame, _) in zip(rows, made, chosen, strict=True)
     ]
 
 
@@ -92,6 +95,21 @@ def _said(fitter: Fitter, track: Track) -> dict[str, str]:
     if track.views.max() > 1 and not fitter.make.known_size:
         said["size_source"] = "several calibrated cameras"
     return said
+
+
+def _ground(track: Track, row: int, frame: Frame) -> dict[str, Any]:
+    """Which feet touch the ground at a row of a track, and the floor in the frame's camera."""
+    if not len(track.touching):
+        return {}
+    feet = [f"{side} foot" for side, touches in zip(("left", "right"), track.touching[row], strict=True) if touches]
+    said = {"touching": ", ".join(feet) or "none", "floor_source": track.floor_source}
+    if not track.floor.size:
+        return said
+    normal, offset = track.floor[:3], track.floor[3]
+    if frame.extrinsics is not None:
+        normal = np.asarray(frame.extrinsics.rotation) @ normal
+        offset = offset + normal @ np.asarray(frame.extrinsics.translation)
+    return said | {"floor": np.array([*normal, offset])}
 
 
 def _interpolated(track: Track, row: int, result: FitResult) -> dict[str, str]:

@@ -63,7 +63,7 @@ def run_video(clip: Path | ClipSource, out: Path, fitter: Fitter, config: RunCon
         BodyfitError: for a clip that cannot be read, and for an output folder that cannot be used.
     """
     source = clip if isinstance(clip, ClipSource) else open_source(clip, config.clip, exclude=[out])
-    sequence = SequenceConfig(moving_camera=config.clip.moving_camera)
+    sequence = SequenceConfig.for_choice(config.fit.ground, moving_camera=config.clip.moving_camera)
     key = clip_key(source, run_identity(fitter, config), config, sequence)
     return run_source(source, [source.name], ClipRun, (out, fitter, config, sequence), key)
 

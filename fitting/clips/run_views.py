@@ -62,7 +62,7 @@ def run_views(views: Sequence[Path] | ViewSource, out: Path, fitter: Fitter, con
     source = views
     if not isinstance(source, ViewSource):
         source = open_views(source, read_rig(config.clip.cameras), config.clip, exclude=[out])
-    sequence, identity = SequenceConfig(), run_identity(fitter, config)
+    sequence, identity = SequenceConfig.for_choice(config.fit.ground), run_identity(fitter, config)
     keys = [clip_key(camera, identity, config, sequence) for camera in source.cameras.values()]
     key = short_hash(keys, sorted(source.rig.cameras.items()), source.fps)
     names = [source.name, *source.cameras]

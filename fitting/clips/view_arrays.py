@@ -20,7 +20,8 @@ from bodyfit.data.errors import BodyfitError
 from bodyfit.data.photo.rig import Rig, read_rig
 from bodyfit.fitting.clips.arrays import ClipFit, frames_from_arrays
 from bodyfit.fitting.clips.view_fit import fit_view_people, match_views, placed, size_of
-from bodyfit.fitting.solve.fitter import FitConfig, Fitter, pick_device
+from bodyfit.fitting.sequence.config import SequenceConfig
+from bodyfit.fitting.solve.fitter import FitConfig, Fitter, on_ground, pick_device
 from bodyfit.fitting.solve.frames import Frame
 from bodyfit.prior.model.vposer import VPoser
 
@@ -32,6 +33,8 @@ def fit_views(
     *,
     fps: float = 1.0,
     units: float | None = None,
+    ground: bool = False,
+    gravity: tuple[float, float, float] | None = None,
     body: BodyModel | None = None,
     prior: VPoser | None = None,
     config: FitConfig | None = None,
@@ -48,6 +51,8 @@ def fit_views(
         format: what the K points are, as `Frame.from_keypoints` takes it; not for frames.
         fps: moments per second; of no matter where T is 1.
         units: metres per unit of the rig's translations; None: by the size of people.
+        ground: feet that rest do not slide, and stand on a common floor; tracks say which feet touch, and the floor.
+        gravity: which way things fall, in the world of the rig, where that is known.
         body, prior, config: default: the open body, the shipped prior, `FitConfig()`.
         device: "auto", "cpu", "cuda" or "cuda:1".
 
@@ -67,9 +72,10 @@ def fit_views(
         size = size_of(rig.cameras[name])
         for moment, frame in frames_from_arrays(mine, format, size, None, None).items():
             moments.setdefault(moment, {})[name] = placed(replace(frame, name=f"{name}/{moment:06d}"), name, rig)
+    config = on_ground(config or FitConfig(), ground, gravity)
     fitter = Fitter(body, prior, config, device=pick_device(device))
     found = match_views(fitter, dict(sorted(moments.items())), fps, rig, units)
-    people = fit_view_people(fitter, found.people, found.moments, fps)
+    people = fit_view_people(fitter, found.people, found.moments, fps, SequenceConfig.for_choice(fitter.config.ground))
     return ClipFit(tuple(people), fitter, len(found.dropped))
 
 

@@ -19,7 +19,17 @@ STATUSES = get_args(Status)
 COLUMNS = (
     *("image", "person", "photo", "status", "reason", "cost", "runner_up_cost", "ambiguous", "error_px"),
     *("error_share", "error_share_body", "error_share_hands", "error_share_face", "iterations", "seconds"),
-    *("age", "age_margin", "age_years", "stature_m", "size_source", "weakest_part", "weakest_deviation_m"),
+    *(
+        "age",
+        "age_margin",
+        "age_years",
+        "stature_m",
+        "size_source",
+        "touching",
+        "floor_source",
+        "weakest_part",
+        "weakest_deviation_m",
+    ),
     *("focal_px", "focal_source", "keypoint_source", "result", "mesh", "overlay"),
 )
 

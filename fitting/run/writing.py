@@ -33,6 +33,8 @@ ROW_FIELDS += (
     "age_years",
     "stature_m",
     "size_source",
+    "touching",
+    "floor_source",
     "focal_px",
     "focal_source",
     "keypoint_source",

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from bodyfit.data.errors import BodyfitError
+from bodyfit.fitting.energy.floor import GroundChoice
 from bodyfit.fitting.energy.levenberg_marquardt import SolverOptions
+from bodyfit.fitting.sequence.contacts import GroundConfig
 
 REFERENCE_FPS = 30.0  # the frame rate that weights are given for
 
@@ -55,6 +58,8 @@ class SequenceConfig:
     start pull each other together."""
     solver: SolverOptions = field(default_factory=lambda: SolverOptions(max_iterations=20, tolerance=5e-4))
     """How the joint problem is lowered."""
+    ground: GroundConfig | None = None
+    """Feet that rest are held, and stand on a common floor; None: nothing is asked of feet."""
     window: int = 240
     """Moments of a window: a longer clip is solved window by window."""
     overlap: int = 30
@@ -65,6 +70,20 @@ class SequenceConfig:
     """Moments of each run."""
     chunk: int = 64
     """Moments that a thread linearises at a time."""
+
+    @classmethod
+    def for_choice(cls, choice: GroundChoice, *, moving_camera: bool = False) -> SequenceConfig:
+        """The usual weights, with or without terms of the ground.
+
+        Raises:
+            BodyfitError: for the ground under a moving camera: feet that rest move in its pictures.
+        """
+        if choice.on and moving_camera:
+            raise BodyfitError(
+                "--ground needs a camera that stands still, but --moving-camera says that it moves: feet that rest "
+                "would move with it. Leave out one of them."
+            )
+        return cls(moving_camera=moving_camera, ground=GroundConfig(up=choice.up) if choice.on else None)
 
     def softened(self, factor: float) -> SequenceConfig:
         """The same with wider temporal terms, for an early stage."""

@@ -8,20 +8,23 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import roma
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.landmarks import LANDMARK_NAMES
 from bodyfit.data.results.result import Parameters
 from bodyfit.data.results.track import Track
+from bodyfit.fitting.energy.floor import Feet, Floor, foot_points
 from bodyfit.fitting.energy.landmark_model import CONTOUR_NAMES, LandmarkModel, in_limb_order
 from bodyfit.fitting.energy.observations import observe
 from bodyfit.fitting.sequence.config import SequenceConfig
+from bodyfit.fitting.sequence.contacts import Contacts, GroundConfig, find_contacts
 from bodyfit.fitting.sequence.smoothness import SMOOTHED
 from bodyfit.fitting.sequence.starts import GroupStarter
 from bodyfit.fitting.sequence.views import Views
@@ -86,10 +89,10 @@ def fit_group(
     # Moments before the first and after the last usable one have nothing to hold them.
     low, high = usable[0].moment, usable[-1].moment
     given = {t - low: fitter.unknowns_of(start) for t, start in (starts or {}).items()}
-    x, counts, reason = _solve(fitter, usable, low, high - low + 1, fps, config, given)
-    if x is None:
-        return blank.failed(reason)
-    return blank.fitted(x, counts, low - first)
+    solved = _solve(fitter, usable, low, high - low + 1, fps, config, given)
+    if solved.x is None:
+        return blank.failed(solved.reason)
+    return blank.fitted(solved, low - first)
 
 
 def _check(sightings: Sequence[Sighting], fps: float) -> None:
@@ -110,6 +113,31 @@ def _check(sightings: Sequence[Sighting], fps: float) -> None:
         raise BodyfitError(f"moment {twice} has several sightings, but their cameras have no extrinsics.")
 
 
+@dataclass(frozen=True)
+class Standing:
+    """What is known of a person's feet and the ground."""
+
+    touching: Bool[np.ndarray, "T 2"]
+    """Whether the left and the right foot touch the ground."""
+    floor: Floor | None
+    reason: str
+    """Why there is no floor."""
+
+
+@dataclass(frozen=True)
+class _Solved:
+    """The moments of a person, solved."""
+
+    x: Float[Tensor, "T D"] | None
+    """None: could not be solved."""
+    counts: np.ndarray
+    """How many views each moment has."""
+    standing: Standing | None = None
+    """None where that was not asked for."""
+    reason: str = ""
+    """What went wrong."""
+
+
 def _solve(
     fitter: Fitter,
     sightings: list[Sighting],
@@ -118,26 +146,53 @@ def _solve(
     fps: float,
     config: SequenceConfig,
     given: Mapping[int, Tensor],
-) -> tuple[Float[Tensor, "T D"] | None, np.ndarray, str]:
-    """The solution, how many views each moment has, and what went wrong."""
-    model, views = observed(fitter, sightings, first)
-    counts = np.bincount(views.moment.cpu().numpy(), minlength=moments)
-    starter = GroupStarter(fitter, model, views, moments, fps, config, calibrated=bool(sightings[0].frame.extrinsics))
+) -> _Solved:
+    model, views = observed(fitter, sightings, first, foot_points(fitter.body) if config.ground else ())
+    calibrated = bool(sightings[0].frame.extrinsics)
+    counts, standing = np.bincount(views.moment.cpu().numpy(), minlength=moments), None
+    starter = GroupStarter(fitter, model, views, moments, fps, config, calibrated=calibrated)
     try:
         x = starter.start(given)
         with worker_threads() as map_:
-            return GroupSolver(fitter, model, starter.views, fps, config, map_).solve(x), counts, ""
+            solver = GroupSolver(fitter, model, starter.views, fps, config, map_)
+            x = solver.solve(x)
+            if config.ground is not None:
+                x, standing = settle(solver, x, config.ground, one_camera=not calibrated)
     except ValueError as error:
-        return None, counts, str(error)
+        return _Solved(None, counts, reason=str(error))
+    return _Solved(x, counts, standing)
 
 
-def observed(fitter: Fitter, sightings: Sequence[Sighting], first: int) -> tuple[LandmarkModel, Views]:
+def settle(
+    solver: GroupSolver, x: Float[Tensor, "T D"], config: GroundConfig, *, one_camera: bool
+) -> tuple[Float[Tensor, "T D"], Standing]:
+    """Find where feet rest and what they rest on, and lower the cost under that; in turns."""
+    feet, model = Feet(solver.fitter.body, solver.model), solver.model
+
+    def found(x: Tensor) -> Contacts:
+        points = solver.landmarks(x)
+        return find_contacts(feet, model, points, solver.fps, config, one_camera=one_camera)
+
+    contacts = found(x)
+    for _ in range(config.rounds):
+        if not bool(contacts.links.any()):
+            break
+        x = solver.on_ground(x, contacts)
+        contacts = found(x)
+    points = solver.landmarks(x).index_select(1, feet.landmarks)
+    return x, Standing(contacts.touching(points, config).cpu().numpy(), contacts.floor, contacts.reason)
+
+
+def observed(
+    fitter: Fitter, sightings: Sequence[Sighting], first: int, more: Sequence[str] = ()
+) -> tuple[LandmarkModel, Views]:
     """Observations with the cameras' places, on the landmarks seen and those whose motion is smooth.
 
     Args:
         fitter: its body.
         sightings: by moment, ascending.
         first: the moment that is called 0.
+        more: further landmarks to pose.
     """
     xy, confidence = (
         np.stack([getattr(s.frame.detections, name)[s.person] for s in sightings]) for name in ("xy", "confidence")
@@ -146,7 +201,7 @@ def observed(fitter: Fitter, sightings: Sequence[Sighting], first: int) -> tuple
         # The contour is a silhouette: which points of the head it shows depends on the view.
         confidence[:, [LANDMARK_NAMES.index(name) for name in CONTOUR_NAMES]] = 0
     seen_names = {n for n, some in zip(LANDMARK_NAMES, (confidence > 0).any(0), strict=True) if some}
-    names = in_limb_order(fitter.body, sorted(seen_names | set(SMOOTHED)))
+    names = in_limb_order(fitter.body, sorted(seen_names.union(SMOOTHED, more)))
     to = {"dtype": fitter.dtype, "device": fitter.device}
     model = LandmarkModel(fitter.body, names=names, **to)
     focal = np.array([s.frame.focal_px for s in sightings])
@@ -169,8 +224,9 @@ class _Blank:
     moments: np.ndarray
     space: str
 
-    def fitted(self, x: Float[Tensor, "T D"], counts: np.ndarray, skipped: int) -> Track:
+    def fitted(self, solved: _Solved, skipped: int) -> Track:
         """The track of solved moments; those before and after them are failed."""
+        x, counts = solved.x, solved.counts
         arrays = self._zeros(len(self.moments))
         rows = slice(skipped, skipped + len(x))
         for name, value in self._parameters(x).items():
@@ -181,7 +237,17 @@ class _Blank:
         betas = x[0, self.fitter.unknowns.layout["betas"]].double().cpu().numpy()
         outside = len(self.moments) - len(x)
         reason = f"{outside} moments at the ends have no sighting that can be fitted" if outside else ""
-        return self._track(betas, arrays, tuple(status), views, reason)
+        return self._track(betas, arrays, tuple(status), views, reason, **self._ground(solved.standing, rows))
+
+    def _ground(self, standing: Standing | None, rows: slice) -> dict[str, Any]:
+        """The fields of a track about feet and floor."""
+        if standing is None:
+            return {}
+        touching = np.zeros((len(self.moments), 2), dtype=bool)
+        touching[rows] = standing.touching
+        if standing.floor is None:
+            return {"touching": touching, "floor_source": standing.reason}
+        return {"touching": touching, "floor": standing.floor.to_array(), "floor_source": standing.floor.source}
 
     def failed(self, reason: str) -> Track:
         """A track of moments none of which could be fitted."""
@@ -202,7 +268,9 @@ class _Blank:
         widths |= {"expression": self.fitter.unknowns.num_expression, "latent": self.fitter.prior.latent_dim}
         return {name: np.zeros((count, width)) for name, width in widths.items()}
 
-    def _track(self, betas: np.ndarray, arrays: dict, status: tuple, views: np.ndarray, reason: str) -> Track:
+    def _track(
+        self, betas: np.ndarray, arrays: dict, status: tuple, views: np.ndarray, reason: str, **ground: Any
+    ) -> Track:
         fitter = self.fitter
         return Track(
             person=self.person,
@@ -211,6 +279,7 @@ class _Blank:
             space=self.space,
             betas=betas,
             **arrays,
+            **ground,
             status=status,
             views=views,
             body_model=fitter.body.name,

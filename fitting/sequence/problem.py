@@ -25,7 +25,9 @@ from bodyfit.fitting.energy.terms import Evaluation, RelativeReprojection, Repro
 from bodyfit.fitting.energy.unknowns import Unknowns
 from bodyfit.fitting.sequence.arrow_system import ArrowSystem, in_order
 from bodyfit.fitting.sequence.config import SequenceConfig
-from bodyfit.fitting.sequence.smoothness import BodyMotion, Smoothness
+from bodyfit.fitting.sequence.contacts import Contacts, GroundConfig
+from bodyfit.fitting.sequence.ground_terms import GroundTerms
+from bodyfit.fitting.sequence.smoothness import BodyMotion, Smoothness, moved_columns
 from bodyfit.fitting.sequence.views import Views, point_information
 from bodyfit.prior.model.vposer import VPoser
 
@@ -56,6 +58,7 @@ class GroupProblem:
         linked: for moments 1 to T - 2, whether they are next to the one before and the one after; all are by default.
         blocks: names of the blocks of unknowns that move; all but the focal length by default.
         held: what does not move.
+        contacts: where feet rest; None: nothing is asked of feet.
         map_: how chunks of moments are mapped: `in_order`, or in threads.
 
     Attributes:
@@ -78,6 +81,7 @@ class GroupProblem:
         linked: Bool[Tensor, " T-2"] | None = None,
         blocks: Sequence[str] | None = None,
         held: Held | None = None,
+        contacts: Contacts | None = None,
         map_: Callable = in_order,
     ):
         self.unknowns, self.model, self.views, self.moments, self.map = unknowns, model, views, moments, map_
@@ -101,6 +105,11 @@ class GroupProblem:
         if linked is None:
             linked = torch.ones(max(moments - 2, 0), dtype=torch.bool, device=model.device)
         self.smoothness = Smoothness(unknowns, model, self.own, terms, self.seen, linked, fps, config)
+        self.ground = None
+        if contacts is not None:
+            given = (contacts, fps, config.ground or GroundConfig(), self.smoothness.size)
+            columns = moved_columns(unknowns, model, contacts.feet.landmarks)
+            self.ground = GroundTerms(unknowns, contacts.feet, columns, self.own, *given)
         edges = [*range(0, moments, config.chunk), moments]
         self._chunks = [(a, b, views.between(a, b)) for a, b in pairwise(edges)]
 
@@ -108,16 +117,19 @@ class GroupProblem:
         """Cost at x; infinite where it is not a number."""
         costs, points = zip(*self.map(lambda chunk: self._cost(x, *chunk), self._chunks), strict=True)
         total = torch.stack(costs).sum() + self._betas_residual(x).square().sum()
-        total = total + self.smoothness.cost(torch.cat(points), x)
+        points = torch.cat(points)
+        total = total + self.smoothness.cost(points.index_select(1, self.smoothness.smoothed), x)
+        if self.ground is not None:
+            total = total + self.ground.cost(points.index_select(1, self.ground.feet.landmarks), x)
         return torch.where(torch.isfinite(total), total, torch.inf)
 
     def _cost(self, x: Tensor, first: int, last: int, views: Views) -> tuple[Tensor, Tensor]:
-        """Of the moments first to last - 1 by themselves, and their smoothed landmarks."""
+        """Of the moments first to last - 1 by themselves, and their landmarks."""
         at = self.priors.at(x[first:last], torch.arange(first, last, device=x.device))
         cost = torch.where(self.seen[first:last], total_cost(self.priors.linearization(at)), 0.0).sum()
         through, term = views.through_cameras(at.points), self.reprojection
         loss = geman_mcclure(term.residuals(through), term.robust_scale(through))[0]
-        return cost + (term.weights(through) * loss).sum(), at.points.index_select(1, self.smoothness.smoothed)
+        return cost + (term.weights(through) * loss).sum(), at.points
 
     def _betas_residual(self, x: Tensor) -> Float[Tensor, " S"]:
         return (x[0, self.shared] - self.betas.mean) * self._betas_slope
@@ -131,8 +143,10 @@ class GroupProblem:
         system.cost += torch.stack(costs).sum()
         system.corner[0] += torch.stack(corners).sum(0)
         system.shared_gradient[0] += torch.stack(shared_gradients).sum(0)
-        points, jacobians = (torch.cat([getattr(m, name) for m in motions]) for name in ("points", "jacobian"))
-        self.smoothness.add(system, BodyMotion(points, jacobians), x, floor)
+        body, feet = zip(*motions, strict=True)
+        self.smoothness.add(system, BodyMotion.joined(body), x, floor)
+        if self.ground is not None:
+            self.ground.add(system, BodyMotion.joined(feet), x, floor)
         residual, slope = self._betas_residual(x), self._betas_slope
         system.cost += residual.square().sum()
         system.shared_gradient[0] += slope * residual
@@ -143,13 +157,13 @@ class GroupProblem:
 
     def _add_moments(
         self, system: ArrowSystem, x: Tensor, first: int, last: int, views: Views, floor: float
-    ) -> tuple[Tensor, Tensor, Tensor, BodyMotion]:
+    ) -> tuple[Tensor, Tensor, Tensor, tuple[BodyMotion, BodyMotion | None]]:
         """Add views and priors of moments first to last - 1 to the moments' blocks.
 
         Returns:
-            their share of the cost, of the corner and of the shared gradient, and what smoothness asks of them.
+            their share of the cost, of the corner and of the shared gradient, and the motion of body and feet.
         """
-        rows, term = slice(first, last), self.smoothness
+        rows = slice(first, last)
         at = self.priors.at(x[rows], torch.arange(first, last, device=x.device), derivatives=True)
         jacobian = x.new_zeros(last - first, len(self.model.names), 3, self.unknowns.layout.size)
         write_point_jacobian(self.unknowns, self.rotation_jacobian, at, jacobian)
@@ -163,10 +177,11 @@ class GroupProblem:
         system.band[0, 0, rows] = by_own.index_select(2, self.own)
         system.edge[0, rows] = by_own[..., self.shared]
         system.gradient[0, rows] = gradient.index_select(1, self.own)
-        smoothed = jacobian[..., : term.columns].index_select(1, term.smoothed).flatten(1, 2)
-        motion = BodyMotion(at.points.index_select(1, term.smoothed), smoothed)
+        whole, ground = BodyMotion(at.points, flat), self.ground
+        body = whole.of(self.smoothness.smoothed, self.smoothness.columns)
+        motions = body, None if ground is None else whole.of(ground.feet.landmarks, ground.columns)
         cost, corner = told.cost + torch.where(seen, prior.cost, 0.0).sum(), hessian[:, self.shared, self.shared]
-        return cost, corner.sum(0), gradient[:, self.shared].sum(0), motion
+        return cost, corner.sum(0), gradient[:, self.shared].sum(0), motions
 
     def _prior_model(self, at: Evaluation, floor: float) -> Quadratic:
         """The local model of the priors, in all unknowns."""

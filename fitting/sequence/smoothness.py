@@ -12,6 +12,7 @@ that it approximates the same integral over time at any frame rate.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,11 +37,21 @@ _STENCIL = (1.0, -2.0, 1.0)
 
 @dataclass(frozen=True)
 class BodyMotion:
-    """The smoothed landmarks of all moments and their derivatives."""
+    """Landmarks of consecutive moments and their derivatives."""
 
     points: Float[Tensor, "T S 3"]
     jacobian: Float[Tensor, "T R C"]
     """R = 3 S; in the first C unknowns."""
+
+    @classmethod
+    def joined(cls, parts: Sequence[BodyMotion]) -> BodyMotion:
+        """Consecutive moments."""
+        return cls(torch.cat([part.points for part in parts]), torch.cat([part.jacobian for part in parts]))
+
+    def of(self, landmarks: Int[Tensor, " L"], columns: int) -> BodyMotion:
+        """Some of the landmarks, and the first columns of their derivatives."""
+        jacobian = self.jacobian.unflatten(1, (-1, 3))[..., :columns].index_select(1, landmarks).flatten(1, 2)
+        return BodyMotion(self.points.index_select(1, landmarks), jacobian)
 
 
 class Smoothness:
@@ -75,7 +86,7 @@ class Smoothness:
         names = [name for name in SMOOTHED if name in model.names]
         self.smoothed = torch.tensor([model.names.index(name) for name in names], device=model.device)
         self.pelvis = names.index("pelvis")
-        self.columns = _columns(unknowns, model, self.smoothed)
+        self.columns = moved_columns(unknowns, model, self.smoothed)
         self.own = own[own < self.columns]
         root = (REFERENCE_FPS / fps) ** 0.5
         self.linked = linked.to(model.dtype)[:, None]
@@ -134,36 +145,17 @@ class Smoothness:
     def _add_accelerations(
         self, system: ArrowSystem, motion: BodyMotion, x: Tensor, trust: Float[Tensor, "T-2 1"], floor: float
     ) -> None:
-        """Products of two moments' derivatives: the weights of all three accelerations that both are in are summed up
-        first, as the stencil is the same for all landmarks."""
-        relative, slope = self.size(x)
-        unit = relative * self.by_acceleration
-        residuals = unit * _second_difference(motion.points.flatten(1))
-        loss, weight, curvature = geman_mcclure(residuals, self.robust_scale)
-        system.cost += (trust * loss).sum()
-        pull, bend = trust * weight * residuals, trust * torch.maximum(curvature, floor * weight)
-        jacobian = unit * motion.jacobian
-        own, count = jacobian[..., self.own], len(self.own)
-        shared = _second_difference(jacobian[..., self.shared]) + residuals[..., None] * (slope / relative)
-        pulled = _spread(pull)
-        system.gradient[0, :, :count] += (pulled[:, None] @ own)[:, 0]
-        bent_shared = bend[..., None] * shared
-        system.edge[0, :, :count] += own.mT @ _spread(bent_shared)
-        for ahead in range(3):
-            weights = _spread_products(bend, ahead)
-            first, last = own[: len(weights)], own[ahead : ahead + len(weights)]
-            system.band[0, ahead, : len(weights), :count, :count] += (weights[..., None] * first).mT @ last
-        system.shared_gradient[0] += (pull[:, None] @ shared)[:, 0].sum(0)
-        system.corner[0] += shared.flatten(0, 1).mT @ bent_shared.flatten(0, 1)
+        unit = Unit(self.by_acceleration, *self.size(x))
+        add_differences(system, motion, _STENCIL, unit, trust, self.robust_scale, self.own, self.shared, floor)
 
     def _add_bends(self, system: ArrowSystem, x: Tensor) -> None:
         """Second derivatives of unknowns: diagonals."""
         residuals = self.linked * self.by_unknown * _second_difference(x[:, self.all_own])
         system.cost += residuals.square().sum()
-        system.gradient[0] += self.by_unknown * _spread(residuals)
+        system.gradient[0] += self.by_unknown * _spread(residuals, _STENCIL)
         square = self.by_unknown.square()
         for ahead in range(3):
-            weights = _spread_products(self.linked, ahead)
+            weights = _spread_products(self.linked, ahead, _STENCIL)
             system.band[0, ahead, : len(weights)].diagonal(dim1=-2, dim2=-1).add_(weights * square)
 
     def _in_pelvis(self, points: Float[Tensor, "T S 3"], x: Tensor) -> Float[Tensor, "T S 3"]:
@@ -180,7 +172,7 @@ class Smoothness:
         return BodyMotion(self._in_pelvis(motion.points, x), turned.flatten(1, 2))
 
 
-def _columns(unknowns: Unknowns, model: LandmarkModel, landmarks: Int[Tensor, " S"]) -> int:
+def moved_columns(unknowns: Unknowns, model: LandmarkModel, landmarks: Int[Tensor, " S"]) -> int:
     """How many of the first unknowns some landmarks depend on: jaw and hands come last, and move few of them."""
     chosen = np.isin(model.pair_landmark, landmarks.cpu().numpy())
     moving = {unknowns.names[j] for j in model.pair_joint[chosen]}
@@ -190,25 +182,91 @@ def _columns(unknowns: Unknowns, model: LandmarkModel, landmarks: Int[Tensor, " 
     return unknowns.layout["expression"].stop
 
 
+@dataclass(frozen=True)
+class Unit:
+    """What differences of landmarks are multiplied by to be in units of their standard deviation."""
+
+    factor: float
+    relative: Float[Tensor, ""]
+    """Size of the mean body over that of this one, which it is multiplied by."""
+    slope: Float[Tensor, " S"]
+    """Derivative of `relative` in betas."""
+
+
+def add_differences(
+    system: ArrowSystem,
+    motion: BodyMotion,
+    stencil: tuple[float, ...],
+    unit: Unit,
+    trust: Float[Tensor, "#L R"],
+    robust_scale: Float[Tensor, "1 1"],
+    own: Int[Tensor, " d"],
+    shared: slice,
+    floor: float,
+) -> None:
+    """Add robust squares of differences of landmarks over consecutive moments to the normal equations.
+
+    Products of two moments' derivatives: the weights of all differences that both are in are summed up first, as the
+    stencil is the same for all landmarks.
+
+    Args:
+        system: of a batch of one.
+        motion: the landmarks.
+        stencil: factors of consecutive moments; there are L = T + 1 - len(stencil) differences.
+        unit: what the differences are multiplied by.
+        trust: weight of each.
+        robust_scale: Geman-McClure scale, in those units.
+        own: columns of each moment's unknowns that the landmarks depend on.
+        shared: columns of betas.
+        floor: least robust weight in the matrix, see `SolverOptions.curvature_floor`.
+    """
+    factor = unit.relative * unit.factor
+    residuals = factor * difference(motion.points.flatten(1), stencil)
+    loss, weight, curvature = geman_mcclure(residuals, robust_scale)
+    system.cost += (trust * loss).sum()
+    pull, bend = trust * weight * residuals, trust * torch.maximum(curvature, floor * weight)
+    jacobian = factor * motion.jacobian
+    by_own, count = jacobian[..., own], len(own)
+    by_shared = difference(jacobian[..., shared], stencil) + residuals[..., None] * (unit.slope / unit.relative)
+    system.gradient[0, :, :count] += (_spread(pull, stencil)[:, None] @ by_own)[:, 0]
+    bent_shared = bend[..., None] * by_shared
+    system.edge[0, :, :count] += by_own.mT @ _spread(bent_shared, stencil)
+    for ahead in range(len(stencil)):
+        weights = _spread_products(bend, ahead, stencil)
+        first, last = by_own[: len(weights)], by_own[ahead : ahead + len(weights)]
+        system.band[0, ahead, : len(weights), :count, :count] += (weights[..., None] * first).mT @ last
+    system.shared_gradient[0] += (pull[:, None] @ by_shared)[:, 0].sum(0)
+    system.corner[0] += by_shared.flatten(0, 1).mT @ bent_shared.flatten(0, 1)
+
+
+def difference(values: Float[Tensor, "T ..."], stencil: tuple[float, ...]) -> Float[Tensor, "L ..."]:
+    """Sums of consecutive moments (the first dimension) times the stencil's factors."""
+    count = len(values) + 1 - len(stencil)
+    out = stencil[0] * values[:count]
+    for k, factor in enumerate(stencil[1:], 1):
+        out = torch.add(out, values[k : k + count], alpha=factor)
+    return out
+
+
 def _second_difference(values: Tensor) -> Tensor:
     """About all moments (the first dimension) but the first and the last."""
-    return values[:-2] - 2 * values[1:-1] + values[2:]
+    return difference(values, _STENCIL)
 
 
-def _spread(values: Tensor) -> Tensor:
-    """The transpose of `_second_difference`: T rows of T - 2."""
+def _spread(values: Float[Tensor, "L ..."], stencil: tuple[float, ...]) -> Float[Tensor, "T ..."]:
+    """The transpose of `difference`."""
     count = len(values)
-    out = values.new_zeros(count + 2, *values.shape[1:])
-    for k, factor in enumerate(_STENCIL):
+    out = values.new_zeros(count + len(stencil) - 1, *values.shape[1:])
+    for k, factor in enumerate(stencil):
         out[k : k + count].add_(values, alpha=factor)
     return out
 
 
-def _spread_products(weights: Float[Tensor, "T-2 R"], ahead: int) -> Float[Tensor, "T-a R"]:
-    """For each moment t, the sum over the second differences that it and t + ahead are in of their weights times both
+def _spread_products(weights: Float[Tensor, "L R"], ahead: int, stencil: tuple[float, ...]) -> Float[Tensor, "T-a R"]:
+    """For each moment t, the sum over the differences that it and t + ahead are in of their weights times both
     factors."""
     count = len(weights)
-    out = weights.new_zeros(count + 2 - ahead, weights.shape[1])
-    for k in range(3 - ahead):
-        out[k : k + count].add_(weights, alpha=_STENCIL[k] * _STENCIL[k + ahead])
+    out = weights.new_zeros(count + len(stencil) - 1 - ahead, weights.shape[1])
+    for k in range(len(stencil) - ahead):
+        out[k : k + count].add_(weights, alpha=stencil[k] * stencil[k + ahead])
     return out

@@ -7,7 +7,7 @@ the moments past its end is thrown away. They are solved with it because the fut
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -19,6 +19,7 @@ from bodyfit.fitting.energy.jacobian import RotationJacobian
 from bodyfit.fitting.energy.landmark_model import LandmarkModel
 from bodyfit.fitting.energy.levenberg_marquardt import FAILED
 from bodyfit.fitting.sequence.config import SequenceConfig
+from bodyfit.fitting.sequence.contacts import Contacts
 from bodyfit.fitting.sequence.problem import GroupProblem, Held
 from bodyfit.fitting.sequence.smoothness import SMOOTHED
 from bodyfit.fitting.sequence.solver import minimise_group
@@ -74,10 +75,41 @@ class GroupSolver:
         out = x.clone()
         if not known_shape:
             out[:, self.shape] = self._shape_of_runs(x)
+        return self._window_by_window(out, lambda x, views, held, _: self._in_stages(x, views, held))
+
+    def on_ground(self, x: Float[Tensor, "T D"], contacts: Contacts) -> Float[Tensor, "T D"]:
+        """From a solution to the minimum with feet that rest where they do; a long clip keeps its shape.
+
+        Raises:
+            ValueError: if the cost at the start is not a number.
+        """
+        config, count = self.config, len(x)
+        if count <= config.window + config.overlap:
+            nothing = torch.zeros(count, dtype=torch.bool, device=x.device)
+            held = Held(nothing, shape=True) if self.fitter.config.shape.betas else None
+            return self._last_stage(x, self.views, held, contacts=contacts)
+
+        def last(x: Tensor, views: Views, held: Held, first: int) -> Tensor:
+            return self._last_stage(x, views, held, contacts=contacts.between(first, first + len(x)))
+
+        return self._window_by_window(x.clone(), last)
+
+    def landmarks(self, x: Float[Tensor, "T D"]) -> Float[Tensor, "T K 3"]:
+        """All of the model's landmarks at all moments, m."""
+        unknowns, parts = self.fitter.unknowns, []
+        for some in x.split(self.config.chunk):
+            rotations = unknowns.rotations(some, unknowns.decode(some))
+            transl = some[:, unknowns.layout["transl"]]
+            parts.append(self.model(rotations, unknowns.shape(some), transl, derivatives=False).points)
+        return torch.cat(parts)
+
+    def _window_by_window(self, out: Float[Tensor, "T D"], solve: Callable[..., Tensor]) -> Float[Tensor, "T D"]:
+        """Windows along time, each from where the one before ended; `out` is changed."""
+        window, count = self.config.window, len(out)
         for first in range(0, count, window):
             low, high = max(first - _COUPLED, 0), self._end(first + window, count)
-            known = torch.arange(low, high, device=x.device) < first
-            solved = self._in_stages(out[low:high], self.views.between(low, high), held=Held(known, shape=True))
+            known = torch.arange(low, high, device=out.device) < first
+            solved = solve(out[low:high], self.views.between(low, high), Held(known, shape=True), low)
             out[first:high] = solved[first - low :]
             if high == count:
                 break
@@ -119,8 +151,20 @@ class GroupSolver:
             start = (self.fitter.unknowns, body.model, self.fitter.prior, views.of_landmarks(body.columns), len(x))
             weights = (far, self.fps, config.softened(factor), body.rotation_jacobian)
             x = minimise_group(GroupProblem(*start, *weights, blocks=_BODY_BLOCKS, **given), x, early).x
-        start = (self.fitter.unknowns, self.model, self.fitter.prior, views, len(x))
-        problem = GroupProblem(*start, energy, self.fps, config, self._rotation_jacobian, **given)
+        return self._last_stage(x, views, held, linked)
+
+    def _last_stage(
+        self,
+        x: Float[Tensor, "W D"],
+        views: Views,
+        held: Held | None = None,
+        linked: Bool[Tensor, " W-2"] | None = None,
+        contacts: Contacts | None = None,
+    ) -> Float[Tensor, "W D"]:
+        """All landmarks and unknowns, to the minimum."""
+        config, start = self.config, (self.fitter.unknowns, self.model, self.fitter.prior, views, len(x))
+        given: Mapping = {"held": held, "linked": linked, "contacts": contacts, "map_": self.map}
+        problem = GroupProblem(*start, self.energy, self.fps, config, self._rotation_jacobian, **given)
         solution = minimise_group(problem, x, config.solver)
         if solution.status == FAILED:
             raise ValueError("the cost at the start is not a number")

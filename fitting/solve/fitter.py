@@ -26,6 +26,7 @@ from bodyfit.data.errors import BodyfitError
 from bodyfit.data.landmarks import BODY, FINGERS, LANDMARK_NAMES
 from bodyfit.data.results.result import FitResult, Parameters
 from bodyfit.fitting.energy.config import EnergyConfig
+from bodyfit.fitting.energy.floor import GroundChoice
 from bodyfit.fitting.energy.jacobian import RotationJacobian
 from bodyfit.fitting.energy.landmark_model import LandmarkModel, in_limb_order
 from bodyfit.fitting.energy.levenberg_marquardt import Solution, SolverOptions
@@ -80,6 +81,8 @@ class FitConfig:
     """How the way to the minimum is made easier."""
     ambiguous_margin: float = 0.1
     """A person is called ambiguous when the second-best start ends within this share of the best one's cost."""
+    ground: GroundChoice = field(default_factory=GroundChoice)
+    """Whether feet that stand, stand."""
     uncertainty: Literal["off", "joints", "landmarks"] = "joints"
     """Covariances to estimate: of the joints, of all 144 landmarks, or none."""
 
@@ -92,6 +95,23 @@ class _Landmarks:
     rotation_jacobian: RotationJacobian
     columns: Tensor | None
     """Their places among the landmarks of the observations; None: all of them."""
+
+
+def on_ground(config: FitConfig, ground: bool, gravity: Sequence[float] | None) -> FitConfig:
+    """The same configuration with feet on the ground, where that is wanted.
+
+    Raises:
+        BodyfitError: for a gravity without it, or one that is no direction.
+    """
+    if gravity is None:
+        return replace(config, ground=replace(config.ground, on=True)) if ground else config
+    if not (ground or config.ground.on):
+        raise BodyfitError("a gravity was given without --ground (ground=True), which it is for.")
+    if len(gravity) != 3:
+        raise BodyfitError(f"gravity is {gravity}. Expected three numbers, such as (0, 1, 0).")
+    choice = GroundChoice(True, tuple(float(value) for value in gravity))
+    _ = choice.up  # refuses what is no direction
+    return replace(config, ground=choice)
 
 
 def pick_device(name: str = "auto") -> torch.device:
