@@ -8,17 +8,19 @@ import torch
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.landmarks import LANDMARK_NAMES
 from bodyfit.fitting.energy.config import EnergyConfig
+from bodyfit.fitting.energy.floor import Feet, Floor
 from bodyfit.fitting.energy.landmark_model import LandmarkModel
 from bodyfit.fitting.energy.observations import Observations, PredictedPose
 from bodyfit.fitting.energy.unknowns import Unknowns
 from bodyfit.fitting.sequence.config import SequenceConfig
+from bodyfit.fitting.sequence.contacts import Contacts, GroundConfig
 from bodyfit.fitting.sequence.problem import GroupProblem
 from bodyfit.fitting.sequence.views import Views
 
 MOMENTS = 6
 
 
-def make_problem(body, prior, energy=None, config=None):
+def make_problem(body, prior, energy=None, config=None, ground=False):
     """Six moments, the fourth unseen, the second seen by two cameras, and unknowns with one shape."""
     draw = torch.Generator().manual_seed(0)
 
@@ -48,7 +50,12 @@ def make_problem(body, prior, energy=None, config=None):
     x[:, unknowns.layout["betas"]], x[:, unknowns.layout["log_focal"]] = x[:1, unknowns.layout["betas"]], 0
     energy = energy or EnergyConfig(robust_sigmas=torch.inf)
     config = config or SequenceConfig(acceleration_robust_sigmas=torch.inf, chunk=2)
-    return GroupProblem(unknowns, model, prior, views, MOMENTS, energy, 30.0, config), x
+    contacts = None
+    if ground:  # the fourth moment's feet are below the floor, whether they rest or not
+        feet = Feet(body, model)
+        links = torch.rand(MOMENTS - 1, len(feet), generator=draw) < 0.6
+        contacts = Contacts(feet, links, Floor((0.0, 0.6, 0.8), 3.4))
+    return GroupProblem(unknowns, model, prior, views, MOMENTS, energy, 30.0, config, contacts=contacts), x
 
 
 def flat_cost(problem, x):
@@ -75,6 +82,24 @@ def test_gradient_against_automatic_differentiation(body, corrected_body, random
     problem, x = make_problem(corrected_body if correctives else body, random_prior, energy, config)
     if moving:
         assert problem.smoothness.in_pelvis[:, 0].tolist() == [True, False, False, False]
+    cost, flat = flat_cost(problem, x)
+    system = problem.evaluate(x)
+    torch.testing.assert_close(system.cost[0], cost(flat))
+    ours = 2 * torch.cat([system.gradient.flatten(), system.shared_gradient[0]])
+    automatic = torch.func.grad(cost)(flat)
+    torch.testing.assert_close(ours, automatic, rtol=1e-6, atol=1e-6 * float(automatic.abs().max()))
+
+
+@pytest.mark.parametrize("robust", [False, True])
+def test_gradient_of_feet_on_the_ground(corrected_body, random_prior, robust):
+    """Terms of the ground, against automatic differentiation: feet that rest, and points below the floor."""
+    large = {} if robust else {"slide_robust_sigmas": torch.inf, "height_robust_sigmas": torch.inf}
+    config = SequenceConfig(chunk=2, ground=GroundConfig(**large))
+    problem, x = make_problem(corrected_body, random_prior, config=config, ground=True)
+    without, _ = make_problem(corrected_body, random_prior, config=config)
+    assert problem.cost(x) > without.cost(x) + 1
+    height = problem.ground.floor.height(problem.priors.at(x, torch.arange(MOMENTS)).points)
+    assert (height[:, problem.ground.feet.landmarks] < 0).any() and (height > 0).any()
     cost, flat = flat_cost(problem, x)
     system = problem.evaluate(x)
     torch.testing.assert_close(system.cost[0], cost(flat))
