@@ -94,6 +94,7 @@ def summarise(rows: Iterable[Row], worst: int) -> dict[str, Any]:
     reasons: Counter[str] = Counter()
     sizes: Counter[str] = Counter()
     ages: Counter[str] = Counter()
+    feet: Counter[str] = Counter()
     shares, pixels, statures, cases, unsure = [], [], [], [], []
     images, last, ambiguous = 0, None, 0
     for row in rows:
@@ -105,6 +106,8 @@ def summarise(rows: Iterable[Row], worst: int) -> dict[str, Any]:
         if row.get("stature_m") is not None:
             statures.append(row["stature_m"])
             sizes[row.get("size_source") or "unknown"] += 1
+        if row.get("touching"):
+            feet[row["touching"]] += 1
         if row.get("age"):
             ages[row["age"]] += 1
         share = row.get("error_share")
@@ -130,6 +133,7 @@ def summarise(rows: Iterable[Row], worst: int) -> dict[str, Any]:
         "error_share": _percentiles(shares),
         "error_px": _percentiles(pixels),
         "ages": [{"age": age, "count": count} for age, count in ages.most_common(20)],
+        "touching": [{"feet": one, "count": count} for one, count in feet.most_common()],
         "stature_m": _percentiles(statures),
         "size_sources": [{"source": source, "count": count} for source, count in sizes.most_common(20)],
         "least_sure": [
@@ -162,6 +166,8 @@ def as_text(document: dict[str, Any]) -> str:
         lines += ["  px            " + "".join(f"{pixels[head]:9.2f}" for head in heads)]
     if document["ages"]:
         lines += ["", "age"] + [f"{one['count']:8}  {one['age']}" for one in document["ages"]]
+    if document["touching"]:
+        lines += ["", "feet on the ground"] + [f"{one['count']:8}  {one['feet']}" for one in document["touching"]]
     if document["stature_m"]:
         heads = [*(f"p{p}" for p in PERCENTILES), "mean"]
         measures = document.get("measures") or {"stature_m": document["stature_m"]}

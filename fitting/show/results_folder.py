@@ -345,6 +345,7 @@ def _result_figures(result: FitResult, body: "body_model.BodyModel | None") -> d
         "height": "" if body is None else f"{_height(result, body):.2f} m",
         "distance": f"{result.landmarks[0, 2]:.2f} m" + _in_depth(result),
         "least sure": "; ".join(map(str, weaknesses(result)[:LEAST_SURE])),
+        "touches the ground": _feet(result),
         "focal length": f"{result.focal_px:.0f} px ({result.focal_source})",
         "betas": " ".join(f"{beta:+.1f}" for beta in result.betas[:4]) + " …",
         "body, prior": f"{result.body_model}, {result.prior}",
@@ -355,6 +356,13 @@ def _result_figures(result: FitResult, body: "body_model.BodyModel | None") -> d
         figures["alternative hypothesis"] = f"cost {result.runner_up_cost:.4g}{dearer}"
         figures["alternative hypothesis"] += ": ambiguous" if result.ambiguous else ""
     return figures
+
+
+def _feet(result: FitResult) -> str:
+    """Which feet touch the ground, and what that is known by."""
+    if not result.touching:
+        return ""
+    return result.touching + (f" (floor: {result.floor_source})" if result.floor_source else "")
 
 
 def _in_depth(result: FitResult) -> str:

@@ -30,6 +30,12 @@ def ran(*arguments, capsys):
     return SimpleNamespace(code=exit_.value.code, out=out.out, err=out.err)
 
 
+def ran_other(*arguments, capsys):
+    with pytest.raises(SystemExit):
+        main([*map(str, arguments)])
+    return capsys.readouterr()
+
+
 def test_a_video_from_the_command_line(video, tmp_path, capsys):
     """A half-second of somebody who raises an arm; everything is where the README says it is."""
     for t in range(20):
@@ -52,6 +58,14 @@ def test_a_video_from_the_command_line(video, tmp_path, capsys):
     assert not (out / "meshes").exists()
     again = ran(video, "-o", tmp_path / "again", "--config", out / "config.json", capsys=capsys)
     assert again.code == 0 and ClipIndex.read(tmp_path / "again") == ClipIndex.read(out)
+    standing = ran(
+        video, "-o", tmp_path / "standing", "--fps", "10", "--ground", "--no-overlays", "--json", capsys=capsys
+    )
+    assert standing.code == 0, standing.err
+    rows = json.loads(standing.out)["people"]
+    assert {row["touching"] for row in rows} == {"left foot, right foot"} and all(row["floor_source"] for row in rows)
+    assert not any(row["touching"] for row in document["people"])
+    assert "left foot, right foot" in ran_other("summary", tmp_path / "standing", capsys=capsys).out
     assert "holds the results of a clip" in ran(tmp_path, "-o", out, capsys=capsys).err
 
 
@@ -63,6 +77,9 @@ def test_a_video_from_the_command_line(video, tmp_path, capsys):
         (["--start", "0.5", "--end", "0.2"], "is not before --end 0.2"),
         (["--detector", "none"], "no detector is to be used"),
         (["--cluster", "auto"], "--cluster is for photos"),
+        (["--ground", "--moving-camera"], "stands still"),
+        (["--gravity", "0", "1", "0"], "without --ground"),
+        (["--ground", "--gravity", "0", "0", "0"], "Expected a direction"),
         (["--age", "child"], "--age child is for photos"),
         (["--keypoints", "EMPTY"], "is empty"),
     ],

@@ -10,10 +10,12 @@ from bodyfit.data.landmarks import LANDMARK_NAMES
 from bodyfit.fitting.energy import terms
 from bodyfit.fitting.energy.collisions import SelfCollision
 from bodyfit.fitting.energy.config import EnergyConfig, energy_terms
+from bodyfit.fitting.energy.floor import Feet
 from bodyfit.fitting.energy.jacobian import RotationJacobian
 from bodyfit.fitting.energy.landmark_model import LandmarkModel
 from bodyfit.fitting.energy.observations import Observations, PredictedPose
 from bodyfit.fitting.energy.problem import Problem
+from bodyfit.fitting.energy.shared_space import FloorContact, FloorOf, Obstacles, OtherPeople
 from bodyfit.fitting.energy.sphere_model import SphereModel
 from bodyfit.fitting.energy.terms import BENDING_AXES, BENDING_JOINTS, Evaluation
 from bodyfit.fitting.energy.unknowns import Unknowns
@@ -38,12 +40,12 @@ def setting(body, random_prior):
     whitener = torch.randn(32, 32, generator=generator, dtype=torch.float64)
     center = torch.full((2, 2), 300.0, dtype=torch.float64)
     seen = Observations(targets, weights, size, focal, center, PredictedPose(mean, whitener))
-    return model, unknowns, seen, x, SphereModel(body, fit_spheres(body), model)
+    return model, unknowns, seen, x, SphereModel(body, fit_spheres(body), model), Feet(body, model)
 
 
 def every_term(setting, prior):
     """All kinds of terms, by their names and kinds: those of fits under several settings, and 3D points."""
-    model, unknowns, seen, _, spheres = setting
+    model, unknowns, seen, _, spheres, _ = setting
     found = {}
     everything = EnergyConfig(relative_hands=0.5, relative_face=0.5, bending_sigma=2.0, depth_sigma_m=0.3, height_m=1.8)
     for config in (everything, replace(everything, pose_prior="mahalanobis"), replace(everything, pose_prior="unit")):
@@ -52,12 +54,35 @@ def every_term(setting, prior):
     by_rotation = RotationJacobian(unknowns, model, each=3)
     points = torch.randn(2, len(NAMES), 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     found["self_collision"] = [], SelfCollision(unknowns, spheres, sigma_m=0.01)
+    found |= of_shared_space(setting)
     found["points"] = [], terms.PointDistance(unknowns, by_rotation, points, seen.weights, sigma_m=0.02)
     return found
 
 
+def of_shared_space(setting):
+    """A floor through the feet, some points below it, and obstacles at the first person's arm and the second's knee."""
+    model, unknowns, seen, x, spheres, feet = setting
+    at = Problem(unknowns, model, [], seen).at(x, torch.arange(2))
+    below = at.points[:, feet.landmarks]
+    up = torch.nn.functional.normalize(torch.tensor([[0.1, -1.0, 0.2], [0.3, -1.0, 0.0]]).double(), dim=1)
+    offset = (below @ up[..., None])[..., 0].median(1).values
+    touches = torch.tensor([[True, False, False, True, True, False], [False] * 6])
+    floor = FloorOf(up, offset, touches, torch.tensor([True, True]))
+    wrist, knee = (at.points[n, model.names.index(name)] for n, name in enumerate(("left_wrist", "right_knee")))
+    others = Obstacles(
+        torch.stack([torch.stack([wrist + 0.02, wrist + 5]), torch.stack([knee + 0.03, knee - 0.04])]),
+        torch.tensor([[0.05, -torch.inf], [0.06, 0.05]]).double(),
+    )
+    by_rotation = RotationJacobian(unknowns, model, each=3)
+    contact = FloorContact(unknowns, by_rotation, feet, floor, sigma_m=0.02, robust_sigmas=5.0)
+    return {
+        "floor": ([], contact),
+        "other_people": ([], OtherPeople(unknowns, spheres, others, sigma_m=0.015)),
+    }
+
+
 def test_jacobians_against_automatic_differentiation(setting, random_prior):
-    model, unknowns, seen, x, _ = setting
+    model, unknowns, seen, x, *_ = setting
     items = torch.tensor([1, 0])
     for name, (before, term) in every_term(setting, random_prior).items():
         # The term's residuals may be made of those of the terms before it.
@@ -156,7 +181,7 @@ def test_latent_gaussian_squared_is_the_distance_under_the_covariance():
 )
 def test_bending_costs_more_the_wrong_way(setting, joint, wrong_way):
     """In SMPL's axes a left elbow folds by rotating about -y, a right one about +y, and knees about +x."""
-    _, unknowns, _, x, _ = setting
+    _, unknowns, _, x, *_ = setting
     term = terms.Bending(unknowns, 1.0, x)
     costs = []
     for share in (-1, 0, 1):

@@ -10,7 +10,7 @@ import torch
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.landmarks import LANDMARK_INDEX
 from bodyfit.data.results.track_files import read_track, write_track
-from bodyfit.fitting.benchmark.sequences import Recording, make_clip
+from bodyfit.fitting.benchmark.sequences import CAMERA_HEIGHT_M, DISTANCE_M, Recording, make_clip
 from bodyfit.fitting.benchmark.skating import skating_mm
 from bodyfit.fitting.clips.frame_results import frame_results
 from bodyfit.fitting.energy.floor import FOOT_POINTS, GroundChoice, fit_plane
@@ -102,8 +102,9 @@ def test_results_say_which_feet_touch_and_what_the_floor_is(fitter, marching, tr
     assert track.touching[:, ::-1][lifted].mean() > 0.9  # the other foot
     result = frame_results(fitter, track, marching.sightings[7:8])[0]
     assert result.touching == "right foot" and result.floor_source == "resting feet and upright bodies"
-    true_up = torch.nn.functional.normalize(marching.joints[0, 0] - marching.joints[0, [10, 11]].mean(0), dim=0)
-    assert math.degrees(math.acos(float(result.floor[:3] @ true_up.numpy()))) < 8
+    level = np.array([0.0, -DISTANCE_M, -CAMERA_HEIGHT_M])  # the camera looks down at the pelvis
+    true_up = level / np.linalg.norm(level)
+    assert math.degrees(math.acos(float(result.floor[:3] @ true_up))) < 4
     height = result.landmarks[[LANDMARK_INDEX[name] for name in FOOT_POINTS[3:]]] @ result.floor[:3]
     assert np.abs(height - result.floor[3]).max() < 0.05
 
