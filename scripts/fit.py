@@ -7,7 +7,7 @@ import logging
 import math
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -22,7 +22,7 @@ from bodyfit.data.results.clip_index import ClipIndex
 from bodyfit.fitting.clips.sources import is_clip, open_source
 from bodyfit.fitting.run.cluster import OnCluster
 from bodyfit.fitting.run.helpers import HelperPool
-from bodyfit.fitting.run.memory import share_memory_among_threads
+from bodyfit.fitting.run.memory import no_garbage_among_what_stays, share_memory_among_threads
 from bodyfit.fitting.run.options import ClipOptions, OutputOptions
 from bodyfit.fitting.run.parts import ReadOptions, gather_inputs
 from bodyfit.fitting.run.processes import InProcesses
@@ -238,7 +238,9 @@ class FitCommand:
             return self._run_clip()
         self._check_no_clip()
         inputs = self._inputs()
-        with self._backend(inputs) as backend:
+        loading = ExitStack()
+        loading.enter_context(no_garbage_among_what_stays())
+        with loading, self._backend(inputs) as backend:
             from bodyfit.fitting.run.folder_run import FolderRun
             from bodyfit.fitting.run.ranges import check_ranges
             from bodyfit.fitting.solve.loading import load_fitter
@@ -251,6 +253,7 @@ class FitCommand:
             fitter = load_fitter(config, device)
             if config.same_person:
                 fitter, config = self._of_one_person(inputs, fitter, config)
+            loading.close()
             summary = FolderRun(self.out, fitter, config, backend).run(inputs)
         return self._say(summary)
 

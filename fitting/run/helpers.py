@@ -13,6 +13,8 @@ from multiprocessing.connection import wait as wait_for
 from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import Any
 
+from bodyfit.fitting.run.memory import no_garbage_among_what_stays
+
 LOST = (
     "a helper process ended unexpectedly; is there too little memory? What was finished is kept: the same command goes "
     "on where it stopped."
@@ -69,8 +71,9 @@ def be_a_helper(prepare: Callable[[], None] | None = None) -> None:
     """What a process of a pool does first: leave Ctrl-C to the one that solves, end when that one ends, `prepare`."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the one that solves ends the run in an orderly way
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    if prepare is not None:
-        prepare()
+    with no_garbage_among_what_stays():
+        if prepare is not None:
+            prepare()
 
 
 def _end_with_parent() -> None:
