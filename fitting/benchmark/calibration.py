@@ -61,7 +61,7 @@ def make_people(
 def study(fitter: Fitter, people: SyntheticPeople, noise_share: float) -> Study:
     """Fit people, and see how far the truth is in units of the covariances."""
     bench = Bench(fitter, people)
-    solution, _, uncertainty = fitter.solve_with_uncertainty(bench.observations(people), bench.model)
+    solution, _, uncertainty, _ = fitter.solve_with_uncertainty(bench.observations(people), bench.model)
     unknowns, x = fitter.unknowns, solution.x
     transl = x[:, unknowns.layout["transl"]]
     rotations = unknowns.rotations(x, unknowns.decode(x))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from bodyfit.data.body.body_model import BodyModel, kid_template_of, with_kid_ax
 from bodyfit.data.errors import BodyfitError
 from bodyfit.fitting.energy.config import EnergyConfig
 from bodyfit.fitting.energy.landmark_model import LandmarkModel
-from bodyfit.fitting.energy.levenberg_marquardt import Solution, minimise, quadratic
+from bodyfit.fitting.energy.levenberg_marquardt import Linearization, Solution, minimise, quadratic, slice_or_index
 from bodyfit.fitting.energy.observations import Observations
 from bodyfit.fitting.energy.problem import BodyProblem
 from bodyfit.fitting.energy.terms import Reprojection
@@ -146,27 +146,73 @@ class Children:
     that it was not tried."""
 
 
-def find_children(
+class AsChildren:
+    """People at their solutions as adults, in the problem of children: posed and linearised once, for whoever asks.
+
+    Args:
+        problem: of children.
+        x: the solutions (`as_child`).
+    """
+
+    def __init__(self, problem: BodyProblem, x: Float[Tensor, "B D"]):
+        self.problem = problem
+        self.at = problem.at(x, torch.arange(len(x), device=x.device), derivatives=True)
+        lin, shape = problem.linearized(self.at), problem.unknowns.layout["betas"]
+        kid, adult, sigma = shape.stop - 1, slice(shape.start, shape.stop - 1), problem.energy.betas_sigma
+        slope, diagonal = lin.diagonal_slope.clone(), lin.diagonal.clone()
+        slope[:, kid] = diagonal[:, kid] = 0
+        slope[:, adult], diagonal[:, adult] = 1 / sigma, x[:, adult] / sigma
+        self.lin = replace(lin, diagonal=diagonal, diagonal_slope=slope)
+        """With the priors of adults, and none on the kid axis."""
+
+    def screened(self) -> Screened:
+        """What a free kid axis would gain."""
+        reprojection = next(term for term in self.problem.terms if isinstance(term, Reprojection))
+        gain, kid = what_a_kid_axis_gains(self.problem, self.lin)
+        return Screened(gain, kid, reprojection.point_weights(self.at.seen).sum(1))
+
+
+class Screened(NamedTuple):
+    """How much each person's proportions speak for a child."""
+
+    gain: Float[Tensor, " B"]
+    """By how much a free kid axis lowers the cost, by the local model at the adult solution."""
+    kid: Float[Tensor, " B"]
+    """Where on it."""
+    weight: Float[Tensor, " B"]
+    """Of all keypoints together."""
+
+
+def screen(
     adults: OneKind, children: OneKind, seen: Observations, model: LandmarkModel, solution: Solution
+) -> Screened:
+    """`AsChildren.screened` of people who were fitted as adults; the arguments are those of `find_children`."""
+
+    def work(rows: Tensor) -> Screened:
+        problem = children.problem(seen.select(rows), children.model_of(model.names))
+        return AsChildren(problem, as_child(solution.x[rows], adults, children)).screened()
+
+    return Screened(*(torch.cat(some) for some in zip(*adults.in_groups(work, len(seen)), strict=True)))
+
+
+def find_children(
+    adults: OneKind,
+    children: OneKind,
+    seen: Observations,
+    model: LandmarkModel,
+    solution: Solution,
+    screened: Screened | None = None,
 ) -> Children:
     """Fit as children those whose proportions speak for it, and decide.
 
     Args:
         adults, children: fitters of both bodies.
         seen, model, solution: the people, and their fits as adults.
+        screened: what `screen` says of them, where that is known already.
     """
     config, there = adults.config.age, children.model_of(model.names)
     whole = torch.arange(len(seen), device=seen.size_px.device)
-
-    def screen(rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        some = seen.select(rows)
-        problem = children.problem(some, there)
-        reprojection = next(term for term in problem.terms if isinstance(term, Reprojection))
-        gain, kid = what_a_kid_axis_gains(problem, _as_child(solution.x[rows], adults, children))
-        return gain, kid, reprojection.point_weights(some).sum(1)
-
-    parts = adults.in_groups(screen, len(seen))
-    gain, kid, weight = (torch.cat(some) for some in zip(*parts, strict=True))
+    gain, kid, weight = screen(adults, children, seen, model, solution) if screened is None else screened
     least = config.screen + (config.asked(solution.cost - gain, weight) - config.adult_advantage) / 4
     tried = ((gain > least) & torch.isfinite(solution.cost)).nonzero()[:, 0]
     margin = torch.full_like(solution.cost, torch.nan)
@@ -175,7 +221,7 @@ def find_children(
 
     def solve(rows: Tensor) -> Solution:
         who = tried[rows]
-        start = _as_child(solution.x[who], adults, children)
+        start = as_child(solution.x[who], adults, children)
         columns = children.unknowns.layout["betas"]
         start[:, columns] = 0
         start[:, columns.stop - 1] = kid[who].clamp(_FIRST_KID, _LAST_KID)
@@ -203,7 +249,7 @@ def solution_of(solution: Solution, rows: Int[Tensor, " C"]) -> Solution:
     return Solution(*(getattr(solution, name)[rows] for name in ("x", "cost", "status", "iterations")))
 
 
-def _as_child(x: Float[Tensor, "B D"], adults: OneKind, children: OneKind) -> Float[Tensor, "B E"]:
+def as_child(x: Float[Tensor, "B D"], adults: OneKind, children: OneKind) -> Float[Tensor, "B E"]:
     """The same bodies among the unknowns with a kid axis, at 0."""
     end = adults.unknowns.layout["betas"].stop
     out = x.new_zeros(len(x), children.unknowns.layout.size)
@@ -211,25 +257,21 @@ def _as_child(x: Float[Tensor, "B D"], adults: OneKind, children: OneKind) -> Fl
     return out
 
 
-def what_a_kid_axis_gains(
-    problem: BodyProblem, x: Float[Tensor, "B D"]
-) -> tuple[Float[Tensor, " B"], Float[Tensor, " B"]]:
+def what_a_kid_axis_gains(problem: BodyProblem, lin: Linearization) -> tuple[Float[Tensor, " B"], Float[Tensor, " B"]]:
     """By how much the cost would fall if the kid axis were free at an adult's solution, and where on it.
 
     By the local model, without the children's priors: with Schur's complement h of all else and the slope g that it
     leaves, the step is -g / h and the gain g^2 / h. Zero where the step leads away from children.
+
+    Args:
+        problem: of children.
+        lin: as `AsChildren` has it.
     """
     layout = problem.unknowns.layout
-    shape = layout["betas"]
-    kid, adult = shape.stop - 1, slice(shape.start, shape.stop - 1)
-    lin = problem.evaluate(x, torch.arange(len(x), device=x.device))
-    slope, diagonal = lin.diagonal_slope.clone(), lin.diagonal.clone()
-    slope[:, kid] = diagonal[:, kid] = 0
-    slope[:, adult] = 1 / problem.energy.betas_sigma
-    diagonal[:, adult] = x[:, adult] / problem.energy.betas_sigma
-    free = (~layout.mask("log_focal")).nonzero()[:, 0].to(x.device)
-    model = quadratic(replace(lin, diagonal=diagonal, diagonal_slope=slope), free, 1.0)
-    rest = torch.arange(len(free), device=x.device) != kid
+    kid = layout["betas"].stop - 1
+    free = slice_or_index(~layout.mask("log_focal"), layout.size)
+    model = quadratic(lin, free, 1.0)
+    rest = torch.arange(model.hessian.shape[1], device=lin.residuals.device) != kid
     scale = model.hessian.diagonal(dim1=1, dim2=2).clamp_min(1e-12).rsqrt()
     # In double precision: size, distance and the kid axis are nearly one direction.
     hessian = (model.hessian * scale[:, :, None] * scale[:, None]).double()
@@ -244,4 +286,4 @@ def what_a_kid_axis_gains(
     good = (info == 0) & torch.isfinite(g) & (g < 0)
     zero = torch.zeros_like(g)
     gain, place = torch.where(good, g * g / h, zero), torch.where(good, -g / h * scale[:, kid], zero)
-    return gain.to(x), place.to(x)
+    return gain.to(lin.residuals), place.to(lin.residuals)

@@ -34,7 +34,7 @@ from bodyfit.fitting.energy.observations import Observations, PredictedPose, obs
 from bodyfit.fitting.energy.problem import BodyProblem
 from bodyfit.fitting.energy.sphere_model import SphereModel
 from bodyfit.fitting.energy.unknowns import Unknowns
-from bodyfit.fitting.solve.ages import AgeConfig, find_children
+from bodyfit.fitting.solve.ages import AgeConfig, AsChildren, Screened, as_child, find_children
 from bodyfit.fitting.solve.frames import Frame
 from bodyfit.fitting.solve.hypotheses import StartConfig, Starter
 from bodyfit.fitting.solve.known_shape import KnownShape
@@ -44,7 +44,7 @@ from bodyfit.fitting.solve.stages import Alternative, StageConfig, follow, solve
 from bodyfit.fitting.solve.threads import map_in_threads
 from bodyfit.fitting.start.network import INPUT_NAMES, StartNetwork, StartProposals, start_network_of
 from bodyfit.fitting.start.predicted_pose import PosePredictor
-from bodyfit.fitting.uncertainty.estimate import Estimator
+from bodyfit.fitting.uncertainty.estimate import Estimator, blocks_of
 from bodyfit.prior.model.checkpoint import load_prior
 from bodyfit.prior.model.vposer import VPoser
 
@@ -283,25 +283,45 @@ class Fitter:
         *,
         init: Float[Tensor, "B D"] | None = None,
         uncertain: bool = True,
-    ) -> tuple[Solution, Alternative, dict[str, Any]]:
-        """`solve`, and everybody's covariances as arrays by their names in a FitResult; empty where not wanted."""
-        estimator = self._estimator if uncertain else None
+    ) -> tuple[Solution, Alternative, dict[str, Any], Screened | None]:
+        """`solve`, everybody's covariances as arrays by their names in a FitResult, empty where not wanted, and how
+        much their proportions speak for a child, where children are tried."""
+        children = self.children  # made here, before threads need it
 
         def solve(rows: Tensor) -> tuple[Solution, Alternative, dict[str, Tensor]]:
             some, proposed = self._read(seen.select(rows), model)
             starts = self._best_starts(some, proposed, model) if init is None else init[rows, None]
             solution, other = self._finish(some, model, starts)
-            if estimator is None:
-                return solution, other, {}
-            problem = self._problem(some, on=self._landmark_sets(model)[0])
-            floor = self.config.solver.curvature_floor
-            return solution, other, estimator(problem, solution.x, self.free(), floor)
+            return solution, other, self._afterwards(some, model, solution, children) if uncertain else {}
 
         parts = self.in_groups(solve, len(seen))
-        found = {name: torch.cat([part[2][name] for part in parts]).cpu().numpy() for name in parts[0][2]}
-        if found and estimator is not None:
-            found["posterior_blocks"] = estimator.blocks(self.free())
-        return *_joined([part[:2] for part in parts]), found
+        found = {name: torch.cat([part[2][name] for part in parts]) for name in parts[0][2]}
+        screened = Screened(*(found.pop(name) for name in Screened._fields)) if "gain" in found else None
+        uncertainty: dict[str, Any] = {name: value.cpu().numpy() for name, value in found.items()}
+        if uncertainty:
+            uncertainty["posterior_blocks"] = blocks_of(self.unknowns, self.free())
+        return *_joined([part[:2] for part in parts]), uncertainty, screened
+
+    def _afterwards(
+        self, seen: Observations, model: LandmarkModel, solution: Solution, children: Fitter | None
+    ) -> dict[str, Tensor]:
+        """Covariances of people at their solutions, and what `ages.Screened` says of them where there are children:
+        both from the problem that also knows the kid axis, which is evaluated once."""
+        free, floor = self.free(), self.config.solver.curvature_floor
+        if children is None:
+            if self._estimator is None:
+                return {}
+            problem = self._problem(seen, on=self._landmark_sets(model)[0])
+            at = problem.at(solution.x, torch.arange(len(seen), device=self.device), derivatives=True)
+            return self._estimator(problem, at, free, floor)
+        on = children._landmark_sets(children.model_of(model.names))[0]
+        there = AsChildren(children._problem(seen, on=on), as_child(solution.x, self, children))
+        screened = there.screened()._asdict()
+        if children._estimator is None:
+            return screened
+        kid = self.unknowns.layout["betas"].stop
+        free = torch.cat([free[:kid], free.new_zeros(1), free[kid:]])
+        return screened | children._estimator(there.problem, there.at, free, floor, there.lin)
 
     @cached_property
     def _estimator(self) -> Estimator | None:
@@ -476,8 +496,9 @@ class Fitter:
             start = torch.where(unplaced[:, None], placed, start)
         with turn():
             began = time.perf_counter()
-            solution, other, uncertainty = self.solve_with_uncertainty(seen, model, init=start)
-            children = None if self.children is None else find_children(self, self.children, seen, model, solution)
+            solution, other, uncertainty, screened = self.solve_with_uncertainty(seen, model, init=start)
+            kids = self.children
+            children = None if kids is None else find_children(self, kids, seen, model, solution, screened)
             seconds = (time.perf_counter() - began) / len(chosen)
         margin = None if children is None else children.margin
         results = self.make.results(chosen, seen, solution, other, seconds, uncertainty, margin)

@@ -11,7 +11,9 @@ from torch import Tensor
 from bodyfit.data.body.body_model import BodyModel
 from bodyfit.data.landmarks import JOINT_NAMES, LANDMARK_INDEX, LANDMARK_NAMES
 from bodyfit.fitting.energy.landmark_model import LandmarkModel
+from bodyfit.fitting.energy.levenberg_marquardt import Linearization
 from bodyfit.fitting.energy.problem import Problem
+from bodyfit.fitting.energy.terms import Evaluation
 from bodyfit.fitting.energy.unknowns import Unknowns
 from bodyfit.fitting.uncertainty.laplace import PointCovariance, Posterior, posterior_at
 from bodyfit.fitting.uncertainty.temperature import OVERALL, TEMPERATURES, VARIANCES, part_of
@@ -42,17 +44,16 @@ class Estimator:
         ]
 
     def __call__(
-        self, problem: Problem, x: Float[Tensor, "B D"], free: Bool[Tensor, " D"], floor: float
+        self, problem: Problem, at: Evaluation, free: Bool[Tensor, " D"], floor: float, lin: Linearization | None = None
     ) -> dict[str, Tensor]:
         """Covariances by their names in a FitResult; NaN where there are none.
 
         Args:
             problem: of the last stage, with all of its terms.
-            x: everybody's solution.
-            free, floor: as in `posterior_at`.
+            at: everybody at their solution, with derivatives.
+            free, floor, lin: as in `posterior_at`.
         """
-        at = problem.at(x, torch.arange(len(x), device=x.device), derivatives=True)
-        posterior = posterior_at(problem, at, free, floor, VARIANCES)
+        posterior = posterior_at(problem, at, free, floor, VARIANCES, lin)
         found = zip(self.points(posterior, at), self.temperatures, strict=True)
         camera, relative = (temperature[:, None, None] * covariance for covariance, temperature in found)
         count = len(JOINT_NAMES)
@@ -65,16 +66,17 @@ class Estimator:
             covariances["landmark_covariance"] = self._of_all(camera, len(LANDMARK_NAMES))
         return covariances
 
-    def blocks(self, free: Bool[Tensor, " D"]) -> str:
-        """The unknowns that `posterior_factor` is about: names and sizes of their blocks, in its order."""
-        slices = self.unknowns.layout.slices.items()
-        return " ".join(f"{name}:{s.stop - s.start}" for name, s in slices if s.stop > s.start and free[s].all())
-
     def _of_all(self, covariance: Float[Tensor, "B K 3 3"], count: int) -> Float[Tensor, "B N 3 3"]:
         """Those of the first `count` landmarks, NaN where the body lacks one."""
         here = (self.places < count).nonzero()[:, 0]
         whole = covariance.new_full((len(covariance), count, 3, 3), torch.nan)
         return whole.index_copy(1, self.places[here], covariance[:, here])
+
+
+def blocks_of(unknowns: Unknowns, free: Bool[Tensor, " D"]) -> str:
+    """The unknowns that `posterior_factor` is about: names and sizes of their blocks, in its order."""
+    slices = unknowns.layout.slices.items()
+    return " ".join(f"{name}:{s.stop - s.start}" for name, s in slices if s.stop > s.start and free[s].all())
 
 
 def packed(posterior: Posterior) -> Float[Tensor, "B N"]:

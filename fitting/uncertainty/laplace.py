@@ -21,7 +21,12 @@ from torch import Tensor
 from bodyfit.data.landmarks import BODY, LANDMARK_INDEX, LEFT_HAND, RIGHT_HAND
 from bodyfit.fitting.energy.jacobian import RotationJacobian
 from bodyfit.fitting.energy.landmark_model import LandmarkModel
-from bodyfit.fitting.energy.levenberg_marquardt import gauss_newton, geman_mcclure, slice_or_index
+from bodyfit.fitting.energy.levenberg_marquardt import (
+    Linearization,
+    gauss_newton,
+    geman_mcclure,
+    slice_or_index,
+)
 from bodyfit.fitting.energy.problem import Problem
 from bodyfit.fitting.energy.terms import Evaluation, write_point_jacobian
 from bodyfit.fitting.energy.unknowns import Unknowns
@@ -64,7 +69,12 @@ class Posterior:
 
 
 def posterior_at(
-    problem: Problem, at: Evaluation, free: Bool[Tensor, " D"], floor: float, variances: Variances | None = None
+    problem: Problem,
+    at: Evaluation,
+    free: Bool[Tensor, " D"],
+    floor: float,
+    variances: Variances | None = None,
+    lin: Linearization | None = None,
 ) -> Posterior:
     """The posterior about the solutions of everybody in a problem.
 
@@ -74,23 +84,26 @@ def posterior_at(
         free: True for the unknowns that were solved for.
         floor: `SolverOptions.curvature_floor`, so that the Hessian is the solver's.
         variances: of residuals, where they are not to be as the energy assumes.
+        lin: the problem linearised there, where that was done already.
     """
-    lin, places, rows = problem.linearized(at), slice_or_index(free, len(free)), problem.rows.slices
+    lin = problem.linearized(at) if lin is None else lin
+    places, rows = slice_or_index(free, len(free)), problem.rows.slices
     _, weight, curvature = geman_mcclure(lin.residuals, lin.robust_scale)
     weight = lin.weights * torch.maximum(curvature, floor * weight)
     if variances is not None and "pose_prior" in rows:
         weight[:, rows["pose_prior"]] /= variances.pose_prior
-    root = lin.jacobian[..., places] * weight.sqrt()[..., None]
+    root = lin.jacobian * weight.sqrt()[..., None]
     # Without lin.curvature: what guides the solver's steps is no knowledge about the person.
-    slope = lin.diagonal_slope[:, places]
-    inverse = _inverse_factor(gauss_newton(root, slope))
+    inverse = _inverse_factor(gauss_newton(root, lin.diagonal_slope)[:, places][:, :, places])
     if variances is not None and variances.assumed_rows is not None and "reprojection" in rows:
         some = rows["reprojection"]
-        leverage = (root[:, some] @ inverse.mT).square().sum(-1)
+        whitener = root.new_zeros(len(root), inverse.shape[1], root.shape[2])  # of all unknowns: L^-1 with gaps
+        whitener[:, :, places] = inverse
+        leverage = torch.linalg.vector_norm(root[:, some] @ whitener.mT, dim=-1).square()
         squares = weight[:, some] * lin.residuals[:, some].square()
         noise = noise_variance(squares, lin.weights[:, some] - leverage, problem.model.names, variances.assumed_rows)
         root[:, some] *= noise.rsqrt()[..., None]
-        inverse = _inverse_factor(gauss_newton(root, slope))
+        inverse = _inverse_factor(gauss_newton(root, lin.diagonal_slope)[:, places][:, :, places])
     return Posterior(inverse, places)
 
 

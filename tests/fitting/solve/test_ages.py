@@ -13,7 +13,7 @@ from bodyfit.data.errors import BodyfitError
 from bodyfit.data.landmarks import LANDMARK_NAMES
 from bodyfit.data.results.result import FitResult
 from bodyfit.data.results.store import load_result, save_shard
-from bodyfit.fitting.solve.ages import AgeConfig, find_children, what_a_kid_axis_gains, years_of
+from bodyfit.fitting.solve.ages import AgeConfig, find_children, screen, years_of
 from bodyfit.fitting.solve.fitter import FitConfig, Fitter
 from bodyfit.fitting.solve.frames import Frame
 from bodyfit.fitting.start.synthetic import PeopleMaker, SyntheticOptions, prior_poses
@@ -131,10 +131,7 @@ def test_the_gain_of_the_kid_axis_is_what_a_fit_gains(fitter, small):
         solution, _ = fitter.solve(seen, model)
         all_tried = Fitter(config=FitConfig(age=AgeConfig(screen=-1.0, adult_advantage=-1e6)))
         found = find_children(all_tried, all_tried.children, seen, model, solution)
-        problem = fitter.children.problem(seen, fitter.children.model_of(model.names))
-        end = fitter.unknowns.layout["betas"].stop
-        x = torch.cat([solution.x[:, :end], torch.zeros(PEOPLE, 1), solution.x[:, end:]], 1)
-        gain, place = what_a_kid_axis_gains(problem, x)
+        gain, place, _ = screen(fitter, fitter.children, seen, model, solution)
     gained = solution.cost[found.rows] - found.solution.cost
     assert float(torch.corrcoef(torch.stack([gain[found.rows], gained]))[0, 1]) > 0.7
     assert (place[gain > 5] > 0.1).all()
