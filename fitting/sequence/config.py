@@ -18,7 +18,14 @@ class SequenceConfig:
 
     acceleration_sigma: float = 20.0
     """Standard deviation of the acceleration of body landmarks, m/s^2 on a body of mean size, per axis, at 30
-    frames per second."""
+    frames per second, in the early stages. People sit still and jump: what they do within a second differs by a factor
+    of a hundred, so the last stage takes it from the motion found so far."""
+    acceleration_factor: float = 4.0
+    """There it is this factor on the root mean square of the accelerations about each moment."""
+    acceleration_seconds: float = 0.3
+    """How far on either side these are averaged."""
+    acceleration_range: tuple[float, float] = (10.0, 100.0)
+    """Least and greatest standard deviation there, m/s^2."""
     acceleration_robust_sigmas: float = 8.0
     """Geman-McClure scale of the accelerations, in those units: fast motion costs no more than this. inf: squares."""
     latent_sigma: float = 200.0

@@ -134,6 +134,11 @@ class GroupProblem:
     def _betas_residual(self, x: Tensor) -> Float[Tensor, " S"]:
         return (x[0, self.shared] - self.betas.mean) * self._betas_slope
 
+    def follow_motion(self, x: Float[Tensor, "T D"]) -> None:
+        """Hold accelerations from now on as suits the motion at x, see `Smoothness.follow_motion`."""
+        points = torch.cat([self._cost(x, *chunk)[1] for chunk in self._chunks])
+        self.smoothness.follow_motion(points.index_select(1, self.smoothness.smoothed), x)
+
     def evaluate(self, x: Float[Tensor, "T D"], floor: float = 1.0) -> ArrowSystem:
         """The normal equations at x, a batch of one."""
         shared = self.shared.stop - self.shared.start

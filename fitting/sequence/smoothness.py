@@ -67,6 +67,7 @@ class Smoothness:
         config: the weights.
 
     Attributes:
+        by_acceleration: one over the standard deviation of each acceleration.
         smoothed: landmarks of the model whose accelerations are held.
         columns: C, how many of the first unknowns these depend on.
     """
@@ -93,7 +94,8 @@ class Smoothness:
         # Where a moment of the three is unseen, nothing but its neighbours in the camera's frame can hold its root.
         both = seen[:-2] & seen[1:-1] & seen[2:] & config.moving_camera
         self.in_pelvis = both[:, None] if config.moving_camera and len(seen) > 2 else None
-        self.by_acceleration = root * fps**2 / config.acceleration_sigma
+        self.fps, self.config = fps, config
+        self.by_acceleration = torch.full_like(self.linked, root * fps**2 / config.acceleration_sigma)
         self.robust_scale = torch.full((1, 1), root * config.acceleration_robust_sigmas).to(model.device, model.dtype)
         sigmas = {term.name: term.sigma for term in terms if isinstance(term, Gaussian)}
         by_unknown = torch.zeros(unknowns.layout.size, dtype=model.dtype, device=model.device)
@@ -106,14 +108,31 @@ class Smoothness:
         """Of all moments."""
         if len(x) < 3:
             return points.new_zeros(())
-        accelerations = _second_difference(points.flatten(1))
-        if self.in_pelvis is not None:
-            turned = _second_difference(self._in_pelvis(points, x).flatten(1))
-            accelerations = torch.where(self.in_pelvis, turned, accelerations)
-        rows = self.by_acceleration * self.size(x)[0] * accelerations
+        rows = self.by_acceleration * self.size(x)[0] * self._accelerations(points, x)
         bends = self.by_unknown * _second_difference(x[:, self.all_own])
         loss = geman_mcclure(rows, self.robust_scale)[0].sum(1) + bends.square().sum(1)
         return (self.linked[:, 0] * loss).sum()
+
+    def follow_motion(self, points: Float[Tensor, "T S 3"], x: Float[Tensor, "T D"]) -> None:
+        """Take the standard deviation of each acceleration from the motion about it: see
+        `SequenceConfig.acceleration_sigma`."""
+        config = self.config
+        if len(x) < 3:
+            return
+        squares = (self.size(x)[0] * self.fps**2 * self._accelerations(points, x)).square().mean(1)
+        reach = round(config.acceleration_seconds * self.fps)
+        about = torch.stack([self.linked[:, 0] * squares, self.linked[:, 0]])[:, None]
+        total, count = torch.nn.functional.conv1d(about, points.new_ones(1, 1, 2 * reach + 1), padding=reach)[:, 0]
+        sigma = (config.acceleration_factor * (total / count.clamp_min(1)).sqrt()).clamp(*config.acceleration_range)
+        self.by_acceleration = (REFERENCE_FPS / self.fps) ** 0.5 * self.fps**2 / sigma[:, None]
+
+    def _accelerations(self, points: Float[Tensor, "T S 3"], x: Float[Tensor, "T D"]) -> Float[Tensor, "T-2 R"]:
+        """In metres per frame squared."""
+        accelerations = _second_difference(points.flatten(1))
+        if self.in_pelvis is None:
+            return accelerations
+        turned = _second_difference(self._in_pelvis(points, x).flatten(1))
+        return torch.where(self.in_pelvis, turned, accelerations)
 
     def size(self, x: Float[Tensor, "T D"]) -> tuple[Float[Tensor, ""], Float[Tensor, " S"]]:
         """Length of the mean body's bones over that of this shape's, and its derivative in betas."""
@@ -186,7 +205,7 @@ def moved_columns(unknowns: Unknowns, model: LandmarkModel, landmarks: Int[Tenso
 class Unit:
     """What differences of landmarks are multiplied by to be in units of their standard deviation."""
 
-    factor: float
+    factor: float | Float[Tensor, "L 1"]
     relative: Float[Tensor, ""]
     """Size of the mean body over that of this one, which it is multiplied by."""
     slope: Float[Tensor, " S"]
@@ -225,14 +244,15 @@ def add_differences(
     loss, weight, curvature = geman_mcclure(residuals, robust_scale)
     system.cost += (trust * loss).sum()
     pull, bend = trust * weight * residuals, trust * torch.maximum(curvature, floor * weight)
-    jacobian = factor * motion.jacobian
-    by_own, count = jacobian[..., own], len(own)
-    by_shared = difference(jacobian[..., shared], stencil) + residuals[..., None] * (unit.slope / unit.relative)
-    system.gradient[0, :, :count] += (_spread(pull, stencil)[:, None] @ by_own)[:, 0]
+    by_own, count = motion.jacobian[..., own], len(own)
+    # By row: the factor may differ from difference to difference, so it stays with these and not with the moments.
+    by_shared = factor[..., None] * difference(motion.jacobian[..., shared], stencil)
+    by_shared = by_shared + residuals[..., None] * (unit.slope / unit.relative)
+    system.gradient[0, :, :count] += (_spread(factor * pull, stencil)[:, None] @ by_own)[:, 0]
     bent_shared = bend[..., None] * by_shared
-    system.edge[0, :, :count] += by_own.mT @ _spread(bent_shared, stencil)
+    system.edge[0, :, :count] += by_own.mT @ _spread(factor[..., None] * bent_shared, stencil)
     for ahead in range(len(stencil)):
-        weights = _spread_products(bend, ahead, stencil)
+        weights = _spread_products(factor.square() * bend, ahead, stencil)
         first, last = by_own[: len(weights)], by_own[ahead : ahead + len(weights)]
         system.band[0, ahead, : len(weights), :count, :count] += (weights[..., None] * first).mT @ last
     system.shared_gradient[0] += (pull[:, None] @ by_shared)[:, 0].sum(0)

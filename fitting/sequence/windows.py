@@ -165,6 +165,7 @@ class GroupSolver:
         config, start = self.config, (self.fitter.unknowns, self.model, self.fitter.prior, views, len(x))
         given: Mapping = {"held": held, "linked": linked, "contacts": contacts, "map_": self.map}
         problem = GroupProblem(*start, self.energy, self.fps, config, self._rotation_jacobian, **given)
+        problem.follow_motion(x)
         solution = minimise_group(problem, x, config.solver)
         if solution.status == FAILED:
             raise ValueError("the cost at the start is not a number")

@@ -1,5 +1,7 @@
 """Steps along time with shared unknowns, against the same matrix written out and solved densely."""
 
+from dataclasses import fields
+
 import pytest
 import torch
 
@@ -65,3 +67,22 @@ def test_what_is_held_does_not_move_and_the_rest_takes_its_own_step():
     expected = torch.linalg.solve(dense[0][free][:, free], -gradient[0, free])
     assert good.all() and not own[0, held].any() and not shared.any()
     torch.testing.assert_close(own[0, ~held].flatten(), expected)
+
+
+def test_single_precision_takes_the_same_step():
+    exact, _, _ = random_system(2, 40)
+    single = ArrowSystem(*(getattr(exact, f.name).float() for f in fields(ArrowSystem) if f.init))
+    damping = torch.tensor([1e-4, 1e-2], dtype=torch.float64)
+    for ours, expected in zip(single.step(damping), exact.step(damping), strict=True):
+        torch.testing.assert_close(ours, expected, rtol=2e-3, atol=2e-3 * float(expected.double().abs().max()))
+
+
+def test_what_single_precision_cannot_solve_is_solved_in_double():
+    """A direction along which the matrix is 1e-9 of its diagonal, beyond what single precision can tell from zero."""
+    size, moments = 2, 4
+    system = ArrowSystem.zeros(1, moments, size, 1, torch.zeros(1))
+    system.band[:, 0] = torch.tensor([[1.0, 1.0], [1.0, 1.0]])
+    system.corner[:], system.gradient[:, 0] = 1.0, torch.tensor([1.0, 1.0])
+    own, _, _, good = system.step(torch.tensor([1e-9], dtype=torch.float64))
+    assert good.all() and system._scaled.keys() == {torch.float32, torch.float64}
+    torch.testing.assert_close(own[0, 0], torch.tensor([-0.5, -0.5]).double(), rtol=1e-6, atol=0)

@@ -55,7 +55,9 @@ def make_problem(body, prior, energy=None, config=None, ground=False):
         feet = Feet(body, model)
         links = torch.rand(MOMENTS - 1, len(feet), generator=draw) < 0.6
         contacts = Contacts(feet, links, Floor((0.0, 0.6, 0.8), 3.4))
-    return GroupProblem(unknowns, model, prior, views, MOMENTS, energy, 30.0, config, contacts=contacts), x
+    problem = GroupProblem(unknowns, model, prior, views, MOMENTS, energy, 30.0, config, contacts=contacts)
+    problem.smoothness.by_acceleration *= torch.tensor([[1.0], [2.0], [0.5], [0.7]])
+    return problem, x
 
 
 def flat_cost(problem, x):
@@ -121,7 +123,7 @@ def test_matrix_and_step_are_those_of_a_dense_copy(body, random_prior):
         rows = problem.reprojection.weights(seen).sqrt() * problem.reprojection.residuals(seen)
         free = torch.isfinite(problem.priors._sigma)
         smooth, points = problem.smoothness, at.points
-        relative = smooth.size(there)[0] * smooth.by_acceleration
+        relative = smooth.size(there)[0] * smooth.by_acceleration[..., None]
         accelerations = relative * points[:, smooth.smoothed].diff(2, dim=0)
         bends = smooth.by_unknown * there[:, own].diff(2, dim=0)
         shape = (there[0, shared] - problem.betas.mean) * problem._betas_slope
@@ -147,6 +149,21 @@ def test_chunks_make_no_difference(body, random_prior):
     one, other = small.evaluate(x), large.evaluate(x)
     for name in ("cost", "band", "edge", "corner", "gradient", "shared_gradient"):
         torch.testing.assert_close(getattr(one, name), getattr(other, name))
+
+
+def test_the_weight_of_accelerations_follows_the_motion(body, random_prior):
+    """Still, then swinging with 20 m/s^2 as root mean square about each moment, then faster than the range."""
+    config = SequenceConfig(acceleration_factor=4.0, acceleration_seconds=0.05, acceleration_range=(10.0, 100.0))
+    problem, x = make_problem(body, random_prior, config=config)
+    count = len(problem.smoothness.smoothed)
+    for acceleration, sigma in ((0.0, 10.0), (20.0, 80.0), (200.0, 100.0)):
+        height = 0.5 * acceleration / 900 * 3**0.5 * torch.arange(MOMENTS).double().square()  # of three axes one moves
+        points = torch.zeros(MOMENTS, count, 3).double() + height[:, None, None] * torch.tensor([0.0, 1.0, 0.0])
+        points = points / problem.smoothness.size(x)[0]
+        problem.smoothness.follow_motion(points, x)
+        torch.testing.assert_close(
+            900 / problem.smoothness.by_acceleration, torch.full((MOMENTS - 2, 1), sigma).double()
+        )
 
 
 def test_relative_terms_are_refused(body, random_prior):
