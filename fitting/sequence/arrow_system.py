@@ -20,7 +20,6 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-
 LEFT_OVER = 1e-3
 """Share of the gradient that a step may leave."""
 

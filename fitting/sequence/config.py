@@ -44,6 +44,9 @@ class SequenceConfig:
     are those in the frame of the pelvis. Moments that nobody saw are bridged as under a static camera."""
     hypotheses: int = 3
     """Hypotheses of each view that are kept for the choice along time, at most."""
+    starts_per_second: float = 15.0
+    """How many views of one camera get hypotheses, at most; the moments between start between these. Each view has its
+    predicted pose. Calibrated views have hypotheses each."""
     hypotheses_within: float = 4.0
     """Those that cost more than so many times the best one's are dropped."""
     speed_sigma: float = 1.0
@@ -67,7 +70,7 @@ class SequenceConfig:
     """How the joint problem is lowered."""
     ground: GroundConfig | None = None
     """Feet that rest are held, and stand on a common floor; None: nothing is asked of feet."""
-    window: int = 240
+    window: int = 450
     """Moments of a window: a longer clip is solved window by window."""
     overlap: int = 30
     """Moments past the end of a window that are solved with it."""

@@ -18,12 +18,14 @@ from torch import Tensor
 
 from bodyfit.fitting.energy.landmark_model import LandmarkModel
 from bodyfit.fitting.energy.levenberg_marquardt import geman_mcclure
+from bodyfit.fitting.energy.observations import Observations
 from bodyfit.fitting.energy.projection import project
 from bodyfit.fitting.energy.unknowns import Unknowns
 from bodyfit.fitting.sequence.config import REFERENCE_FPS, SequenceConfig
 from bodyfit.fitting.sequence.smoothness import SMOOTHED
 from bodyfit.fitting.sequence.views import Views
 from bodyfit.fitting.solve.fitter import Fitter
+from bodyfit.fitting.solve.hypotheses import StartConfig
 
 _AT_ONCE = 4096  # poses: bounds the memory
 _OWN_DEPTH = 1e-3  # trust in a single view's depth, relative to that in its direction
@@ -77,8 +79,10 @@ class GroupStarter:
         self.fitter, self.model, self.moments, self.fps, self.config = fitter, model, moments, fps, config
         self.unknowns, self.layout, self.calibrated = fitter.unknowns, fitter.unknowns.layout, calibrated
         start = replace(fitter.config.start, finished=config.hypotheses, finished_within=config.hypotheses_within)
-        self.x, self.cost, seen = fitter.hypotheses(views.seen, model, start)
-        self.views = Views(seen, views.moment, views.rotation, views.translation)
+        # Every second, third ... view of one camera has hypotheses.
+        self.step = 1 if calibrated else max(int(fps / config.starts_per_second), 1)
+        self.views = replace(views, seen=self._with_predicted_poses(views.seen))
+        self.x, self.cost = self._hypotheses(start)
         self.names = tuple(name for name in SMOOTHED if name in model.names)
         self.body = LandmarkModel(fitter.body, names=self.names, dtype=fitter.dtype, device=fitter.device)
 
@@ -107,6 +111,22 @@ class GroupStarter:
             candidates = _joined(candidates, more)
             way = self.cheapest_way(candidates)
         return self._start_of(candidates, way, betas)
+
+    def _with_predicted_poses(self, seen: Observations) -> Observations:
+        fitter, model = self.fitter, self.model
+        parts = fitter.in_groups(lambda rows: fitter.with_predicted_pose(seen.select(rows), model).predicted, len(seen))
+        if parts[0] is None:
+            return seen
+        return replace(seen, predicted=replace(parts[0], mean=torch.cat([part.mean for part in parts])))
+
+    def _hypotheses(self, start: StartConfig) -> tuple[Float[Tensor, "V F D"], Float[Tensor, "V F"]]:
+        """The cost of views without any is infinite."""
+        seen, rows = self.views.seen, torch.arange(len(self.views.moment), device=self.views.moment.device)
+        chosen = rows[(rows % self.step == 0) | (rows == len(rows) - 1)]
+        some, cost, _ = self.fitter.hypotheses(seen.select(chosen), self.model, start)
+        x = some.new_zeros(len(rows), *some.shape[1:])
+        costs = torch.full_like(x[..., 0], torch.inf)
+        return x.index_copy(0, chosen, some), costs.index_copy(0, chosen, cost)
 
     def _start_of(self, candidates: Candidates, way: Int[Tensor, " W"], betas: Tensor) -> Float[Tensor, "T D"]:
         moment, x = candidates.moment[way], self.x.new_zeros(self.moments, self.layout.size)
@@ -208,7 +228,7 @@ class GroupStarter:
         moments = candidates.moment[way]
         moved = (candidates.points[way[1:]] - candidates.points[way[:-1]]).norm(dim=-1).mean(1)
         jumps = (moved * self.fps / moments.diff() > self.config.jump_speed).nonzero()[:, 0].tolist()
-        reach = max(round(self.config.jump_seconds * self.fps), 1)
+        reach = max(round(self.config.jump_seconds * self.fps / self.step), 1)
         target, source = [], []
         for n in jumps:
             first, last = max(n - reach + 1, 0), min(n + reach, len(way) - 1)

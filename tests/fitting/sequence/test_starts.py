@@ -1,5 +1,6 @@
 """Hypotheses along time: frames that face the wrong way are turned round by their neighbours."""
 
+import copy
 import math
 
 import pytest
@@ -12,11 +13,20 @@ from bodyfit.fitting.sequence.group import observed
 from bodyfit.fitting.sequence.starts import GroupStarter
 
 
-@pytest.fixture
-def starter(fitter, motion):
+@pytest.fixture(scope="module")
+def made(fitter, motion):
+    """All views have hypotheses."""
     clip = make_clip(fitter.body, motion, cameras=1, seed=1, moments=10)
     model, views = observed(fitter, clip.sightings, 0)
-    return GroupStarter(fitter, model, views, 10, 30.0, SequenceConfig())
+    return GroupStarter(fitter, model, views, 10, 30.0, SequenceConfig(starts_per_second=30.0))
+
+
+@pytest.fixture
+def starter(made):
+    """One of its own for each test."""
+    own = copy.copy(made)
+    own.x, own.cost = made.x.clone(), made.cost.clone()
+    return own
 
 
 def facing(starter, x):
@@ -55,3 +65,12 @@ def test_a_given_start_is_a_hypothesis(starter):
     starter.cost[:, 0] = 1e4
     turned = starter.start({5: right[5]})
     assert roma.rotmat_geodesic_distance(facing(starter, turned), facing(starter, right)).max() < 0.3
+
+
+def test_views_without_hypotheses_start_between_those_with(starter):
+    """At 30 per second every second view has some; all have their predicted poses."""
+    few = GroupStarter(starter.fitter, starter.model, starter.views, 10, 30.0, SequenceConfig())
+    assert few.cost.isfinite().any(1).nonzero()[:, 0].tolist() == [0, 2, 4, 6, 8, 9]
+    torch.testing.assert_close(few.views.seen.predicted.mean, starter.views.seen.predicted.mean)
+    apart = roma.rotmat_geodesic_distance(facing(few, few.start()), facing(starter, starter.start()))
+    assert apart.max() < 0.1
