@@ -1,5 +1,6 @@
 """Which way is up in the frame of a track, and rotations to the worlds of other programs: z up, y up."""
 
+from collections.abc import Sequence
 from typing import Literal, get_args
 
 import numpy as np
@@ -22,6 +23,7 @@ _TO_Z_UP: dict[UpAxis, list[list[float]]] = {
 }
 Z_UP_TO_Y_UP = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])
 """From AMASS's and Blender's world to glTF's and OpenSim's."""
+_CAMERAS_SAY = 1.25  # weight of the cameras' mean upper edge beside the mean trunk: who lies all the time is outvoted
 
 
 def to_z_up(up: UpAxis) -> Float[np.ndarray, "3 3"]:
@@ -56,6 +58,30 @@ def up_of(track: Track) -> UpAxis:
     """
     if track.space == "camera":
         return "-y"
+    return nearest_axis(_trunks(track))
+
+
+def up_of_world(tracks: Sequence[Track], cameras: Float[np.ndarray, "V 3 3"]) -> UpAxis:
+    """The axis that is up in the frame that several people share, the same for all of them.
+
+    In the world of a calibration people and cameras say it together, so that it holds where people lie, too: the mean
+    direction of all trunks, and that of the upper edges of all cameras' pictures. These cancel out where cameras look
+    from above or are turned.
+
+    Args:
+        tracks: of one world.
+        cameras: rotations from the world to each camera, whose y points down.
+    """
+    if not tracks or tracks[0].space == "camera":
+        return "-y"
+    trunks = np.concatenate([_trunks(track) for track in tracks])
+    edges = -np.asarray(cameras, dtype=float).reshape(-1, 3, 3)[:, 1]
+    means = [directions.mean(axis=0) for directions in (trunks, edges) if len(directions)]
+    return nearest_axis(np.array(means) * np.array([1.0, _CAMERAS_SAY])[: len(means), None])
+
+
+def _trunks(track: Track) -> Float[np.ndarray, "N 3"]:
+    """Where the trunk points at the moments that were fitted."""
     seen = np.array([status != "failed" for status in track.status])
     turns = rotvec_to_rotmat(torch.from_numpy(np.asarray(track.global_orient, dtype=float)[seen])).numpy()
-    return nearest_axis(turns[:, :, 1])  # of the unposed body, y is up
+    return turns[:, :, 1]  # of the unposed body, y is up

@@ -285,9 +285,9 @@ def write_point_jacobian(
     axes = torch.eye(3, dtype=out.dtype, device=out.device)
     out[..., layout["transl"]] = axes
     out[..., layout.span("betas", "expression")] = state.shape_jacobian
-    # Row c of the matrix -[lever]_x is lever x e_c.
-    levers = state.levers.transpose(0, 1)[:, :, None].expand(-1, -1, 3, -1)
-    by_rotation = torch.linalg.cross(levers, axes.expand_as(levers))
+    # Row c of the matrix -[lever]_x is lever x e_c: one product with numbers that are 0, 1 and -1.
+    turned = torch.linalg.cross(axes[:, None].expand(3, 3, 3), axes.expand(3, 3, 3)).flatten(1)
+    by_rotation = (state.levers.transpose(0, 1) @ turned).unflatten(-1, (3, 3))
     rotation_jacobian.write(out, by_rotation, state, at.tangent, at.left_jacobians)
     if state.correctives is not None:
         rotation_jacobian.add_correctives(out, state.correctives, at.tangent, at.left_jacobians)

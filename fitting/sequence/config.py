@@ -28,7 +28,7 @@ class SequenceConfig:
     """Least and greatest standard deviation there, m/s^2."""
     acceleration_robust_sigmas: float = 8.0
     """Geman-McClure scale of the accelerations, in those units: fast motion costs no more than this. inf: squares."""
-    latent_sigma: float = 200.0
+    latent_sigma: float = 400.0
     """Standard deviation of the second derivative of the latent, 1/s^2: it holds what no landmark shows."""
     detail_sigma: float = 30.0
     """The same for expression and hands, in standard deviations of their priors, and for the jaw."""
@@ -44,7 +44,7 @@ class SequenceConfig:
     are those in the frame of the pelvis. Moments that nobody saw are bridged as under a static camera."""
     hypotheses: int = 3
     """Hypotheses of each view that are kept for the choice along time, at most."""
-    starts_per_second: float = 15.0
+    starts_per_second: float = 30.0
     """How many views of one camera get hypotheses, at most; the moments between start between these. Each view has its
     predicted pose. Calibrated views have hypotheses each."""
     hypotheses_within: float = 4.0
@@ -66,7 +66,7 @@ class SequenceConfig:
     early_robust_sigmas: float = 30.0
     """Geman-McClure scale of reprojection and acceleration in the early stages, so that views that disagree at the
     start pull each other together."""
-    solver: SolverOptions = field(default_factory=lambda: SolverOptions(max_iterations=20, tolerance=5e-4))
+    solver: SolverOptions = field(default_factory=lambda: SolverOptions(max_iterations=20, tolerance=2e-3))
     """How the joint problem is lowered."""
     ground: GroundConfig | None = None
     """Feet that rest are held, and stand on a common floor; None: nothing is asked of feet."""

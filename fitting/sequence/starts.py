@@ -198,17 +198,17 @@ class GroupStarter:
 
     def cheapest_way(self, candidates: Candidates) -> Int[Tensor, " W"]:
         """One candidate of each moment that has any, by dynamic programming: their costs and the costs of the motion
-        from each to the next."""
-        order = torch.argsort(candidates.moment, stable=True)
+        from each to the next. Costs of views stand for those of the views between, too."""
+        order, cost = torch.argsort(candidates.moment, stable=True), self.step * candidates.cost
         moments, sizes = candidates.moment[order].unique_consecutive(return_counts=True)
         groups, moments = order.split(sizes.tolist()), moments.tolist()
-        best, came = candidates.cost[groups[0]], []
+        best, came = cost[groups[0]], []
         for n in range(1, len(groups)):
             before, here = groups[n - 1], groups[n]
             between = best[:, None] + self._motion_cost(candidates, before, here, moments[n] - moments[n - 1])
             least, source = between.min(0)
             came.append(source)
-            best = least + candidates.cost[here]
+            best = least + cost[here]
         place = int(best.argmin())
         way = [groups[-1][place]]
         for source, group in zip(came[::-1], groups[-2::-1], strict=True):

@@ -12,7 +12,7 @@ from bodyfit.data.motion.mocap import NoMotionError, find_motions, read_motion
 from bodyfit.data.results.result import ResultError
 from bodyfit.data.results.track import Track
 from bodyfit.data.results.track_files import find_tracks, read_track, write_track
-from bodyfit.data.results.worlds import nearest_axis, to_y_up, to_z_up
+from bodyfit.data.results.worlds import nearest_axis, to_y_up, to_z_up, up_of_world
 from bodyfit.prior.training.prepare import PrepareConfig, prepare_motion
 
 COLUMNS = {
@@ -90,6 +90,19 @@ def test_up_is_found_from_who_stands(make_track, open_body, tmp_path):
         open_body, betas=torch.zeros(12, 10).double(), global_orient=turns, body_pose=torch.zeros(12, 63).double()
     )
     assert (standing.joints[:, 15, 2] > standing.joints[:, 0, 2] + 0.4).all()  # head above pelvis
+
+
+def test_all_people_of_a_world_have_the_same_up_whether_they_stand_or_lie(make_track):
+    """Level cameras say it for somebody who lies along x; people who stand do under cameras that are all turned."""
+    lying = make_track(space="world", global_orient=np.tile([0.0, 0.0, -np.pi / 2], (12, 1)))
+    standing = make_track(space="world", global_orient=np.tile([0.0, 0.3, 0.0], (12, 1)))
+    turns = np.array([[[np.cos(a), 0, np.sin(a)], [0, -1, 0], [np.sin(a), 0, -np.cos(a)]] for a in (0, 2, 4)])
+    level = np.eye(3)[None] @ turns
+    on_its_side = np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]]) @ turns
+    assert up_of_world([lying], level) == "y"
+    assert up_of_world([lying], np.zeros((0, 3, 3))) == "x"
+    assert up_of_world([standing, lying], level) == up_of_world([standing], on_its_side) == "y"
+    assert up_of_world([make_track()], level) == "-y"
 
 
 @pytest.mark.parametrize("up", ["x", "-x", "y", "-y", "z", "-z"])
