@@ -7,6 +7,7 @@ but its numbers. `posing.pose_body` turns a model and its parameters into a mesh
 import hashlib
 import logging
 import mmap
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
@@ -108,18 +109,16 @@ class BodyModel:
         for one in fields(self):
             value = getattr(self, one.name)
             if isinstance(value, np.ndarray):
-                whole = one.name != "posedirs" or self.has_pose_correctives
                 total.update(f"{one.name} {value.shape}".encode())
-                total.update(np.ascontiguousarray(value).data if whole else b"")
+                content = _correctives_of(value).digest if one.name == "posedirs" else np.ascontiguousarray(value).data
+                total.update(content)
         total.update(repr((self.kind, sorted(self.extra_vertex_ids.items()))).encode())
         return total.hexdigest()[:16]
 
     @property
     def has_pose_correctives(self) -> bool:
         """Whether any of `posedirs` differs from zero; when none does, the product can be left out."""
-        if "has_pose_correctives" not in self._tensors:
-            self._tensors["has_pose_correctives"] = torch.tensor(bool(self.posedirs.any()))
-        return bool(self._tensors["has_pose_correctives"])
+        return len(_correctives_of(self.posedirs).moving) > 0
 
     def tensor(self, name: str, like: Tensor) -> Tensor:
         """An array of this model as a tensor on `like`'s device, floating numbers in its dtype; made once and kept."""
@@ -263,16 +262,51 @@ def _load_file(path: Path, gender: str, num_betas: int, num_expression: int) -> 
     return model
 
 
+class _Correctives:
+    """What is known of an array of pose correctives: bodies with other shapes share it."""
+
+    def __init__(self, array: Float[np.ndarray, "V 3 P"], moving: Int[np.ndarray, " N"] | None = None):
+        self.array, self.moving = weakref.ref(array), _moving(array) if moving is None else moving
+
+    @cached_property
+    def digest(self) -> bytes:
+        """A hash of the numbers, those of vertices that move."""
+        total, array = hashlib.sha256(self.moving.astype(np.int64)), self.array()
+        assert array is not None
+        for vertices in np.array_split(self.moving, len(self.moving) // 1000 + 1):
+            total.update(np.ascontiguousarray(array[vertices], np.float64).data)
+        return total.digest()
+
+
+_KNOWN: dict[int, _Correctives] = {}
+"""By the arrays' ids."""
+
+
+def _correctives_of(array: Float[np.ndarray, "V 3 P"], moving: Int[np.ndarray, " N"] | None = None) -> _Correctives:
+    known = _KNOWN.get(id(array))
+    if known is None or known.array() is not array:
+        known = _KNOWN[id(array)] = _Correctives(array, moving)
+        weakref.finalize(array, _KNOWN.pop, id(array), None)
+    return known
+
+
+def _moving(array: Float[np.ndarray, "V 3 P"]) -> Int[np.ndarray, " N"]:
+    """The vertices that correctives move."""
+    flat = array.reshape(len(array), -1)
+    return np.flatnonzero((flat.max(1, initial=0) > 0) | (flat.min(1, initial=0) < 0))
+
+
 def _without_memory_for_zeros(array: Float[np.ndarray, "V 3 P"]) -> Float[np.ndarray, "V 3 P"]:
-    """The same numbers, with memory only for vertices that move: of the open body's 158 MB, two thirds are zeros."""
-    moving = np.flatnonzero(array.any(axis=(1, 2)))
+    """The same numbers in double precision, with memory only for vertices that move: of the open body's 158 MB, two
+    thirds are zeros."""
+    moving, size = _moving(array), 8 * array.size
     if len(moving) > len(array) // 2:
-        return array
+        return np.require(array, np.float64, ["C", "W"])
     # Pages that are never written take no memory. Not np.zeros, which asks for pages of 2 MB.
     private = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
-    untouched = np.frombuffer(mmap.mmap(-1, max(array.nbytes, 1), **private), array.dtype, array.size)
-    untouched = untouched.reshape(array.shape)
+    untouched = np.frombuffer(mmap.mmap(-1, max(size, 1), **private), np.float64, array.size).reshape(array.shape)
     untouched[moving] = array[moving]
+    _correctives_of(untouched, moving)
     return untouched
 
 
@@ -297,7 +331,7 @@ _STAR_CORRECTIVES = 93
 
 
 def _pose_correctives(fields: ModelFields, vertices: int, joints: int) -> np.ndarray:
-    found = fields.numbers("posedirs", (vertices, 3, None))
+    found = fields.numbers("posedirs", (vertices, 3, None), None)
     if found.shape[2] == _STAR_CORRECTIVES:
         raise BodyModelError(
             f"{fields.path}: STAR, whose pose correctives follow quaternions and the shape, which is not supported. "

@@ -87,8 +87,9 @@ class ModelFields:
                 f"Found: {', '.join(sorted(self.keys)[:60]) or 'nothing'}."
             )
 
-    def numbers(self, key: str, shape: tuple[int | None, ...], dtype: type = np.float64) -> np.ndarray:
-        """The array under `key`, not empty; None in `shape` stands for any length from 1."""
+    def numbers(self, key: str, shape: tuple[int | None, ...], dtype: type | None = np.float64) -> np.ndarray:
+        """The array under `key`, not empty; None in `shape` stands for any length from 1, None as `dtype` for that of
+        the file."""
         self._require(key)
         found = self._file.shape(key)
         if len(found) != len(shape) or any(n not in (None, m) for n, m in zip(shape, found, strict=True)):

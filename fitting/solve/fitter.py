@@ -21,7 +21,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from bodyfit.data.body.body_model import BodyModel, load_body_model
-from bodyfit.data.body.volume import fit_spheres
+from bodyfit.data.body.known_spheres import spheres_of
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.landmarks import BODY, FINGERS, LANDMARK_NAMES
 from bodyfit.data.results.result import FitResult, Parameters
@@ -133,6 +133,7 @@ class Fitter:
         network: the start network. Default: `start.safetensors` beside the prior's weights, else the shipped one.
         device: where to compute.
         dtype: what to compute in.
+        like: a fitter whose prior, start network, device and dtype are shared; those arguments are ignored then.
     """
 
     def __init__(
@@ -144,6 +145,7 @@ class Fitter:
         network: StartNetwork | None = None,
         device: str | torch.device = "cpu",
         dtype: torch.dtype = torch.float32,
+        like: Fitter | None = None,
     ):
         _check_kind("body", body, BodyModel, "a body model, as load_body_model(path) reads it")
         _check_kind("prior", prior, VPoser, "a prior, as load_prior(path) reads it")
@@ -151,17 +153,14 @@ class Fitter:
         config = config or FitConfig()
         self.body, self._body_of_children = config.age.bodies(body or load_body_model(), len(config.shape.betas))
         config.shape.check(self.body)
-        self.device, self.dtype = torch.device(device), dtype
+        self.device, self.dtype = (torch.device(device), dtype) if like is None else (like.device, like.dtype)
         energy = config.age.energy(config.shape.energy(config.energy), self.body)
         self.config = replace(config, energy=energy)
-        self.prior = _own_copy(prior or load_prior(), self.device, dtype)
-        if network is None and self.config.start.learned:
-            network = start_network_of(self.prior)
-        self.network = _own_copy(network, self.device, dtype) if network is not None else None
-        self.predictor = None
-        if self.network is not None and self.network.examples.numel() and self.config.energy.pose_prior == "predicted":
-            self.predictor = PosePredictor(self.prior, self.network)
-        self.everything = LandmarkModel(self.body, dtype=dtype, device=self.device)
+        if like is None:
+            self._load_networks(prior, network)
+        else:
+            self.prior, self.network, self.predictor = like.prior, like.network, like.predictor
+        self.everything = LandmarkModel(self.body, dtype=self.dtype, device=self.device)
         self.unknowns = Unknowns(self.body, self.prior, self.everything, self.config.energy.hand_components)
         self.make = ResultMaker(
             self.body,
@@ -176,14 +175,25 @@ class Fitter:
         self._model_of = lru_cache(KEPT_SETS)(self._make_model)
         self._landmark_sets = lru_cache(KEPT_SETS)(self._make_landmark_sets)
 
+    def _load_networks(self, prior: VPoser | None, network: StartNetwork | None) -> None:
+        """The prior and the start network, copies where they are the caller's, and what comes of both."""
+        to = self.device, self.dtype
+        self.prior = _frozen(load_prior(), *to) if prior is None else _own_copy(prior, *to)
+        self.network = self.predictor = None
+        if network is not None:
+            self.network = _own_copy(network, *to)
+        elif self.config.start.learned and (found := start_network_of(self.prior)) is not None:
+            self.network = _frozen(found, *to)
+        if self.network is not None and self.network.examples.numel() and self.config.energy.pose_prior == "predicted":
+            self.predictor = PosePredictor(self.prior, self.network)
+
     @cached_property
     def children(self) -> Fitter | None:
         """The same for children, where both kinds are tried."""
         if self._body_of_children is None:
             return None
         config = replace(self.config, age=replace(self.config.age, kind="child"))
-        given = {"network": self.network, "device": self.device, "dtype": self.dtype}
-        return Fitter(self._body_of_children, self.prior, config, **given)
+        return Fitter(self._body_of_children, config=config, like=self)
 
     @property
     def whole_body(self) -> BodyModel:
@@ -206,7 +216,7 @@ class Fitter:
     def spheres(self) -> SphereModel:
         """The body's volume as spheres, made where it is first needed."""
         with torch.inference_mode(mode=False):  # what is kept may be used outside of it
-            return SphereModel(self.body, fit_spheres(self.body), self.everything)
+            return SphereModel(self.body, spheres_of(self.body), self.everything)
 
     def model_for(self, confidence: Float[np.ndarray, "P 144"]) -> LandmarkModel:
         """A landmark model of just the points that somebody's detector saw; the same object for the same points."""
@@ -543,7 +553,12 @@ def _hash_of(tensors: dict[str, Tensor]) -> str:
 
 def _own_copy(module: Module, device: torch.device, dtype: torch.dtype) -> Module:
     """A frozen copy on a device: casting a module in place would change it for those who gave it."""
-    return copy.deepcopy(module).to(device, dtype).eval().requires_grad_(False)
+    return _frozen(copy.deepcopy(module), device, dtype)
+
+
+def _frozen(module: Module, device: torch.device, dtype: torch.dtype) -> Module:
+    """The module itself, on a device, never to be trained."""
+    return module.to(device, dtype).eval().requires_grad_(False)
 
 
 def _check_kind(what: str, value: object, kind: type, expected: str) -> None:

@@ -39,5 +39,5 @@ def load_fitter(config: NamedFiles, device: str) -> Fitter:
         body = load_body_model(config.body, gender=config.gender, num_betas=config.num_betas)
         if body.num_betas < config.num_betas:
             log.warning("%s: has %d shape components; all are fitted", body.path.name, body.num_betas)
-        beside.submit(getattr, body, "fingerprint")  # a run asks for it next
+        beside.submit(getattr, body, "fingerprint")  # spheres and the run ask for it next
         return Fitter(body, prior.result(), config.fit, device=pick_device(device))

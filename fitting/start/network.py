@@ -252,11 +252,13 @@ def _load(path: Path) -> StartNetwork:
             config = _config((file.metadata() or {})["bodyfit_start_network"], path)
             shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
         _check_shapes(config, shapes)
-        network = StartNetwork(config)
+        with torch.device("meta"):  # the file's weights take the place of random ones that nobody has drawn
+            network = StartNetwork(config)
         tensors = {name: value.float() for name, value in load_file(path).items()}
-        network.examples = tensors.setdefault("examples", network.examples)
-        network.load_state_dict(tensors)
-        if not all(torch.isfinite(tensor).all() for tensor in tensors.values()):
+        network.examples = tensors.setdefault("examples", torch.zeros(2, 0, 63))
+        network.load_state_dict(tensors, assign=True)
+        extremes = [torch.stack(torch.aminmax(tensor)) for tensor in tensors.values() if tensor.numel()]
+        if not torch.isfinite(torch.stack(extremes)).all():
             raise ValueError("it holds numbers that are not finite")
     except (KeyError, TypeError, ValueError, RuntimeError, OSError, SafetensorError) as cause:
         reason = (str(cause).splitlines() or [type(cause).__name__])[0]

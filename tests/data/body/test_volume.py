@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from bodyfit.data.body.body_model import load_body_model
+from bodyfit.data.body.known_spheres import spheres_of
 from bodyfit.data.body.volume import fit_spheres
 from bodyfit.data.landmarks import SMPL_JOINT_NAMES, SMPLH_JOINT_NAMES
 
@@ -88,3 +89,15 @@ def test_any_body_that_loads_has_spheres(standin_folder, kind):
     for array in (found.centres, found.radii, found.centre_dirs, found.radius_dirs, found.weights, found.apart):
         assert np.isfinite(array).all()
     assert np.allclose(found.weights.sum(1), 1) and ((found.weights > 0).sum(1) <= 4).all() and (found.radii > 0).all()
+
+
+def test_shipped_spheres_are_those_of_the_shipped_bodies(body, spheres, monkeypatch):
+    found = spheres_of(replace(body, name="another file with the same body"))
+    for name in ("centres", "radii", "centre_dirs", "radius_dirs", "weights", "error_m"):
+        np.testing.assert_allclose(getattr(found, name), getattr(spheres, name), rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(found.allowance(), spheres.allowance(), rtol=1e-6)
+    monkeypatch.setattr("bodyfit.data.body.known_spheres.fit_spheres", lambda body: body.name)
+    taller = replace(body, v_template=1.1 * body.v_template, name="taller")
+    assert spheres_of(taller) == "taller"  # none of ours: fitted
+    for gender in ("female", "male"):
+        assert len(spheres_of(load_body_model(gender=gender))) == len(spheres)  # they have a file of their own
