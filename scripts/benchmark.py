@@ -18,6 +18,7 @@ from bodyfit.data.errors import BodyfitError
 from bodyfit.fitting.benchmark.ages import ages_told_apart
 from bodyfit.fitting.benchmark.clip_table import as_table, measure_clips, some_clips
 from bodyfit.fitting.benchmark.far_poses import far_and_floor
+from bodyfit.fitting.benchmark.groups import GroupMaker, with_and_without_floor
 from bodyfit.fitting.benchmark.measure import Bench, accuracy, cost_of_cropping, usable
 from bodyfit.fitting.solve.fitter import FitConfig, Fitter, pick_device
 from bodyfit.fitting.start.synthetic import (
@@ -86,7 +87,12 @@ class BenchmarkCommand:
     views: int = 0
     """Measure clips instead that so many calibrated cameras around the person see."""
     ground: bool = False
-    """Of clips, also measure fits whose feet stand on the ground."""
+    """Of clips, or of --groups, also measure fits whose feet stand on the ground."""
+    groups: int = 0
+    """Measure photos of four people who stand on one floor instead, in poses of --poses; with --ground, also when it is
+    looked for."""
+    jumping: float = 0.0
+    """Share of these people who are 0.3 m above the floor."""
     clips: int = 12
     """How many clips are measured."""
     moments: int = 90
@@ -110,11 +116,24 @@ class BenchmarkCommand:
             document = self.measure_clips()
             print(json.dumps(document) if self.json else as_table(document))
             return 0
+        if self.groups:
+            document = {"groups": self.measure_groups()}
+            print(json.dumps(document) if self.json else groups_as_text(document["groups"]))
+            return 0
         if self.ground:
-            raise BodyfitError("--ground goes with --sequence or --views.")
+            raise BodyfitError("--ground goes with --sequence, --views or --groups.")
         document = self.measure()
         print(json.dumps(document) if self.json else as_text(document))
         return 0
+
+    def measure_groups(self) -> dict[str, dict[str, float]]:
+        """Photos of people on one floor, as numbers."""
+        if self.poses is None or self.groups < 1 or not 0 <= self.jumping <= 1:
+            raise BodyfitError("--groups needs --poses, a number of at least 1, and a share from 0 to 1 as --jumping.")
+        fitter = Fitter(load_body_model(self.body), load_prior(self.prior), device=pick_device(self.device))
+        photos = GroupMaker(fitter, self.poses, self.split, self.seed).on_floor(self.groups, 4, jumping=self.jumping)
+        found = with_and_without_floor(fitter, photos)
+        return found if self.ground else {"without": found["without"]}
 
     def measure_clips(self) -> dict:
         """Joint fits of clips, as numbers."""
@@ -251,6 +270,16 @@ def machine(device: torch.device) -> dict:
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
     }
+
+
+def groups_as_text(document: dict[str, dict[str, float]]) -> str:
+    """A row for each figure of photos of several people."""
+    names = list(dict.fromkeys(name for figures in document.values() for name in figures))
+    lines = [f"{'floors':36}" + "".join(f"{name:>12}" for name in document)]
+    for name in names:
+        shown = (f"{figures[name]:>12.4g}" if name in figures else " " * 12 for figures in document.values())
+        lines.append(f"{name:36}" + "".join(shown))
+    return "\n".join(lines)
 
 
 def as_text(document: dict) -> str:

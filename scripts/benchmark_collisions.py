@@ -11,6 +11,7 @@ from bodyfit.data.errors import BodyfitError
 from bodyfit.data.keypoints.inputs import find_inputs
 from bodyfit.fitting.benchmark import collisions
 from bodyfit.fitting.benchmark.calibration import make_people
+from bodyfit.fitting.benchmark.groups import GroupMaker
 from bodyfit.fitting.solve.fitter import pick_device
 from bodyfit.fitting.solve.frames import Frame
 
@@ -35,6 +36,8 @@ class BenchmarkCollisionsCommand:
     """Photos with keypoint files, or folders of them."""
     samples: int = 200
     """Samples of the prior. 0: none."""
+    pairs: int = 0
+    """Photos of two people side by side, in poses of --poses, fitted with and without --collisions people."""
     seed: int = 0
     """The same seed gives the same people."""
     device: str = "auto"
@@ -44,8 +47,10 @@ class BenchmarkCollisionsCommand:
 
     def run(self) -> int:
         """Measure and print."""
-        if min(self.people, self.samples) < 0:
-            raise BodyfitError("--people and --samples must be at least 0.")
+        if min(self.people, self.samples, self.pairs) < 0:
+            raise BodyfitError("--people, --samples and --pairs must be at least 0.")
+        if self.pairs and self.poses is None:
+            raise BodyfitError("--pairs needs --poses, a folder of motion files: people in them stand.")
         fitters = collisions.with_and_without(device=pick_device(self.device))
         document: dict[str, dict[str, collisions.Figures]] = {}
         if self.people:
@@ -57,6 +62,10 @@ class BenchmarkCollisionsCommand:
         if self.samples:
             log.info("%d samples of the prior", self.samples)
             document["samples"] = collisions.of_samples(fitters["with"], self.samples, self.seed)
+        if self.pairs and self.poses is not None:
+            log.info("%d pairs of people", self.pairs)
+            maker = GroupMaker(fitters["with"], self.poses, self.split, self.seed)
+            document["pairs"] = collisions.of_pairs(fitters["with"], maker.side_by_side(self.pairs))
         print(json.dumps(document) if self.json else as_text(document))
         return 0
 

@@ -138,11 +138,12 @@ class FitCommand:
     before what it says."""
     refine_focal: bool = False
     """Also refine the focal length around its guess, where perspective shows it."""
-    collisions: Literal["self", "none"] = "self"
-    """self: limbs do not pass through the body or each other (docs/contact.md). none: nothing keeps them from it."""
+    collisions: Literal["self", "people", "none"] = "self"
+    """self: limbs do not pass through the body or each other (docs/contact.md). people: nor do people of one photo pass
+    through each other. none: nothing keeps them from it."""
     ground: bool = False
-    """Of videos and several cameras: feet that rest do not slide, and stand on a common floor where there is one.
-    Results say which feet touch the ground (docs/contact.md)."""
+    """Feet that stand, stand: people of one photo on a common floor, where two or more stand or --gravity is given; in
+    videos and several cameras, feet that rest do not slide. Results say which feet touch (docs/contact.md)."""
     gravity: tuple[float, float, float] | None = None
     """Which way things fall, for --ground: in the camera's frame (x right, y down, z forward), so that 0 1 0 is a level
     camera; of several cameras, in their world. Default: by how people stand."""
@@ -191,6 +192,7 @@ class FitCommand:
         own |= {"height": run.fit.shape.height_m, "same_person": run.same_person, "age": run.fit.age.kind}
         own |= {"ground": run.fit.ground.on, "gravity": run.fit.ground.gravity}
         own["collisions"] = "none" if math.isinf(run.fit.energy.collision_sigma_m) else "self"
+        own["collisions"] = "people" if run.fit.people_apart else own["collisions"]
         return cls(**required, **output, **cameras, **others, **own)
 
     def run_config(self) -> config_files.RunConfig:
@@ -206,6 +208,7 @@ class FitCommand:
         energy = replace(fit.energy, collision_sigma_m=self._collision_sigma_m(fit.energy.collision_sigma_m))
         from bodyfit.fitting.solve.fitter import on_ground
 
+        fit = replace(fit, people_apart=self.collisions == "people")
         fit = on_ground(replace(fit, ground=replace(fit.ground, on=self.ground)), self.ground, self.gravity)
         return config_files.RunConfig(
             fit=replace(
@@ -290,6 +293,8 @@ class FitCommand:
             raise BodyfitError(f"--age {self.age} is for photos; people of videos are fitted as adults so far.")
         if self.results == "shards":
             raise BodyfitError("--results shards is for photos; a video has a file per frame and person.")
+        if self.collisions == "people":
+            raise BodyfitError("--collisions people is for photos; people of videos are fitted one by one so far.")
         if self.same_person:
             raise BodyfitError("--same-person is for photos; a person of a video has one shape in all frames anyway.")
         if self.refine_focal:
@@ -337,7 +342,7 @@ class FitCommand:
         self._check_units()
         given = {"--fps": self.fps, "--video-fps": self.video_fps, "--start": self.start, "--end": self.end}
         given |= {"--keypoints": self.keypoints, "--moving-camera": self.moving_camera or None}
-        given |= {"--frame-meshes": self.frame_meshes or None, "--ground": self.ground or None}
+        given |= {"--frame-meshes": self.frame_meshes or None}
         for name, value in given.items():
             if value is not None:
                 raise BodyfitError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from bodyfit.data.body.posing import pose_body
 from bodyfit.data.errors import BodyfitError
+from bodyfit.fitting.benchmark.groups import GroupPhoto, floor_errors
 from bodyfit.fitting.benchmark.measure import Bench
 from bodyfit.fitting.benchmark.penetration import SEEN_M, Penetration, PenetrationMeter
 from bodyfit.fitting.energy.collisions import SelfCollision
@@ -63,6 +65,27 @@ def of_photos(fitters: dict[str, Fitter], frames: Sequence[Frame]) -> dict[str, 
         found[name] = in_short(meter.measure(np.asarray(r.mesh().vertices)) for r in mine)
         found[name]["error_percent"] = 100 * float(np.mean([r.error_share for r in mine]))
         found[name]["error_percent_median"] = 100 * float(np.median([r.error_share for r in mine]))
+    return found
+
+
+@torch.no_grad()
+def of_pairs(fitter: Fitter, photos: Sequence[GroupPhoto]) -> dict[str, Figures]:
+    """Penetration between the two people of each photo, fitted alone and with `people_apart`."""
+    meter, found = PenetrationMeter(fitter.body), {}
+    frames = [photo.frame for photo in photos]
+    adults = replace(fitter.config, age=replace(fitter.config.age, kind="adult"))
+    for name, apart in (("without", False), ("with", True)):
+        config = replace(adults, people_apart=apart)
+        began = time.perf_counter()
+        results = Fitter(fitter.body, fitter.prior, config, network=fitter.network, device=fitter.device).fit(frames)
+        seconds = time.perf_counter() - began
+        meshes = [np.asarray(result.mesh().vertices) for result in results]
+        found[name] = in_short(meter.between(*pair) for pair in zip(meshes[::2], meshes[1::2], strict=True))
+        found[name]["pairs"] = found[name].pop("people")
+        found[name]["error_percent"] = 100 * float(np.mean([r.error_share for r in results]))
+        found[name] |= {"seconds": seconds} | {
+            key: value for key, value in floor_errors(photos, results).items() if key.endswith(("mm", "percent"))
+        }
     return found
 
 

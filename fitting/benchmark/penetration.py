@@ -76,6 +76,27 @@ class PenetrationMeter:
             folded_share=float(area[folded].sum() / whole),
         )
 
+    def between(self, first: Float[np.ndarray, "V 3"], second: Float[np.ndarray, "V 3"]) -> Penetration:
+        """What two posed meshes take up together; shares are of both skins."""
+        area = np.concatenate([vertex_normals(vertices, self.body.faces)[1] for vertices in (first, second)])
+        depth = np.concatenate([self._depths_in(first, second), self._depths_in(second, first)])
+        return Penetration(
+            volume_cm3=float(0.5e6 * area @ depth),
+            deepest_mm=float(1000 * depth.max()),
+            share=float(area[depth > 0].sum() / area.sum()),
+            folded_share=0.0,
+        )
+
+    def _depths_in(
+        self, vertices: Float[np.ndarray, "V 3"], other: Float[np.ndarray, "V 3"]
+    ) -> Float[np.ndarray, " V"]:
+        """How deep each vertex is inside another mesh, metres: the distance to its nearest vertex; 0 outside."""
+        inside = self.igl.fast_winding_number(other, self.body.faces.astype(np.int64), vertices) > INSIDE
+        depth = np.zeros(len(vertices))
+        if inside.any():
+            depth[inside] = KDTree(other).query(vertices[inside])[0]
+        return depth
+
     def depths(self, vertices: Float[np.ndarray, "V 3"]) -> tuple[Float[np.ndarray, " V"], Bool[np.ndarray, " V"]]:
         """How deep each vertex is inside another part of the body, metres, 0 outside; and which are inside of folds."""
         inside = np.flatnonzero(self._inside(vertices) & ~self._inside_at_rest)

@@ -127,13 +127,13 @@ def make_clip(
     draw = torch.Generator().manual_seed(seed)
     count, model = len(pose), maker.model
     betas = torch.randn(1, body.num_betas, generator=draw).clamp(-2.5, 2.5).expand(count, -1)
-    truth = _truth(body, pose, betas, transl)
-    points, head = _posed(model, truth)
+    truth = true_parameters(body, pose, betas, transl)
+    points, head = posed_in_world(model, truth)
     start, far = 2 * math.pi * float(torch.rand((), generator=draw)), _distance(transl)
     sightings, views = [], []
     for n in range(cameras):
         rotation, translation = _camera(start + 2 * math.pi * n / cameras, far)
-        seen = _seen(maker, truth, points @ rotation.T + translation, rotation @ head, seed + n)
+        seen = seen_by_camera(maker, truth, points @ rotation.T + translation, rotation @ head, seed + n)
         views.append(_disturbed(seen, noise, fps, torch.Generator().manual_seed(1000 + seed + n)))
         known = None if cameras == 1 else Extrinsics(tuple(map(tuple, rotation.tolist())), tuple(translation.tolist()))
         frames = _frames(views[-1], known)
@@ -146,7 +146,7 @@ def _feet(body: BodyModel) -> list[int]:
     return [LANDMARK_NAMES.index(name) for name in foot_points(body)]
 
 
-def _truth(body: BodyModel, pose: Tensor, betas: Tensor, transl: Tensor) -> dict[str, Tensor]:
+def true_parameters(body: BodyModel, pose: Tensor, betas: Tensor, transl: Tensor) -> dict[str, Tensor]:
     count = len(pose)
     hands = {s: torch.as_tensor(np.asarray(getattr(body, f"hand_mean_{s}"))).float() for s in ("left", "right")}
     return {
@@ -160,7 +160,9 @@ def _truth(body: BodyModel, pose: Tensor, betas: Tensor, transl: Tensor) -> dict
     }
 
 
-def _posed(model: LandmarkModel, truth: dict[str, Tensor]) -> tuple[Float[Tensor, "T 144 3"], Float[Tensor, "T 3 3"]]:
+def posed_in_world(
+    model: LandmarkModel, truth: dict[str, Tensor]
+) -> tuple[Float[Tensor, "T 144 3"], Float[Tensor, "T 3 3"]]:
     """Landmarks in LANDMARK_NAMES order and rotations of the head, in the world."""
     names = ("global_orient", "body_pose", "jaw_pose")
     eyes = torch.zeros(len(truth["transl"]), 6)
@@ -188,7 +190,7 @@ def _camera(angle: float, distance: float) -> tuple[Float[Tensor, "3 3"], Float[
     return rotation, -rotation @ place
 
 
-def _seen(maker: PeopleMaker, truth: dict, landmarks: Tensor, head: Tensor, seed: int) -> SyntheticPeople:
+def seen_by_camera(maker: PeopleMaker, truth: dict, landmarks: Tensor, head: Tensor, seed: int) -> SyntheticPeople:
     """What a camera's detector makes of the clip; parameters stay those of the world."""
     count, size = len(landmarks), torch.tensor(IMAGE_PX).float()
     focal, center = torch.full((count,), FOCAL_PX), ((size - 1) / 2).expand(count, 2)
@@ -231,7 +233,7 @@ def track_joints(fitter: Fitter, track: Track) -> Float[Tensor, "T 22 3"]:
 
 def _track_landmarks(fitter: Fitter, track: Track) -> Float[Tensor, "T 144 3"]:
     truth = {name: torch.as_tensor(value).float() for name, value in track.parameters().items()}
-    return _posed(fitter.everything, truth)[0]
+    return posed_in_world(fitter.everything, truth)[0]
 
 
 def measure_clip(

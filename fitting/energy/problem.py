@@ -155,6 +155,7 @@ class BodyProblem(Problem):
         observations: the people.
         energy: weights of the terms.
         depth_m, rotation_jacobian, spheres: as in `energy_terms`.
+        more: further terms.
     """
 
     def __init__(
@@ -168,9 +169,10 @@ class BodyProblem(Problem):
         depth_m: Float[Tensor, " N"] | None = None,
         rotation_jacobian: RotationJacobian | None = None,
         spheres: SphereModel | None = None,
+        more: Sequence[Term] = (),
     ):
         given = {"depth_m": depth_m, "rotation_jacobian": rotation_jacobian, "spheres": spheres}
-        terms = energy_terms(unknowns, model, prior, observations, energy, **given)
+        terms = [*energy_terms(unknowns, model, prior, observations, energy, **given), *more]
         super().__init__(unknowns, model, terms, observations, energy.softness)
         self.energy = energy
 

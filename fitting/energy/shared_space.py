@@ -36,6 +36,10 @@ class FloorOf:
     given: Bool[Tensor, " N"]
     """Whether there is a floor."""
 
+    def of(self, rows: Int[Tensor, " R"]) -> FloorOf:
+        """Of some of the people."""
+        return FloorOf(self.normal[rows], self.offset_m[rows], self.touches[rows], self.given[rows])
+
 
 class FloorContact(Term):
     """Heights of points of the feet that touch the floor, and of those below it, robust.
@@ -99,6 +103,10 @@ class Obstacles:
     """In the camera's frame, m."""
     radii: Float[Tensor, "N O"]
     """Negative infinity where a person has fewer obstacles."""
+
+    def of(self, rows: Int[Tensor, " R"]) -> Obstacles:
+        """Of some of the people."""
+        return Obstacles(self.centres[rows], self.radii[rows])
 
     def overlaps_of(
         self, centres: Float[Tensor, "B S 3"], radii: Float[Tensor, "B S"], items: Int[Tensor, " B"], most: int

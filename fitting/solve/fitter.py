@@ -33,8 +33,9 @@ from bodyfit.fitting.energy.levenberg_marquardt import Solution, SolverOptions
 from bodyfit.fitting.energy.observations import Observations, PredictedPose, observe
 from bodyfit.fitting.energy.problem import BodyProblem
 from bodyfit.fitting.energy.sphere_model import SphereModel
+from bodyfit.fitting.energy.terms import Term
 from bodyfit.fitting.energy.unknowns import Unknowns
-from bodyfit.fitting.solve.ages import AgeConfig, AsChildren, Screened, as_child, find_children
+from bodyfit.fitting.solve.ages import AgeConfig, AsChildren, Children, Screened, as_child, find_children
 from bodyfit.fitting.solve.frames import Frame
 from bodyfit.fitting.solve.hypotheses import StartConfig, Starter
 from bodyfit.fitting.solve.known_shape import KnownShape
@@ -42,6 +43,7 @@ from bodyfit.fitting.solve.memory import free_bytes, people_at_once
 from bodyfit.fitting.solve.results import ResultMaker
 from bodyfit.fitting.solve.stages import Alternative, StageConfig, follow, solve_in_stages
 from bodyfit.fitting.solve.threads import map_in_threads
+from bodyfit.fitting.solve.together import Together, solve_together
 from bodyfit.fitting.start.network import INPUT_NAMES, StartNetwork, StartProposals, start_network_of
 from bodyfit.fitting.start.predicted_pose import PosePredictor
 from bodyfit.fitting.uncertainty.estimate import Estimator, blocks_of
@@ -81,6 +83,8 @@ class FitConfig:
     """How the way to the minimum is made easier."""
     ambiguous_margin: float = 0.1
     """A person is called ambiguous when the second-best start ends within this share of the best one's cost."""
+    people_apart: bool = False
+    """Whether people of one photo may not pass through each other."""
     ground: GroundChoice = field(default_factory=GroundChoice)
     """Whether feet that stand, stand."""
     uncertainty: Literal["off", "joints", "landmarks"] = "joints"
@@ -218,36 +222,57 @@ class Fitter:
         with torch.inference_mode(mode=False):  # what is kept may be used outside of it
             return SphereModel(self.body, spheres_of(self.body), self.everything)
 
-    def model_for(self, confidence: Float[np.ndarray, "P 144"]) -> LandmarkModel:
-        """A landmark model of just the points that somebody's detector saw; the same object for the same points."""
+    def model_for(self, confidence: Float[np.ndarray, "P 144"], more: Sequence[str] = ()) -> LandmarkModel:
+        """A landmark model of just the points that somebody's detector saw, and of those named besides; the same object
+        for the same points."""
         seen = (confidence > 0).any(axis=0)
-        return self._model_of(tuple(name for name, any_seen in zip(LANDMARK_NAMES, seen, strict=True) if any_seen))
+        return self._model_of(
+            tuple(n for n, any_seen in zip(LANDMARK_NAMES, seen, strict=True) if any_seen or n in more)
+        )
 
     def _make_model(self, names: tuple[str, ...]) -> LandmarkModel:
         with torch.inference_mode(mode=False):  # what is kept may be used outside of it
             return LandmarkModel(self.body, names=in_limb_order(self.body, names), dtype=self.dtype, device=self.device)
 
-    def observations(self, chosen: Sequence[tuple[Frame, int]]) -> tuple[Observations, LandmarkModel]:
-        """What is seen of people (a frame and a number in it each), and a model of the landmarks that they have."""
+    def observations(
+        self, chosen: Sequence[tuple[Frame, int]], more: Sequence[str] = ()
+    ) -> tuple[Observations, LandmarkModel]:
+        """What is seen of people (a frame and a number in it each), and a model of the landmarks that they have, and of
+        those named besides."""
         xy = np.stack([frame.detections.xy[i] for frame, i in chosen])
         confidence = np.stack([frame.detections.confidence[i] for frame, i in chosen])
         focal = np.array([frame.focal_px for frame, _ in chosen])
         center = np.array([frame.center_px for frame, _ in chosen])
-        model = self.model_for(confidence)
+        model = self.model_for(confidence, more)
         to = {"dtype": self.dtype, "device": self.device}
         return observe(xy, confidence, focal, center, names=model.names, **to), model
 
-    def problem(self, seen: Observations, model: LandmarkModel) -> BodyProblem:
-        """The problem that is solved in the end, with the poses that the start network predicts."""
-        return self._problem(self.with_predicted_pose(seen, model), on=self._landmark_sets(model)[0])
+    def problem(
+        self, seen: Observations, model: LandmarkModel, *, collisions: bool = False, more: Sequence[Term] = ()
+    ) -> BodyProblem:
+        """The problem that is solved in the end, with the poses that the start network predicts.
+
+        Args:
+            seen, model: the people.
+            collisions: with the term that keeps bodies out of themselves, if the energy has it.
+            more: further terms.
+        """
+        on = self._landmark_sets(model)[0]
+        return self._problem(self.with_predicted_pose(seen, model), on=on, collisions=collisions, more=more)
 
     def _problem(
-        self, seen: Observations, energy: EnergyConfig | None = None, *, on: _Landmarks, collisions: bool = False
+        self,
+        seen: Observations,
+        energy: EnergyConfig | None = None,
+        *,
+        on: _Landmarks,
+        collisions: bool = False,
+        more: Sequence[Term] = (),
     ) -> BodyProblem:
         if on.columns is not None:
             seen = seen.of_landmarks(on.columns)
         energy = energy or self.config.energy
-        given = {"rotation_jacobian": on.rotation_jacobian}
+        given: dict[str, Any] = {"rotation_jacobian": on.rotation_jacobian, "more": more}
         if collisions and energy.collision_sigma_m != math.inf:
             given["spheres"] = self.spheres
         return BodyProblem(self.unknowns, on.model, self.prior, seen, energy, **given)
@@ -509,7 +534,10 @@ class Fitter:
             solution, other, uncertainty, screened = self.solve_with_uncertainty(seen, model, init=start)
             kids = self.children
             children = None if kids is None else find_children(self, kids, seen, model, solution, screened)
+            shared = self._together(chosen, seen, model, solution, uncertainty, children)
             seconds = (time.perf_counter() - began) / len(chosen)
+        if shared is not None:
+            solution = shared.solution
         margin = None if children is None else children.margin
         results = self.make.results(chosen, seen, solution, other, seconds, uncertainty, margin)
         if children is not None and len(children.rows):
@@ -521,7 +549,32 @@ class Fitter:
             )  # without covariances, which have other sizes than those of adults
             for n, result in zip(rows, found, strict=True):
                 results[n] = result
+        for n, said in shared.ground.items() if shared is not None else ():
+            if results[n].status != "failed":
+                results[n] = replace(results[n], **said)
         return results
+
+    def _together(
+        self,
+        chosen: list[tuple[Frame, int]],
+        seen: Observations,
+        model: LandmarkModel,
+        solution: Solution,
+        uncertainty: dict[str, Any],
+        children: Children | None,
+    ) -> Together | None:
+        """People of photos once more, under what they share, where that is asked for; `uncertainty` follows."""
+        if not (self.config.ground.on or self.config.people_apart):
+            return None
+        nobody = torch.zeros(0, dtype=torch.long, device=self.device)
+        shared = solve_together(self, chosen, solution, nobody if children is None else children.rows)
+        if uncertainty and len(shared.rows):
+            some = self.with_predicted_pose(seen.select(shared.rows), model)
+            there = replace(shared.solution, x=shared.solution.x[shared.rows])
+            anew, rows = self._afterwards(some, model, there, self.children), shared.rows.cpu().numpy()
+            for name in anew.keys() & uncertainty.keys():
+                uncertainty[name][rows] = anew[name].cpu().numpy()
+        return shared
 
     # ---- between unknowns and results ---------------------------------------------------------------------------
 

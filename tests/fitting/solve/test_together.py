@@ -1,0 +1,148 @@
+"""People of one photo who share a floor and a space, through the fitter and through the command."""
+
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from bodyfit.data.keypoints.openpose_json import write_openpose
+from bodyfit.data.results.store import open_results
+from bodyfit.fitting.benchmark.groups import GroupMaker, GroupPhoto, floor_errors
+from bodyfit.fitting.energy.floor import GroundChoice
+from bodyfit.fitting.energy.shared_space import Obstacles
+from bodyfit.fitting.solve.ages import AgeConfig
+from bodyfit.fitting.solve.fitter import FitConfig, Fitter
+from bodyfit.fitting.solve.photo_floor import photo_floor
+from bodyfit.scripts.cli import main
+
+ADULTS = FitConfig(age=AgeConfig(kind="adult"), uncertainty="off")
+
+
+@pytest.fixture(scope="module")
+def alone():
+    return Fitter(config=ADULTS)
+
+
+@pytest.fixture(scope="module")
+def standing_poses(tmp_path_factory):
+    """Motion of somebody upright who moves arms and legs a little, with y up: what photos are made of."""
+    folder, draw = tmp_path_factory.mktemp("motion"), np.random.default_rng(0)
+    poses = np.zeros((40, 66))
+    poses[:, 3:] = 0.1 * draw.standard_normal((40, 63))
+    poses[:, 3 + 3 * 15 + 2], poses[:, 3 + 3 * 16 + 2] = -1.0, 1.0  # arms hang
+    np.savez(folder / "a.npz", poses=poses, trans=np.zeros((40, 3)), mocap_frame_rate=30.0, betas=np.zeros(10))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def maker(alone, standing_poses):
+    return GroupMaker(alone, standing_poses, None, 3)
+
+
+def upright(feet_up=(0.0, 0.0, 0.0), sizes=(1.0, 1.0, 1.0)):
+    """Feet, pelvis and neck of three people 1.5 m below a level camera, at 3, 4 and 5 m; larger ones farther away."""
+    people = []
+    for place, lift, size in zip(((-1.0, 3.0), (0.0, 4.0), (1.2, 5.0)), feet_up, sizes, strict=True):
+        foot = np.array([[0.1 * side, 1.5 - lift, along] for side in (-1, 1) for along in (-0.1, -0.05, 0.15)])
+        points = np.concatenate([foot, [[0, 0.6 - lift, 0], [0, 0.1 - lift, 0]]])
+        people.append(size * (points + np.array([place[0], 0, place[1]])))
+    points = torch.as_tensor(np.stack(people)).float()
+    return points[:, :6], points[:, 6], points[:, 7], torch.zeros(6)
+
+
+def test_the_floor_of_people_who_stand():
+    found = photo_floor(*upright(sizes=(1.03, 0.98, 1.0)), None)
+    assert math.degrees(math.acos(-found.floor.normal[1])) < 1.5
+    assert abs(found.floor.offset_m + 1.5) < 0.05 and found.touches.all()
+
+
+def test_somebody_who_jumps_stands_on_no_floor():
+    found = photo_floor(*upright(feet_up=(0.0, 0.5, 0.0)), None)
+    assert found.touches.any(1).tolist() == [True, False, True] and abs(found.floor.offset_m + 1.5) < 0.05
+
+
+def test_a_lifted_foot_does_not_touch():
+    feet, *others = upright()
+    feet[0, :3, 1] -= 0.2
+    assert photo_floor(feet, *others, None).touches[0].tolist() == [False] * 3 + [True] * 3
+
+
+def test_no_floor_is_made_out_of_nothing():
+    feet, pelvis, neck, clearance = upright()
+    one = photo_floor(feet[:1], pelvis[:1], neck[:1], clearance, None)
+    assert one.floor is None and "one person" in one.reason and not one.touches.any()
+    given = photo_floor(feet[:1], pelvis[:1], neck[:1], clearance, (0.0, -1.0, 0.0))
+    assert given.floor.normal[1] < -0.999 and given.touches.all()
+    neck = pelvis + torch.tensor([0.5, 0.0, 0.0])  # they lie
+    lying = photo_floor(feet, pelvis, neck, clearance, (0.0, -1.0, 0.0))
+    assert lying.floor is None and "nobody stands" in lying.reason
+    stairs = photo_floor(*upright(feet_up=(0.0, 0.6, 1.2)), (0.0, -1.0, 0.0))
+    assert stairs.floor is None and "no common plane" in stairs.reason
+
+
+def test_feet_of_a_group_are_brought_to_one_floor(alone, maker):
+    """Distances between people are better, results name floor and feet, and other photos make no difference."""
+    photos = maker.on_floor(4, 3, jumping=0.0)
+    standing = Fitter(config=replace(ADULTS, ground=GroundChoice(on=True)))
+    before, after = (fitter.fit([photo.frame for photo in photos]) for fitter in (alone, standing))
+    errors = [floor_errors(photos, results) for results in (before, after)]
+    assert errors[1]["floor_found_share"] > 0.7 and errors[1]["normal_error_degrees"] < 6
+    assert errors[1]["relative_depth_error_percent"] < 0.9 * errors[0]["relative_depth_error_percent"]
+    assert not any(result.touching or result.floor_source for result in before)
+    assert sum("foot" in result.touching for result in after) > 8
+    of_one = standing.fit([photos[2].frame])
+    for result, other in zip(of_one, after[6:9], strict=True):
+        np.testing.assert_allclose(result.transl, other.transl, atol=5e-3)
+        assert result.touching == other.touching
+
+
+def deepest_m(fitter, results):
+    """How deep the spheres of the first two results overlap."""
+    x = torch.stack([fitter.unknowns_of({n: v[0] for n, v in r.parameters().items()}) for r in results[:2]])
+    x[:, fitter.unknowns.layout["latent"]] = torch.as_tensor(np.stack([r.latent for r in results[:2]])).float()
+    shape = fitter.unknowns.shape(x)
+    turns = fitter.unknowns.rotations(x, fitter.unknowns.decode(x))
+    bones = fitter.everything.kinematics(turns, shape, derivatives=False)
+    centres = fitter.spheres.centres(bones, shape).transpose(0, 1) + x[:, None, fitter.unknowns.layout["transl"]]
+    radii, nobody = fitter.spheres.radii(shape), torch.zeros(1, dtype=torch.long)
+    found = Obstacles(centres[1:], radii[1:]).overlaps_of(centres[:1], radii[:1], nobody, 1)
+    return float(found.depth[0]) if len(found.depth) else 0.0
+
+
+def run(*arguments):
+    with pytest.raises(SystemExit) as end:
+        main(list(map(str, arguments)))
+    assert end.value.code == 0
+
+
+def test_people_side_by_side_do_not_pass_through_each_other(alone, maker, tmp_path):
+    """Through the command; the photo is the one of some whose fits one by one are deepest in each other."""
+    photos: list[GroupPhoto] = maker.side_by_side(6)
+    found = alone.fit([photo.frame for photo in photos])
+    depths = [deepest_m(alone, found[2 * n : 2 * n + 2]) for n in range(len(photos))]
+    n = int(np.argmax(depths))
+    worst = photos[n].frame
+    detections = replace(worst.detections, image_size=worst.image_size)
+    write_openpose(tmp_path / "a_keypoints.json", detections)
+    wanted = [
+        tmp_path / "a_keypoints.json",
+        "--focal",
+        worst.focal_px,
+        "--no-meshes",
+        "--no-overlays",
+        "--age",
+        "adult",
+    ]
+    run("fit", *wanted, "-o", tmp_path / "people", "--collisions", "people", "--ground")
+    run("fit", *wanted, "-o", tmp_path / "again", "--config", tmp_path / "people" / "config.json")
+    results = {name: list(open_results(tmp_path / name)) for name in ("people", "again")}
+    assert depths[n] > 0.02 and deepest_m(alone, results["people"]) < 0.4 * depths[n]
+    for one, other in zip(results["people"], results["again"], strict=True):
+        np.testing.assert_array_equal(one.transl, other.transl)
+        assert one.floor_source and one.floor_source == other.floor_source
+    for one, other in zip(found[2 * n : 2 * n + 2], results["people"], strict=True):
+        assert other.error_share < one.error_share + 0.004
+    assert json.loads((tmp_path / "people" / "config.json").read_text())["fit"]["people_apart"]
