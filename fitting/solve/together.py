@@ -7,27 +7,29 @@ given up for it stays as he was.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from bodyfit.data.body.body_model import BodyModel
 from bodyfit.fitting.energy.floor import FOOT_POINTS, Feet, Floor
 from bodyfit.fitting.energy.jacobian import RotationJacobian
 from bodyfit.fitting.energy.landmark_model import LandmarkModel
 from bodyfit.fitting.energy.levenberg_marquardt import FAILED, Solution, minimise
+from bodyfit.fitting.energy.observations import Observations
+from bodyfit.fitting.energy.problem import BodyProblem
 from bodyfit.fitting.energy.shared_space import FloorContact, FloorOf, Obstacles, OtherPeople
+from bodyfit.fitting.energy.sphere_model import SphereModel
 from bodyfit.fitting.energy.terms import Term
+from bodyfit.fitting.energy.unknowns import Unknowns
 from bodyfit.fitting.solve.frames import Frame
 from bodyfit.fitting.solve.photo_floor import PhotoFloor, photo_floor
 from bodyfit.fitting.solve.stages import GIVEN_UP
-
-if TYPE_CHECKING:
-    from bodyfit.fitting.solve.fitter import Fitter
 
 HEIGHT_SIGMA_M = 0.02
 """Standard deviation of the height of feet that stand on the floor, m."""
@@ -39,6 +41,31 @@ AGAINST = 2.0
 """Rise of a person's own cost, about twice a log-likelihood, from which on the evidence is against the floor."""
 ROUNDS = 2
 """How often everybody who passes through others moves."""
+
+
+class FitterOfPhotos(Protocol):
+    """What is used of `fitter.Fitter`."""
+
+    body: BodyModel
+    unknowns: Unknowns
+    config: Any
+    dtype: torch.dtype
+    device: torch.device
+
+    @property
+    def spheres(self) -> SphereModel: ...
+
+    def observations(
+        self, chosen: Sequence[tuple[Frame, int]], more: Sequence[str] = ()
+    ) -> tuple[Observations, LandmarkModel]: ...
+
+    def problem(
+        self, seen: Observations, model: LandmarkModel, *, collisions: bool = False, more: Sequence[Term] = ()
+    ) -> BodyProblem: ...
+
+    def in_groups(self, work: Callable[[Tensor], Any], people: int) -> list[Any]: ...
+
+    def free(self) -> Tensor: ...
 
 
 @dataclass(frozen=True)
@@ -68,7 +95,7 @@ class _Photos:
 
 @torch.no_grad()
 def solve_together(
-    fitter: Fitter, chosen: Sequence[tuple[Frame, int]], solution: Solution, left_out: Int[Tensor, " L"]
+    fitter: FitterOfPhotos, chosen: Sequence[tuple[Frame, int]], solution: Solution, left_out: Int[Tensor, " L"]
 ) -> Together:
     """Solve people of photos once more, as `FitConfig.ground` and `FitConfig.people_apart` ask for it.
 
@@ -96,7 +123,7 @@ def solve_together(
 class _Work:
     """Everybody's unknowns while they change."""
 
-    def __init__(self, fitter: Fitter, chosen: Sequence[tuple[Frame, int]], x: Float[Tensor, "N D"]):
+    def __init__(self, fitter: FitterOfPhotos, chosen: Sequence[tuple[Frame, int]], x: Float[Tensor, "N D"]):
         self.fitter, self.chosen, self.x = fitter, chosen, x
         self.moved = torch.zeros(len(x), dtype=torch.bool, device=x.device)
         to = {"dtype": fitter.dtype, "device": fitter.device}
