@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from bodyfit.data.body.body_model import BodyModel
@@ -16,7 +17,8 @@ from bodyfit.fitting.energy.landmark_model import LandmarkModel, has_landmark
 
 FOOT_POINTS = tuple(f"{side}_{point}" for side in ("left", "right") for point in ("big_toe", "small_toe", "heel"))
 """Points on the skin of both feet, three each."""
-POINTS_PER_FOOT = 3
+SEEN_BY = ("ankle", "big_toe", "small_toe", "heel")
+"""Keypoints of a side of which one must be seen, else where that foot is nobody knows."""
 _ROUNDS = 20
 
 
@@ -93,6 +95,20 @@ class Feet:
 def foot_points(body: BodyModel) -> tuple[str, ...]:
     """Those of FOOT_POINTS that a body has."""
     return tuple(name for name in FOOT_POINTS if has_landmark(body, name))
+
+
+def seen_sides(weights: Float[Tensor, "B K"], names: Sequence[str]) -> Bool[Tensor, "B 2"]:
+    """Whether anything was seen of the left and of the right foot.
+
+    Args:
+        weights: of keypoints; 0 where unseen.
+        names: of the keypoints.
+    """
+    sides = [
+        weights[:, [n for n, name in enumerate(names) if name in {f"{side}_{part}" for part in SEEN_BY}]]
+        for side in ("left", "right")
+    ]
+    return torch.stack([(some > 0).any(1) for some in sides], 1)
 
 
 def _clearance(body: BodyModel, name: str) -> float:

@@ -54,6 +54,8 @@ class GroundConfig:
     """Resting points (moments times points) that a floor is found from."""
     touch_m: float = 0.05
     """Height above the floor, m, up to which a resting point touches it."""
+    unseen_seconds: float = 0.5
+    """Time without a keypoint of a foot from which on nobody knows where it is."""
     rounds: int = 1
     """How often contacts and floor are found anew, and the fit is lowered under them."""
 
@@ -153,6 +155,7 @@ def find_contacts(
     config: GroundConfig,
     *,
     one_camera: bool,
+    seen: Bool[Tensor, "T 2"] | None = None,
 ) -> Contacts:
     """Where the feet of a person rest, and the floor that they rest on.
 
@@ -163,12 +166,15 @@ def find_contacts(
         fps: moments per second.
         config: the speeds, and what is asked of a floor.
         one_camera: whether depths are seen by perspective alone.
+        seen: whether the left and the right foot were seen about each moment; None: they were.
     """
     below = points[:, feet.landmarks]
     links = resting_links(below, fps, config, depth_share=config.depth_share if one_camera else 1.0)
+    if seen is not None:
+        links = links & (seen[1:] & seen[:-1])[:, feet.side]
     contacts = Contacts(feet, links)
     if not bool(links.any()):
-        return replace(contacts, reason="none: no foot rests")
+        return replace(contacts, reason="none: no foot that is seen rests")
     resting = contacts.moments
     up, source = config.up, "the given gravity"
     if up is None:

@@ -20,7 +20,7 @@ from bodyfit.data.errors import BodyfitError
 from bodyfit.data.landmarks import LANDMARK_NAMES
 from bodyfit.data.results.result import Parameters
 from bodyfit.data.results.track import Track
-from bodyfit.fitting.energy.floor import Feet, Floor, foot_points
+from bodyfit.fitting.energy.floor import Feet, Floor, foot_points, seen_sides
 from bodyfit.fitting.energy.landmark_model import CONTOUR_NAMES, LandmarkModel, in_limb_order
 from bodyfit.fitting.energy.observations import observe
 from bodyfit.fitting.sequence.config import SequenceConfig
@@ -168,10 +168,11 @@ def settle(
 ) -> tuple[Float[Tensor, "T D"], Standing]:
     """Find where feet rest and what they rest on, and lower the cost under that; in turns."""
     feet, model = Feet(solver.fitter.body, solver.model), solver.model
+    seen = _feet_seen(solver, len(x), config)
 
     def found(x: Tensor) -> Contacts:
         points = solver.landmarks(x)
-        return find_contacts(feet, model, points, solver.fps, config, one_camera=one_camera)
+        return find_contacts(feet, model, points, solver.fps, config, one_camera=one_camera, seen=seen)
 
     contacts = found(x)
     for _ in range(config.rounds):
@@ -181,6 +182,15 @@ def settle(
         contacts = found(x)
     points = solver.landmarks(x).index_select(1, feet.landmarks)
     return x, Standing(contacts.touching(points, config).cpu().numpy(), contacts.floor, contacts.reason)
+
+
+def _feet_seen(solver: GroupSolver, moments: int, config: GroundConfig) -> Bool[Tensor, "T 2"]:
+    """Whether the left and the right foot were seen by any camera shortly before, at or after each moment."""
+    views = solver.views
+    seen = torch.zeros(moments, 2, device=solver.model.device)
+    seen.index_add_(0, views.moment, seen_sides(views.seen.weights, solver.model.names).to(seen))
+    near = round(config.unseen_seconds * solver.fps)
+    return torch.nn.functional.max_pool1d(seen.T, 2 * near + 1, stride=1, padding=near).T > 0
 
 
 def observed(

@@ -49,6 +49,7 @@ def photo_floor(
     pelvis: Float[Tensor, "P 3"],
     neck: Float[Tensor, "P 3"],
     clearance_m: Float[Tensor, " F"],
+    seen: Bool[Tensor, "P F"],
     up: tuple[float, float, float] | None,
 ) -> PhotoFloor:
     """Find the floor that people of one photo stand on.
@@ -57,34 +58,36 @@ def photo_floor(
         feet: their points of the feet, camera frame, m.
         pelvis, neck: the joints.
         clearance_m: height of each point of the feet above the sole.
+        seen: whether anything was seen of the foot that each point belongs to.
         up: against gravity, where that is known.
     """
     nothing = torch.zeros(feet.shape[:2], dtype=torch.bool, device=feet.device)
     legs, trunk = (torch.nn.functional.normalize(v, dim=1) for v in (pelvis - feet.mean(1), neck - pelvis))
-    standing = (legs * trunk).sum(1) > math.cos(UPRIGHT)
+    standing = ((legs * trunk).sum(1) > math.cos(UPRIGHT)) & seen.any(1)
     count = int(standing.sum())
     if count == 0:
-        return PhotoFloor(None, nothing, "none: nobody stands upright")
+        return PhotoFloor(None, nothing, "none: nobody stands upright on feet that are seen")
     if up is None and count == 1:
         reason = "none: one person who stands shows no floor; give --gravity"
         return PhotoFloor(None, nothing, reason)
+    people = "one person who stands" if count == 1 else f"{count} people who stand"
     if up is None:
         axes = torch.nn.functional.normalize(neck - feet.mean(1), dim=1)[standing]
         first, sigma = torch.nn.functional.normalize(axes.mean(0), dim=0), LEAN_SIGMA / count**0.5
-        source = f"the feet of {count} people who stand"
+        source = f"the feet of {people}"
     else:
-        first, sigma, source = feet.new_tensor(up), GRAVITY_SIGMA, f"the given gravity and {count} people who stand"
+        first, sigma, source = feet.new_tensor(up), GRAVITY_SIGMA, f"the given gravity and the feet of {people}"
     points = feet - clearance_m[:, None] * first
-    heights = points @ first
+    heights = torch.where(seen, points @ first, torch.inf)
     lowest = points[torch.arange(len(points), device=feet.device), heights.argmin(1)]
     normal, offset, away = _plane(lowest[standing].double(), first.double(), sigma)
     on = torch.zeros_like(standing)
     on[standing] = away.abs() < FAR_SIGMAS
     if int(on.sum()) < (2 if up is None else 1) or 2 * int(on.sum()) <= count:
-        return PhotoFloor(None, nothing, f"none: the feet of {count} people who stand lie in no common plane")
+        return PhotoFloor(None, nothing, f"none: the feet of {people} lie in no common plane")
     floor = Floor(tuple(normal.tolist()), float(offset), source)
     level = heights < heights.amin(1, keepdim=True) + LEVEL_M
-    return PhotoFloor(floor, level & on[:, None])
+    return PhotoFloor(floor, level & seen & on[:, None])
 
 
 def _plane(

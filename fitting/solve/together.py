@@ -17,7 +17,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from bodyfit.data.body.body_model import BodyModel
-from bodyfit.fitting.energy.floor import FOOT_POINTS, Feet, Floor
+from bodyfit.data.landmarks import LANDMARK_NAMES
+from bodyfit.fitting.energy.floor import FOOT_POINTS, Feet, seen_sides
 from bodyfit.fitting.energy.jacobian import RotationJacobian
 from bodyfit.fitting.energy.landmark_model import LandmarkModel
 from bodyfit.fitting.energy.levenberg_marquardt import FAILED, Solution, minimise
@@ -68,6 +69,9 @@ class FitterOfPhotos(Protocol):
     def free(self) -> Tensor: ...
 
 
+_NOT_OF_CHILDREN = "none: children are not put on floors so far"
+
+
 @dataclass(frozen=True)
 class Together:
     """What became of people."""
@@ -110,10 +114,11 @@ def solve_together(
     photos = _Photos(chosen, usable.cpu().numpy())
     work = _Work(fitter, chosen, solution.x.clone())
     ground = work.on_floors(photos.photos) if fitter.config.ground.on else {}
+    children = {n: {"floor_source": _NOT_OF_CHILDREN} for n in left_out.tolist() if fitter.config.ground.on}
     if fitter.config.people_apart:
         work.apart(photos.with_several())
     rows = work.moved.nonzero()[:, 0]
-    ground = {n: work.said(n, found) for n, found in ground.items()}
+    ground = {n: work.said(n, found) for n, found in ground.items()} | children
     if not len(rows):
         return Together(solution, rows, ground)
     cost = solution.cost.index_copy(0, rows, work.base_costs(rows))
@@ -129,6 +134,8 @@ class _Work:
         to = {"dtype": fitter.dtype, "device": fitter.device}
         self.model = LandmarkModel(fitter.body, names=(*FOOT_POINTS, "pelvis", "neck"), **to)
         self.feet = Feet(fitter.body, self.model)
+        weights = torch.as_tensor(np.stack([frame.detections.confidence[i] for frame, i in chosen]), **to)
+        self.seen_feet = seen_sides(weights, LANDMARK_NAMES)[:, self.feet.side]
         self.floors: FloorOf | None = None
 
     # ---- the floor ----------------------------------------------------------------------------------------------
@@ -148,7 +155,7 @@ class _Work:
         found = {}
         for photo in photos:
             rows = torch.tensor(photo, **like)
-            one = photo_floor(below[rows], pelvis[rows], neck[rows], self.feet.clearance_m, up)
+            one = photo_floor(below[rows], pelvis[rows], neck[rows], self.feet.clearance_m, self.seen_feet[rows], up)
             found |= dict.fromkeys(photo, one)
             if one.floor is not None:
                 floors.normal[rows] = floors.normal.new_tensor(one.floor.normal)
@@ -165,12 +172,16 @@ class _Work:
         if found.floor is None:
             return {"floor_source": found.reason}
         height = found.floor.height(self._points(torch.tensor([n], device=self.x.device))[0, self.feet.landmarks])
-        near = (height - self.feet.clearance_m).abs() < TOUCH_M
+        near = ((height - self.feet.clearance_m).abs() < TOUCH_M) & self.seen_feet[n]
         sides = [
             f"{name} foot" for side, name in enumerate(("left", "right")) if bool(near[self.feet.side == side].any())
         ]
-        floor: Floor = found.floor
-        return {"touching": ", ".join(sides) or "none", "floor": floor.to_array(), "floor_source": floor.source}
+        floor, unknown = found.floor, not bool(self.seen_feet[n].any())
+        return {
+            "touching": "" if unknown else ", ".join(sides) or "none",
+            "floor": floor.to_array(),
+            "floor_source": floor.source,
+        }
 
     def _points(self, rows: Int[Tensor, " R"] | None = None) -> Float[Tensor, "R K 3"]:
         x, unknowns = self.x if rows is None else self.x[rows], self.fitter.unknowns

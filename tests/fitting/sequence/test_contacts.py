@@ -125,6 +125,21 @@ def test_windows_stand_where_the_whole_clip_stands(fitter, marching, tracks):
     assert (parts.touching == tracks[1].touching).mean() > 0.9
 
 
+def test_feet_that_nobody_saw_touch_nothing(fitter, marching):
+    """Without ankles and feet, and with those of one side alone."""
+    parts = ("ankle", "big_toe", "small_toe", "heel")
+    for hidden in (("left", "right"), ("left",)):
+        places, sightings = [LANDMARK_INDEX[f"{side}_{part}"] for side in hidden for part in parts], []
+        for s in marching.sightings[:8]:
+            confidence = s.frame.detections.confidence.copy()
+            confidence[:, places] = 0
+            found = replace(s.frame.detections, confidence=confidence)
+            sightings.append(replace(s, frame=replace(s.frame, detections=found)))
+        track = fit_group(fitter, sightings, fps=FPS, config=STANDING)
+        assert not track.touching[:, [("left", "right").index(side) for side in hidden]].any()
+        assert len(hidden) == 1 or (track.floor_source == "none: no foot that is seen rests" and not track.floor.size)
+
+
 def test_a_given_gravity_is_the_floors_normal(fitter, marching):
     config = SequenceConfig.for_choice(GroundChoice(on=True, gravity=(0.0, 2.0, 0.3)))
     track = fit_group(fitter, marching.sightings[:12], fps=FPS, config=config)

@@ -50,7 +50,7 @@ def upright(feet_up=(0.0, 0.0, 0.0), sizes=(1.0, 1.0, 1.0)):
         points = np.concatenate([foot, [[0, 0.6 - lift, 0], [0, 0.1 - lift, 0]]])
         people.append(size * (points + np.array([place[0], 0, place[1]])))
     points = torch.as_tensor(np.stack(people)).float()
-    return points[:, :6], points[:, 6], points[:, 7], torch.zeros(6)
+    return points[:, :6], points[:, 6], points[:, 7], torch.zeros(6), torch.ones(3, 6, dtype=torch.bool)
 
 
 def test_the_floor_of_people_who_stand():
@@ -71,16 +71,24 @@ def test_a_lifted_foot_does_not_touch():
 
 
 def test_no_floor_is_made_out_of_nothing():
-    feet, pelvis, neck, clearance = upright()
-    one = photo_floor(feet[:1], pelvis[:1], neck[:1], clearance, None)
+    feet, pelvis, neck, clearance, seen = upright()
+    one = photo_floor(feet[:1], pelvis[:1], neck[:1], clearance, seen[:1], None)
     assert one.floor is None and "one person" in one.reason and not one.touches.any()
-    given = photo_floor(feet[:1], pelvis[:1], neck[:1], clearance, (0.0, -1.0, 0.0))
+    given = photo_floor(feet[:1], pelvis[:1], neck[:1], clearance, seen[:1], (0.0, -1.0, 0.0))
     assert given.floor.normal[1] < -0.999 and given.touches.all()
     neck = pelvis + torch.tensor([0.5, 0.0, 0.0])  # they lie
-    lying = photo_floor(feet, pelvis, neck, clearance, (0.0, -1.0, 0.0))
+    lying = photo_floor(feet, pelvis, neck, clearance, seen, (0.0, -1.0, 0.0))
     assert lying.floor is None and "nobody stands" in lying.reason
     stairs = photo_floor(*upright(feet_up=(0.0, 0.6, 1.2)), (0.0, -1.0, 0.0))
     assert stairs.floor is None and "no common plane" in stairs.reason
+
+
+def test_feet_that_nobody_saw_stand_on_nothing():
+    *given, seen = upright()
+    seen[0], seen[1, :3] = False, False
+    found = photo_floor(*given, seen, None)
+    assert found.touches.tolist() == [[False] * 6, [False] * 3 + [True] * 3, [True] * 6]
+    assert photo_floor(*given, seen & False, (0.0, -1.0, 0.0)).floor is None
 
 
 def test_feet_of_a_group_are_brought_to_one_floor(alone, maker):
