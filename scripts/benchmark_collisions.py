@@ -12,7 +12,7 @@ from bodyfit.data.keypoints.inputs import find_inputs
 from bodyfit.fitting.benchmark import collisions
 from bodyfit.fitting.benchmark.calibration import make_people
 from bodyfit.fitting.benchmark.groups import GroupMaker
-from bodyfit.fitting.solve.fitter import pick_device
+from bodyfit.fitting.solve.fitter import Fitter, pick_device
 from bodyfit.fitting.solve.frames import Frame
 
 log = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ class BenchmarkCollisionsCommand:
             document["samples"] = collisions.of_samples(fitters["with"], self.samples, self.seed)
         if self.pairs and self.poses is not None:
             log.info("%d pairs of people", self.pairs)
-            maker = GroupMaker(fitters["with"], self.poses, self.split, self.seed)
+            maker = GroupMaker(Fitter(), self.poses, self.split, self.seed)
             document["pairs"] = collisions.of_pairs(fitters["with"], maker.side_by_side(self.pairs))
         print(json.dumps(document) if self.json else as_text(document))
         return 0

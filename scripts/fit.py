@@ -209,7 +209,8 @@ class FitCommand:
         from bodyfit.fitting.solve.fitter import on_ground
 
         fit = replace(fit, people_apart=self.collisions == "people")
-        fit = on_ground(replace(fit, ground=replace(fit.ground, on=self.ground)), self.ground, self.gravity)
+        gravity = self.gravity if self.ground or self.gravity != fit.ground.gravity else None  # --no-ground
+        fit = on_ground(replace(fit, ground=replace(fit.ground, on=self.ground)), self.ground, gravity)
         return config_files.RunConfig(
             fit=replace(
                 fit, refine_focal=self.refine_focal, shape=shape, age=replace(fit.age, kind=self.age), energy=energy

@@ -137,8 +137,9 @@ def _run_numbers(values: Bool[Tensor, "T F"]) -> Tensor:
 def _runs_with(wide: Bool[Tensor, "T F"], narrow: Bool[Tensor, "T F"]) -> Bool[Tensor, "T F"]:
     """Runs of `wide` that contain some of `narrow`."""
     run = _run_numbers(wide)
-    has = torch.zeros(int(run.max()) + 1, device=wide.device).index_add(0, run[narrow], torch.ones(int(narrow.sum())))
-    return wide & (has[run] > 0)
+    has = torch.zeros(int(run.max()) + 1, dtype=torch.bool, device=wide.device)
+    has[run[narrow]] = True
+    return wide & has[run]
 
 
 def _runs_of_at_least(values: Bool[Tensor, "T F"], length: int) -> Bool[Tensor, "T F"]:

@@ -54,6 +54,17 @@ def test_moving_the_body_changes_nothing(meter):
     assert there.volume_cm3 == pytest.approx(here.volume_cm3, rel=0.05)
 
 
+def test_two_bodies_take_up_what_their_arms_share(meter):
+    """T poses side by side: nothing a body's breadth apart, and more the more their arms overlap."""
+    rest = vertices(meter.body)
+    span = np.ptp(rest[:, 0])
+    found = [meter.between(rest, rest + [span * share, 0.01, 0.01]) for share in (1.02, 0.95, 0.8)]
+    assert found[0].volume_cm3 == 0 and found[0].deepest_mm == 0
+    assert 5 < found[1].volume_cm3 < found[2].volume_cm3 < 3000
+    swapped = meter.between(rest + [span * 0.8, 0.01, 0.01], rest)
+    assert swapped.volume_cm3 == pytest.approx(found[2].volume_cm3, rel=0.01)
+
+
 def test_poses_move_out_of_themselves_no_further_than_they_must():
     fitter, meter = Fitter(), PenetrationMeter(load_body_model())
     columns = fitter.unknowns.layout["latent"]

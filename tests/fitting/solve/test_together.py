@@ -107,6 +107,14 @@ def test_feet_of_a_group_are_brought_to_one_floor(alone, maker):
         assert result.touching == other.touching
 
 
+def test_the_benchmark_of_groups(standing_poses, capsys):
+    run("benchmark", "--groups", 2, "--ground", "--poses", standing_poses, "--json")
+    floors = json.loads(capsys.readouterr().out)["groups"]
+    assert (
+        floors["with"]["people"] == 8 and floors["with"]["floor_found_share"] > floors["without"]["floor_found_share"]
+    )
+
+
 def deepest_m(fitter, results):
     """How deep the spheres of the first two results overlap."""
     x = torch.stack([fitter.unknowns_of({n: v[0] for n, v in r.parameters().items()}) for r in results[:2]])
