@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import bodyfit
+from bodyfit.fitting.energy.floor import GroundChoice
 from bodyfit.fitting.start.synthetic import PeopleMaker, SyntheticOptions, prior_poses
 from bodyfit.prior.model.checkpoint import load_prior
 
@@ -48,6 +49,21 @@ def test_people_of_photos(frames):
     for a, b in zip(cpu, gpu, strict=True):
         size = np.linalg.norm(a.joint_covariance, axis=(-2, -1))
         assert (np.linalg.norm(a.joint_covariance - b.joint_covariance, axis=(-2, -1)) <= 0.05 * size).all()
+
+
+def test_floors_and_people_beside_each_other(frames):
+    config = bodyfit.FitConfig(people_apart=True, ground=GroundChoice(on=True, gravity=(0.0, 1.0, 0.0)))
+    cpu, gpu = both(lambda **on: bodyfit.fit(frames, config=config, **on))
+    assert [(r.touching, r.floor_source) for r in cpu] == [(r.touching, r.floor_source) for r in gpu]
+    assert farthest_mm(cpu, gpu) < 5
+
+
+def test_feet_on_the_ground_over_time(frames):
+    still = [frames[0]] * 9
+    cpu, gpu = both(lambda **on: bodyfit.fit_video(still, fps=30, ground=True, **on).tracks)
+    for one, other in zip(cpu, gpu, strict=True):
+        assert (one.touching == other.touching).all() and one.floor_source == other.floor_source
+        np.testing.assert_allclose(one.transl, other.transl, atol=5e-3)
 
 
 def test_a_known_height_and_one_shape_for_all_photos(frames):

@@ -58,10 +58,11 @@ def test_two_bodies_take_up_what_their_arms_share(meter):
     """T poses side by side: nothing a body's breadth apart, and more the more their arms overlap."""
     rest = vertices(meter.body)
     span = np.ptp(rest[:, 0])
-    found = [meter.between(rest, rest + [span * share, 0.01, 0.01]) for share in (1.02, 0.95, 0.8)]
+    aside = [rest + np.array([span * share, 0.01, 0.01]) for share in (1.02, 0.95, 0.8)]
+    found = [meter.between(rest, other) for other in aside]
     assert found[0].volume_cm3 == 0 and found[0].deepest_mm == 0
     assert 5 < found[1].volume_cm3 < found[2].volume_cm3 < 3000
-    swapped = meter.between(rest + [span * 0.8, 0.01, 0.01], rest)
+    swapped = meter.between(aside[2], rest)
     assert swapped.volume_cm3 == pytest.approx(found[2].volume_cm3, rel=0.01)
 
 
