@@ -17,7 +17,7 @@ from bodyfit.data.body.body_model import load_body_model
 from bodyfit.data.errors import BodyfitError
 from bodyfit.fitting.benchmark.ages import ages_told_apart
 from bodyfit.fitting.benchmark.clip_table import as_table, measure_clips, some_clips
-from bodyfit.fitting.benchmark.far_poses import far_and_floor
+from bodyfit.fitting.benchmark.far_poses import MotionFrames, far_and_floor
 from bodyfit.fitting.benchmark.groups import GroupMaker, with_and_without_floor
 from bodyfit.fitting.benchmark.measure import Bench, accuracy, cost_of_cropping, usable
 from bodyfit.fitting.solve.fitter import FitConfig, Fitter, pick_device
@@ -158,6 +158,7 @@ class BenchmarkCommand:
         """All requested measurements, as numbers."""
         if (self.far or self.floor) and self.poses is None:
             raise BodyfitError("--far and --floor take poses of a folder of motion: give it as --poses MOCAP.")
+        unusual = self._unusual() if self.far or self.floor else None  # first: what is missing is said at once
         bench = self._bench()
         people = bench.people
         rows = []
@@ -181,8 +182,8 @@ class BenchmarkCommand:
             poses = prior_poses(bench.fitter.prior.cpu(), self.ages, seed=self.seed)
             bench.fitter.prior.to(bench.fitter.device)
             document["ages"] = ages_told_apart(bench.fitter, poses, self.seed)
-        if self.far or self.floor:
-            document |= self._unusual(bench.fitter)
+        if unusual is not None:
+            document |= self._errors_in(bench.fitter, unusual)
         if self.smplify_x:
             log.info("SMPLify-X's energy and stages")
             some = people.select(slice(0, self.smplify_x))
@@ -218,12 +219,17 @@ class BenchmarkCommand:
         rows = usable(cropped)
         return cost_of_cropping(fitter, cropped.select(rows), whole.select(rows))
 
-    def _unusual(self, fitter: Fitter) -> dict[str, dict]:
-        """Errors of people in far poses, and in floor and acrobatic ones; seen whole or cropped as all others are."""
+    def _unusual(self) -> dict[str, tuple[MotionFrames, dict[str, float]]]:
+        """Far poses, and floor and acrobatic ones, each with what is to be said of them."""
         assert self.poses is not None
         (far, distance), (floor, kinds) = far_and_floor(self.poses, far=self.far, floor=self.floor, seed=self.seed)
-        about_far = {"farthest_mm": distance.max(), "nearest_mm": distance.min()} if len(far) else {}
-        sets = {"far": (far, about_far), "floor": (floor, kinds)}
+        about_far = {"farthest_mm": float(distance.max()), "nearest_mm": float(distance.min())} if len(far) else {}
+        return {"far": (far, about_far), "floor": (floor, {name: float(count) for name, count in kinds.items()})}
+
+    def _errors_in(
+        self, fitter: Fitter, sets: dict[str, tuple[MotionFrames, dict[str, float]]]
+    ) -> dict[str, dict[str, float]]:
+        """Errors of people in these poses; seen whole or cropped as all others are."""
         maker = PeopleMaker(fitter.body, SyntheticOptions(crop=self.crop, cropped=self.cropped), device=fitter.device)
         people = {
             name: maker.make(frames.body_pose, frames.root_orient, seed=self.seed)
@@ -234,7 +240,7 @@ class BenchmarkCommand:
         rows = accuracy(fitter, people) if people else {}
         for name, row in rows.items():
             frames, about = sets[name]
-            row |= {"clips": float(len(set(frames.clip.tolist())))} | {k: float(v) for k, v in about.items()}
+            row |= {"clips": float(len(set(frames.clip.tolist())))} | about
         return rows
 
     def _accuracy(self, bench: Bench) -> dict[str, float]:

@@ -104,9 +104,7 @@ def held_out_splits(folder: Path, *beginnings: str) -> list[str]:
     """Names of the splits of a folder's splits.json that begin with one of these words; BodyfitError if none does."""
     path = folder / "splits.json"
     if not path.is_file():
-        raise BodyfitError(
-            f"{path}: not found. Far poses need lists of clips by split name: train, and test or test_..."
-        )
+        raise BodyfitError(f"{path}: not found. Far and floor poses need lists of clips by split name: train, test")
     names = [name for name in read_json(path) if name.startswith(beginnings)]
     if not names:
         raise BodyfitError(f"{path}: no split whose name begins with {' or '.join(beginnings)}")
