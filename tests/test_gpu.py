@@ -12,7 +12,6 @@ import pytest
 import torch
 
 import bodyfit
-from bodyfit.fitting.energy.floor import GroundChoice
 from bodyfit.fitting.start.synthetic import PeopleMaker, SyntheticOptions, prior_poses
 from bodyfit.prior.model.checkpoint import load_prior
 
@@ -52,8 +51,8 @@ def test_people_of_photos(frames):
 
 
 def test_floors_and_people_beside_each_other(frames):
-    config = bodyfit.FitConfig(people_apart=True, ground=GroundChoice(on=True, gravity=(0.0, 1.0, 0.0)))
-    cpu, gpu = both(lambda **on: bodyfit.fit(frames, config=config, **on))
+    given = {"ground": True, "gravity": (0.0, 1.0, 0.0), "people_apart": True}
+    cpu, gpu = both(lambda **on: bodyfit.fit(frames, **given, **on))
     assert [(r.touching, r.floor_source) for r in cpu] == [(r.touching, r.floor_source) for r in gpu]
     assert farthest_mm(cpu, gpu) < 5
 

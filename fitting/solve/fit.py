@@ -15,7 +15,7 @@ import numpy as np
 from bodyfit.data.body.body_model import BodyModel, load_body_model
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.results.result import FitResult
-from bodyfit.fitting.solve.fitter import FitConfig, Fitter, pick_device
+from bodyfit.fitting.solve.fitter import FitConfig, Fitter, on_ground, pick_device
 from bodyfit.fitting.solve.frames import Frame
 from bodyfit.fitting.solve.known_shape import KnownShape
 from bodyfit.fitting.solve.same_person import main_people, shape_of_one_person, with_shape
@@ -34,6 +34,9 @@ def fit(
     height: float | None = None,
     betas: Sequence[float] | None = None,
     same_person: bool = False,
+    ground: bool = False,
+    gravity: tuple[float, float, float] | None = None,
+    people_apart: bool = False,
 ) -> list[FitResult]:
     """Fit all people of all frames in one batch.
 
@@ -49,14 +52,21 @@ def fit(
         betas: known shape numbers of everybody, which are held.
         same_person: the frames are photos of one person, who has one shape in all of them; every photo keeps its own
             pose and place. Of several people in a photo, the largest is taken.
+        ground: people of a frame who stand, stand on a common floor; results say which feet touch it.
+        gravity: which way things fall, in the camera's frame (x right, y down, z forward), for `ground`.
+        people_apart: people of a frame do not pass through each other.
 
     Returns:
         one FitResult per person, in the order of the frames and their people.
 
     Raises:
         BodyfitError: for anything else than a list of frames, for a height or shape numbers that nobody can have,
-            and with `same_person` where not one photo can be fitted.
+            a gravity without `ground`, and with `same_person` where not one photo can be fitted.
     """
+    if config is not None and not isinstance(config, FitConfig):
+        raise BodyfitError(f"config is a {type(config).__name__}. Expected a FitConfig.")
+    config = on_ground(config or FitConfig(), ground, gravity)
+    config = replace(config, people_apart=people_apart or config.people_apart)
     fitter = _fitter(body, prior, config, device=device, gender=gender, age=age, height=height, betas=betas)
     if same_person and not isinstance(frames, Frame | str):
         frames = main_people(frames)
@@ -67,7 +77,7 @@ def fit(
 def _fitter(
     body: BodyModel | None,
     prior: VPoser | None,
-    config: FitConfig | None,
+    config: FitConfig,
     *,
     device: str,
     gender: str,
@@ -78,9 +88,6 @@ def _fitter(
     """The fitter that the arguments of `fit` describe."""
     if isinstance(body, BodyModel) and gender not in ("neutral", body.gender):
         raise BodyfitError(f"gender is '{gender}', but the body given is {body.gender}. Load the one you want.")
-    if config is not None and not isinstance(config, FitConfig):
-        raise BodyfitError(f"config is a {type(config).__name__}. Expected a FitConfig.")
-    config = config or FitConfig()
     if age != "auto":
         config = replace(config, age=replace(config.age, kind=f"{age:g}" if isinstance(age, int | float) else str(age)))
     if height is not None or betas is not None:

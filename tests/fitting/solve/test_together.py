@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+import bodyfit
 from bodyfit.data.keypoints.openpose_json import write_openpose
 from bodyfit.data.results.store import open_results
 from bodyfit.fitting.benchmark.groups import GroupMaker, GroupPhoto, floor_errors
@@ -101,7 +102,7 @@ def test_feet_of_a_group_are_brought_to_one_floor(alone, maker):
     assert errors[1]["relative_depth_error_percent"] < 0.9 * errors[0]["relative_depth_error_percent"]
     assert not any(result.touching or result.floor_source for result in before)
     assert sum("foot" in result.touching for result in after) > 8
-    of_one = standing.fit([photos[2].frame])
+    of_one = bodyfit.fit([photos[2].frame], config=ADULTS, ground=True)
     for result, other in zip(of_one, after[6:9], strict=True):
         np.testing.assert_allclose(result.transl, other.transl, atol=5e-3)
         assert result.touching == other.touching
