@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, lru_cache, partial
 from typing import Any, Literal, TypeVar
+from weakref import WeakMethod
 
 import numpy as np
 import torch
@@ -127,6 +128,13 @@ def pick_device(name: str = "auto") -> torch.device:
     return torch.device(name)
 
 
+def _remembered(method: Callable[..., Any]) -> Callable[..., Any]:
+    """A method that remembers its last results and does not keep its fitter alive: a fitter holds some 100 MB, which
+    are to be free as soon as nobody has it, not when Python next looks for cycles."""
+    weak = WeakMethod(method)
+    return lru_cache(KEPT_SETS)(lambda *key: weak()(*key))
+
+
 class Fitter:
     """A body, a prior and a configuration, ready to fit any number of batches.
 
@@ -176,8 +184,8 @@ class Fitter:
             config.age.kind != "auto" or bool(config.shape.betas),
             self.config.shape.said,
         )
-        self._model_of = lru_cache(KEPT_SETS)(self._make_model)
-        self._landmark_sets = lru_cache(KEPT_SETS)(self._make_landmark_sets)
+        self._model_of = _remembered(self._make_model)
+        self._landmark_sets = _remembered(self._make_landmark_sets)
 
     def _load_networks(self, prior: VPoser | None, network: StartNetwork | None) -> None:
         """The prior and the start network, copies where they are the caller's, and what comes of both."""

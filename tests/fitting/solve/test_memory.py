@@ -1,12 +1,16 @@
 """The batch is cut to fit what memory there is."""
 
+import gc
 import os
+import weakref
 
+import numpy as np
 import pytest
 import torch
 
 from bodyfit.fitting.solve import fitter as pipeline
 from bodyfit.fitting.solve.fitter import Fitter
+from bodyfit.fitting.solve.frames import Frame
 from bodyfit.fitting.solve.memory import _container_bytes, free_bytes, people_at_once
 
 
@@ -40,3 +44,18 @@ def test_a_fit_takes_people_in_groups_that_fit(monkeypatch):
     monkeypatch.setattr(pipeline, "free_bytes", lambda device: 12 * 10**6 * torch.get_num_threads())
     fitter.in_groups(lambda rows: sizes.append(len(rows)), 20)
     assert sum(sizes) == 20 and max(sizes) == 2
+
+
+def test_a_fitter_goes_when_nobody_has_it():
+    """Its 100 MB are free at once: Python looks for cycles too seldom for a program that makes fitters in a loop."""
+    frame = Frame.from_keypoints(np.ones((17, 3)), "coco17", image_size=(100, 100))
+    fitter = Fitter()
+    fitter.fit([frame])
+    gone = weakref.ref(fitter)
+    gc.collect()
+    gc.disable()
+    try:
+        del fitter
+        assert gone() is None
+    finally:
+        gc.enable()
