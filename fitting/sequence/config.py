@@ -19,7 +19,8 @@ class SequenceConfig:
     acceleration_sigma: float = 20.0
     """Standard deviation of the acceleration of body landmarks, m/s^2 on a body of mean size, per axis, at 30
     frames per second, in the early stages. People sit still and jump: what they do within a second differs by a factor
-    of a hundred, so the last stage takes it from the motion found so far."""
+    of a hundred, so the last stage takes it from the motion found so far, where a single camera saw the person: several
+    see accelerations well enough."""
     acceleration_factor: float = 4.0
     """There it is this factor on the root mean square of the accelerations about each moment."""
     acceleration_seconds: float = 0.3

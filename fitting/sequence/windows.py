@@ -59,6 +59,7 @@ class GroupSolver:
         self.fitter, self.model, self.views, self.fps, self.config, self.map = fitter, model, views, fps, config, map_
         self.shape, energy = fitter.unknowns.layout["betas"], fitter.config.energy
         factor = min(config.predicted_factor, max(len(views.moment), 1) ** 0.5)  # one sighting alone is a single fit
+        self.several_views = bool((views.moment.diff() == 0).any())  # then these say how people move
         self.energy = replace(energy, predicted_sigma=factor * energy.predicted_sigma)
 
     def solve(self, x: Float[Tensor, "T D"]) -> Float[Tensor, "T D"]:
@@ -165,7 +166,8 @@ class GroupSolver:
         config, start = self.config, (self.fitter.unknowns, self.model, self.fitter.prior, views, len(x))
         given: Mapping = {"held": held, "linked": linked, "contacts": contacts, "map_": self.map}
         problem = GroupProblem(*start, self.energy, self.fps, config, self._rotation_jacobian, **given)
-        problem.follow_motion(x)
+        if not self.several_views:
+            problem.follow_motion(x)
         solution = minimise_group(problem, x, config.solver)
         if solution.status == FAILED:
             raise ValueError("the cost at the start is not a number")

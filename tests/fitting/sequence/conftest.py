@@ -5,7 +5,7 @@ import pytest
 from bodyfit.fitting.solve.fitter import Fitter
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def fitter():
     """The shipped body and prior."""
     return Fitter()
