@@ -29,8 +29,10 @@ class SequenceConfig:
     """Least and greatest standard deviation there, m/s^2."""
     acceleration_robust_sigmas: float = 8.0
     """Geman-McClure scale of the accelerations, in those units: fast motion costs no more than this. inf: squares."""
-    latent_sigma: float = 400.0
+    latent_sigma: float = 200.0
     """Standard deviation of the second derivative of the latent, 1/s^2: it holds what no landmark shows."""
+    latent_factor: float = 2.0
+    """Factor on it where a single camera saw the person."""
     detail_sigma: float = 30.0
     """The same for expression and hands, in standard deviations of their priors, and for the jaw."""
     predicted_factor: float = 1.7

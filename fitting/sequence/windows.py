@@ -56,10 +56,12 @@ class GroupSolver:
     def __init__(
         self, fitter: Fitter, model: LandmarkModel, views: Views, fps: float, config: SequenceConfig, map_: Mapper
     ):
+        self.several_views = bool((views.moment.diff() == 0).any())  # then these say how people move
+        if not self.several_views:
+            config = replace(config, latent_sigma=config.latent_factor * config.latent_sigma)
         self.fitter, self.model, self.views, self.fps, self.config, self.map = fitter, model, views, fps, config, map_
         self.shape, energy = fitter.unknowns.layout["betas"], fitter.config.energy
         factor = min(config.predicted_factor, max(len(views.moment), 1) ** 0.5)  # one sighting alone is a single fit
-        self.several_views = bool((views.moment.diff() == 0).any())  # then these say how people move
         self.energy = replace(energy, predicted_sigma=factor * energy.predicted_sigma)
 
     def solve(self, x: Float[Tensor, "T D"]) -> Float[Tensor, "T D"]:
