@@ -47,7 +47,7 @@ class StartTrainingConfig:
     poses: int = 200_000
     """Number of poses to train on: frames of the motion files, equally many from every clip, and synthetic ones."""
     synthetic: float = 0.0
-    """Share of synthetic poses among them, drawn within ranges of motion (docs/start.md). 0: motion capture alone."""
+    """Share of synthetic poses among them (docs/training_a_prior.md). 0: motion capture alone."""
     exchange: float = 0.1
     """Probability that legs, an arm or the head come from another pose."""
     other_heads: float = 0.02
