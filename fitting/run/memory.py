@@ -8,19 +8,14 @@ import ctypes
 import gc
 from collections.abc import Iterator
 
-_ARENA_MAX, _MMAP_THRESHOLD, _TRIM_THRESHOLD = -8, -3, -1
-_KEPT_BYTES = 64 << 20
-"""Memory that is freed and soon taken again: the system would clear each of its pages."""
+_ARENA_MAX = -8
 
 
 def share_memory_among_threads() -> None:
     """Let all threads allocate from one heap. By default glibc gives each thread a heap of its own, and each keeps what
     a batch has freed. Call it before threads start; other C libraries are left as they are."""
     with contextlib.suppress(OSError, AttributeError, TypeError):  # another C library, or none by that name
-        libc = ctypes.CDLL(None)
-        libc.mallopt(_ARENA_MAX, 1)
-        libc.mallopt(_MMAP_THRESHOLD, _KEPT_BYTES)
-        libc.mallopt(_TRIM_THRESHOLD, 2 * _KEPT_BYTES)
+        ctypes.CDLL(None).mallopt(_ARENA_MAX, 1)
 
 
 def give_back_freed_memory() -> None:
