@@ -139,8 +139,8 @@ class FitCommand:
     refine_focal: bool = False
     """Also refine the focal length around its guess, where perspective shows it."""
     collisions: Literal["self", "people", "none"] = "self"
-    """self: limbs do not pass through the body or each other (docs/contact.md). people: nor do people of one photo pass
-    through each other. none: nothing keeps them from it."""
+    """Of photos. self: limbs do not pass through the body or each other (docs/contact.md). people: nor do people of one
+    photo pass through each other. none: nothing keeps them from it."""
     ground: bool = False
     """Feet that stand, stand: people of one photo on a common floor, where two or more stand or --gravity is given; in
     videos and several cameras, feet that rest do not slide. Results say which feet touch (docs/contact.md)."""
