@@ -12,7 +12,7 @@ import torch
 
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.files import write_atomically
-from bodyfit.fitting.benchmark import calibration
+from bodyfit.fitting.benchmark import calibration, flips
 from bodyfit.fitting.solve.fitter import Fitter, pick_device
 
 log = logging.getLogger(__name__)
@@ -23,7 +23,9 @@ class BenchmarkUncertaintyCommand:
     """Measure whether fits know how sure they are, on synthetic people with known truth.
 
     The covariance of a joint promises regions: 68 % of the true joints should lie in those of 68 %. Printed are the
-    shares found, by part of the body, in the camera frame and relative to the pelvis.
+    shares found, by part of the body, in the camera frame and relative to the pelvis. Then limbs that are flipped in
+    depth: how many of those who are wrong by one are marked as ambiguous, how many others are, and whether the
+    probabilities of flips are true.
     """
 
     people: int = 512
@@ -35,7 +37,8 @@ class BenchmarkUncertaintyCommand:
     noise: tuple[float, ...] = (0.004,)
     """Keypoint errors (standard deviations along x and y) as shares of a person's size."""
     refit: bool = False
-    """Also fit temperatures to these people, and print them as `fitting/uncertainty/temperature.py` has them."""
+    """Also fit temperatures and the probabilities of flips to these people, and print them as
+    `fitting/uncertainty/temperature.py` and `flip_coefficients.py` have them."""
     plot: Path | None = None
     """Draw the reliability of the body's joints into this .svg file."""
     seed: int = 0
@@ -79,11 +82,12 @@ class BenchmarkUncertaintyCommand:
                     "coverage": found,
                     "worst_gap_at_68": calibration.worst_gap(found, 0.68),
                     "worst_gap": calibration.worst_gap(found),
+                    "flips": flips.figures([one]),
                 }
             )
         if self.refit:
             parts, overall = calibration.fitted_temperatures(studies)
-            document["refit"] = {"TEMPERATURES": parts, "OVERALL": overall}
+            document["refit"] = {"TEMPERATURES": parts, "OVERALL": overall} | flips.refitted(studies)
         return document
 
 
@@ -105,9 +109,33 @@ def as_text(document: dict[str, Any]) -> str:
         lines += [
             f"  largest difference at 68 %: {100 * one['worst_gap_at_68']:.1f}, anywhere {100 * one['worst_gap']:.1f}"
         ]
+        lines += flips_as_text(one["flips"])
     if "refit" in document:
         lines += ["", *(f"{name} = {value}" for name, value in document["refit"].items())]
     return "\n".join(lines)
+
+
+def flips_as_text(found: dict[str, Any]) -> list[str]:
+    """Flipped limbs, for people."""
+    percent = {name: f"{100 * value:.1f} %" for name, value in found.items() if isinstance(value, float)}
+    lines = [
+        "",
+        f"  limbs flipped in depth: the best mode of {percent['wrong']} of these people is wrong by one",
+        f"    of these, ambiguous or with the right mode kept {percent['flagged']} (ambiguous {percent['marked']}, "
+        f"right mode kept {percent['right_mode_kept']})",
+        f"    false alarms: ambiguous of those whose limbs are right {percent['false_alarms']}; "
+        f"people with a flipped mode kept {percent['modes_kept']}",
+        "    detected at other shares of false alarms: "
+        + ", ".join(f"{100 * float(share):.0f} %: {100 * rate:.1f} %" for share, rate in found["roc"].items()),
+    ]
+    for title, name in (("probability that a bone is flipped", "bones"), ("weight of a kept mode", "modes")):
+        lines += [f"    {title:36}{'mean, %':>9}{'found, %':>10}{'count':>8}"]
+        lines += [
+            f"      from {100 * one['from']:<29.0f}{100 * one['promised']:9.1f}"
+            f"{100 * one['found']:10.1f}{one['count']:8}"
+            for one in found[name]
+        ]
+    return lines
 
 
 def reliability_svg(studies: list[calibration.Study]) -> str:

@@ -95,7 +95,7 @@ def summarise(rows: Iterable[Row], worst: int) -> dict[str, Any]:
     sizes: Counter[str] = Counter()
     ages: Counter[str] = Counter()
     feet: Counter[str] = Counter()
-    shares, pixels, statures, cases, unsure = [], [], [], [], []
+    shares, pixels, statures, cases, unsure, doubts = [], [], [], [], [], []
     images, last, ambiguous = 0, None, 0
     for row in rows:
         images, last = images + (row["image"] != last), row["image"]
@@ -118,12 +118,17 @@ def summarise(rows: Iterable[Row], worst: int) -> dict[str, Any]:
         cases.append((share, row["image"], row["person"], row["status"]))
         if (deviation := row.get("weakest_deviation_m")) is not None:
             unsure.append((float(deviation), row["image"], row["person"], row.get("weakest_part") or ""))
+        if row.get("doubt"):
+            doubts.append((float(row.get("runner_up_weight") or 0), row["image"], row["person"], row["doubt"]))
+        if len(doubts) > 20 * max(worst, 50):
+            doubts = sorted(doubts, reverse=True)[:worst]
         if len(unsure) > 20 * max(worst, 50):
             unsure = sorted(unsure, reverse=True)[:worst]
         if len(cases) > 20 * max(worst, 50):
             cases = sorted(cases, reverse=True)[:worst]
     cases = sorted(cases, key=lambda case: -case[0])[:worst]
     unsure = sorted(unsure, key=lambda case: -case[0])[:worst]
+    doubts = sorted(doubts, key=lambda case: -case[0])[:worst]
     return {
         "photos": images,
         "people": sum(statuses.values()),
@@ -139,6 +144,7 @@ def summarise(rows: Iterable[Row], worst: int) -> dict[str, Any]:
         "least_sure": [
             dict(zip(("deviation_m", "image", "person", "weakest_part"), one, strict=True)) for one in unsure
         ],
+        "most_ambiguous": [dict(zip(("weight", "image", "person", "doubt"), one, strict=True)) for one in doubts],
         "worst": [dict(zip(("error_share", "image", "person", "status"), case, strict=True)) for case in cases],
     }
 
@@ -189,6 +195,9 @@ def as_text(document: dict[str, Any]) -> str:
         lines += [
             f"    {one['image']}, person {one['person']}: {one['weakest_part']}" for one in document["least_sure"]
         ]
+    if document["most_ambiguous"]:
+        lines += ["", "most ambiguous (another pose explains the keypoints nearly as well)"]
+        lines += [f"    {one['image']}, person {one['person']}: {one['doubt']}" for one in document["most_ambiguous"]]
     return "\n".join(lines)
 
 

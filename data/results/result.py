@@ -16,7 +16,7 @@ from bodyfit.data.errors import BodyfitError
 from bodyfit.data.files import ArrayFile, read_json, write_bytes_atomically
 from bodyfit.data.landmarks import JOINT_NAMES, LANDMARK_NAMES
 from bodyfit.data.lazy import LazyModule
-from bodyfit.data.results import posterior
+from bodyfit.data.results import modes, posterior
 from bodyfit.data.results.npz import npz_bytes
 
 if TYPE_CHECKING:
@@ -124,14 +124,23 @@ class FitResult:
     error_share_hands: float = NAN
     error_share_face: float = NAN
     runner_up_cost: float = NAN
-    """Cost of the best start that led elsewhere."""
+    """Cost of the alternative hypothesis: the other mode of this person, with a limb flipped in depth or from another
+    start (docs/uncertainty.md)."""
+    runner_up_weight: float = NAN
+    """Probability that it is the right one of the two; NaN where there is none, or none was estimated."""
+    runner_up_flipped: str = ""
+    """What is flipped in it, "left forearm"; empty where it comes from another start."""
     runner_up_global_orient: Float[np.ndarray, " 3"] = field(default_factory=_empty)
-    """The alternative hypothesis that this start led to; empty, like its next three, where there is none."""
+    """Its parameters; empty, like the next three, where there is none."""
     runner_up_body_pose: Float[np.ndarray, " 63"] = field(default_factory=_empty)
     runner_up_transl: Float[np.ndarray, " 3"] = field(default_factory=_empty)
     runner_up_betas: Float[np.ndarray, " Nb"] = field(default_factory=_empty)
     ambiguous: bool = False
-    """Whether the runner-up explains the keypoints nearly as well."""
+    """Whether another pose is about as good: a limb may well be flipped in depth, or another start cost nearly as much.
+    """
+    flip_probability: Float[np.ndarray, " 8"] = field(default_factory=_empty)
+    """Probability that each bone of `modes.LIMB_BONES` (upper arm, forearm, thigh, shin; left, then right) is flipped
+    in depth: points towards the camera instead of away from it, or the other way round. Empty where not estimated."""
     iterations: int = 0
     seconds: float = NAN
     person_id: str = "000"
@@ -201,6 +210,8 @@ class FitResult:
         for name in _COVARIANCES:
             _check_covariances(name, values[name])
         self._check_posterior()
+        if not ((values["flip_probability"] >= 0) & (values["flip_probability"] <= 1)).all():
+            raise ResultError("flip_probability holds numbers that are no probabilities: expected 0 to 1.")
         for name, kind in _PLAIN.items():
             if type(values[name]) is not kind or kind is str:
                 values[name] = _plain(name, kind, values[name])
@@ -372,6 +383,15 @@ class FitResult:
         other = {name.removeprefix("runner_up_"): getattr(self, name)[None] for name in _RUNNER_UP}
         return self.parameters() | other
 
+    @property
+    def modes(self) -> "tuple[modes.Mode, ...]":
+        """The poses that this person may have, with weights: the best one, then the alternative where one was kept.
+
+        for mode in result.modes:
+            mode.weight, mode.words, mode.parameters["body_pose"]
+        """
+        return modes.modes(self)
+
     def save(self, path: Path | str) -> Path:
         """Write .npz, .json or .pkl, by the suffix. Raises ResultError for another one."""
         path = Path(path)
@@ -458,7 +478,7 @@ _PARAMETERS = (
 _RUNNER_UP = tuple(f"runner_up_{name}" for name in ("global_orient", "body_pose", "transl", "betas"))
 _COVARIANCES = ("joint_covariance", "joint_covariance_root_relative", "landmark_covariance")
 _CAMERA = ("lens", "camera_rotation", "camera_translation")
-_MAY_BE_ABSENT = frozenset((*_RUNNER_UP, *_CAMERA, *_COVARIANCES, "floor"))
+_MAY_BE_ABSENT = frozenset((*_RUNNER_UP, *_CAMERA, *_COVARIANCES, "floor", "flip_probability"))
 _STATUSES = get_args(Status)
 _SHAPES: dict[str, tuple[int, ...]] = {
     **{name: (3,) for name in ("global_orient", "jaw_pose", "leye_pose", "reye_pose", "transl")},
@@ -466,6 +486,7 @@ _SHAPES: dict[str, tuple[int, ...]] = {
     **{"body_pose": (63,), "left_hand_pose": (45,), "right_hand_pose": (45,), "center_px": (2,), "floor": (4,)},
     **dict(zip(_CAMERA, ((-1,), (3, 3), (3,)), strict=True)),
     **dict(zip(_RUNNER_UP, ((3,), (63,), (3,), (-1,)), strict=True)),
+    "flip_probability": (8,),
     **dict(zip(_COVARIANCES, ((55, 3, 3), (55, 3, 3), (144, 3, 3)), strict=True)),
     **{"landmarks": (144, 3), "landmarks_px": (144, 2), "keypoints_px": (144, 2), "keypoint_confidence": (144,)},
 }

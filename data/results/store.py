@@ -36,6 +36,7 @@ _WORDS = tuple(
 )
 _OPTIONAL = tuple(f"runner_up_{name}" for name in ("global_orient", "body_pose", "transl", "betas"))
 _UNCERTAINTY = ("joint_covariance", "joint_covariance_root_relative", "landmark_covariance", "posterior_factor")
+_UNCERTAINTY += ("flip_probability",)
 """Arrays that some people have: in a shard all NaN for those without, and left out where nobody has them."""
 _NUMBERS = tuple(f.name for f in fields(FitResult) if f.name not in _WORDS + _SAME_FOR_ALL)
 

@@ -41,6 +41,8 @@ class Study:
     """Squared Mahalanobis distance of each true joint, by frame; NaN where a person or joint has no covariance."""
     uncertainty: dict[str, np.ndarray]
     """Covariances and the like by their names in a FitResult."""
+    alternative: Float[np.ndarray, "N 55 3"]
+    """Joints of the alternative modes; NaN where there is none."""
 
 
 def make_people(
@@ -61,20 +63,25 @@ def make_people(
 def study(fitter: Fitter, people: SyntheticPeople, noise_share: float) -> Study:
     """Fit people, and see how far the truth is in units of the covariances."""
     bench = Bench(fitter, people)
-    solution, _, uncertainty, _ = fitter.solve_with_uncertainty(bench.observations(people), bench.model)
-    unknowns, x = fitter.unknowns, solution.x
-    transl = x[:, unknowns.layout["transl"]]
+    solution, other, uncertainty, _ = fitter.solve_with_uncertainty(bench.observations(people), bench.model)
+    joints, alternative = _joints(fitter, solution.x), _joints(fitter, other.x)
+    alternative[~np.isfinite(other.cost.cpu().numpy())] = np.nan
+    apart = joints - people.landmarks[:, : len(JOINT_NAMES)].double().cpu().numpy()
+    away = {"camera": apart, "root_relative": apart - apart[:, :1]}
+    distances = {frame: squared_distance(away[frame], uncertainty[name]) for frame, name in FRAMES.items()}
+    distances["root_relative"][:, 0] = np.nan  # the pelvis relative to itself
+    return Study(noise_share, people, joints, distances, uncertainty, alternative)
+
+
+def _joints(fitter: Fitter, x: torch.Tensor) -> Float[np.ndarray, "N 55 3"]:
+    """Joints of people at x; NaN for those that the body lacks."""
+    unknowns, transl = fitter.unknowns, x[:, fitter.unknowns.layout["transl"]]
     rotations = unknowns.rotations(x, unknowns.decode(x))
     points = fitter.everything(rotations, unknowns.shape(x), transl, derivatives=False).points
     joints = points.new_full((len(x), len(JOINT_NAMES), 3), torch.nan)
     here = [n for n, name in enumerate(JOINT_NAMES) if name in fitter.everything.names]
     joints[:, here] = points[:, [fitter.everything.names.index(JOINT_NAMES[n]) for n in here]]
-    joints = joints.double().cpu().numpy()
-    apart = joints - people.landmarks[:, : len(JOINT_NAMES)].double().cpu().numpy()
-    away = {"camera": apart, "root_relative": apart - apart[:, :1]}
-    distances = {frame: squared_distance(away[frame], uncertainty[name]) for frame, name in FRAMES.items()}
-    distances["root_relative"][:, 0] = np.nan  # the pelvis relative to itself
-    return Study(noise_share, people, joints, distances, uncertainty)
+    return joints.double().cpu().numpy()
 
 
 def squared_distance(

@@ -53,6 +53,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "fit.stages.keep_within": (1.0, math.inf),
     "fit.stages.tolerance": (0.0, 1.0),
     "fit.ambiguous_margin": (0.0, math.inf),
+    "fit.ambiguous_probability": (0.0, 1.0),
     "camera.image_size": (1, 100_000),
     "camera.keypoints_size": (1, 100_000),
     "camera.min_confidence": (0.0, 1.0),

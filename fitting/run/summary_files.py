@@ -30,6 +30,7 @@ COLUMNS = (
         "weakest_part",
         "weakest_deviation_m",
     ),
+    *("runner_up_weight", "doubt"),
     *("focal_px", "focal_source", "keypoint_source", "result", "mesh", "overlay"),
 )
 
@@ -120,7 +121,7 @@ def write_parquet(path: Path, rows: Iterable[dict[str, Any]], group: int = 50_00
 
     kinds = dict.fromkeys(COLUMNS, pa.string())
     numbers = ("cost", "runner_up_cost", "age_margin", "age_years", "stature_m", "focal_px", "seconds")
-    numbers += ("weakest_deviation_m",)
+    numbers += ("weakest_deviation_m", "runner_up_weight")
     numbers += tuple(c for c in COLUMNS if c.startswith("error_"))
     kinds |= dict.fromkeys(numbers, pa.float64()) | {"iterations": pa.int64(), "ambiguous": pa.bool_()}
     schema, some = pa.schema(list(kinds.items())), []

@@ -19,6 +19,7 @@ from bodyfit.data.photo.lens import Lens
 from bodyfit.data.photo.photo import PhotoError, read_photo
 from bodyfit.data.results.distrust import weaknesses
 from bodyfit.data.results.meshes import save_mesh
+from bodyfit.data.results.modes import doubt
 from bodyfit.data.results.result import FitResult
 from bodyfit.fitting.run.error_log import ErrorLog
 from bodyfit.fitting.run.options import OutputOptions
@@ -39,6 +40,7 @@ ROW_FIELDS += (
     "focal_source",
     "keypoint_source",
 )
+ROW_FIELDS += ("runner_up_weight",)
 UNSURE_FIELDS = ("weakest_part", "weakest_deviation_m")
 
 Row = dict[str, Any]
@@ -109,6 +111,7 @@ class PhotoWriter:
             row = {"image": name, "person": result.person_id, "photo": result.photo}
             row |= {kind: getattr(result, kind) for kind in ROW_FIELDS}
             row |= dict(zip(UNSURE_FIELDS, _weakest(result), strict=True))
+            row["doubt"] = doubt(result) if result.ambiguous and result.status != "failed" else ""
             if result.status in ("failed", "implausible"):
                 log.warning("%s, person %s: %s", name, result.person_id, result.reason)
             if result.status != "failed":

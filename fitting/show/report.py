@@ -91,6 +91,7 @@ def _page_data(results: ResultsFolder, people: tuple[PersonEntry, ...], meshes: 
                 "status": person.status,
                 "reason": person.reason,
                 "ambiguous": bool(person.row.get("ambiguous", False)),
+                "doubt": str(person.row.get("doubt") or ""),
                 "error_px": person.error_px,
                 "error_share": person.error_share,
                 "box": _box(result),

@@ -22,6 +22,7 @@ from bodyfit.data.lazy import LazyModule
 from bodyfit.data.photo.video import split_frame
 from bodyfit.data.results.distrust import centimetres, weaknesses
 from bodyfit.data.results.meshes import COORDINATE_FRAMES, MESH_SUFFIXES, load_mesh
+from bodyfit.data.results.modes import doubt
 from bodyfit.data.results.result import FitResult
 from bodyfit.data.results.store import JOURNAL, load_result, read_journal, split_row
 from bodyfit.data.results.track import Track
@@ -353,7 +354,8 @@ def _result_figures(result: FitResult, body: "body_model.BodyModel | None") -> d
     if math.isfinite(result.runner_up_cost):
         ratio = result.runner_up_cost / result.cost if result.cost > 0 else math.nan
         dearer = f" ({100 * (ratio - 1):+.0f} %)" if ratio < 10 else f" ({ratio:.3g} times)" if ratio >= 10 else ""
-        figures["alternative hypothesis"] = f"cost {result.runner_up_cost:.4g}{dearer}"
+        words = f"{doubt(result)}, " if result.has_runner_up else ""
+        figures["alternative hypothesis"] = f"{words}cost {result.runner_up_cost:.4g}{dearer}"
         figures["alternative hypothesis"] += ": ambiguous" if result.ambiguous else ""
     return figures
 

@@ -42,12 +42,15 @@ from bodyfit.fitting.solve.hypotheses import StartConfig, Starter
 from bodyfit.fitting.solve.known_shape import KnownShape
 from bodyfit.fitting.solve.memory import free_bytes, people_at_once
 from bodyfit.fitting.solve.results import ResultMaker
-from bodyfit.fitting.solve.stages import Alternative, StageConfig, follow, solve_in_stages
+from bodyfit.fitting.solve.stages import Alternative, StageConfig, coarse_unknowns, follow, solve_in_stages
 from bodyfit.fitting.solve.threads import map_in_threads
 from bodyfit.fitting.solve.together import Together, solve_together
 from bodyfit.fitting.start.network import INPUT_NAMES, StartNetwork, StartProposals, start_network_of
 from bodyfit.fitting.start.predicted_pose import PosePredictor
 from bodyfit.fitting.uncertainty.estimate import Estimator, blocks_of
+from bodyfit.fitting.uncertainty.flip_coefficients import AMBIGUOUS_FROM
+from bodyfit.fitting.uncertainty.flips import LimbFlipper
+from bodyfit.fitting.uncertainty.modes import ModeFinder, alternative_weight
 from bodyfit.prior.model.checkpoint import load_prior
 from bodyfit.prior.model.vposer import VPoser
 
@@ -83,7 +86,9 @@ class FitConfig:
     stages: StageConfig = field(default_factory=StageConfig)
     """How the way to the minimum is made easier."""
     ambiguous_margin: float = 0.1
-    """A person is called ambiguous when the second-best start ends within this share of the best one's cost."""
+    """A person is called ambiguous when the second-best start ends within this share of the best one's cost, ..."""
+    ambiguous_probability: float = AMBIGUOUS_FROM
+    """... or when an arm or leg is flipped in depth with at least this probability (docs/uncertainty.md)."""
     people_apart: bool = False
     """Whether people of one photo may not pass through each other."""
     ground: GroundChoice = field(default_factory=GroundChoice)
@@ -100,6 +105,8 @@ class _Landmarks:
     rotation_jacobian: RotationJacobian
     columns: Tensor | None
     """Their places among the landmarks of the observations; None: all of them."""
+    modes: ModeFinder | None = None
+    """Looks for flipped limbs on these landmarks."""
 
 
 def on_ground(config: FitConfig, ground: bool, gravity: Sequence[float] | None) -> FitConfig:
@@ -180,7 +187,7 @@ class Fitter:
             self.unknowns,
             self.everything,
             self.config.refine_focal,
-            self.config.ambiguous_margin,
+            (self.config.ambiguous_margin, self.config.ambiguous_probability),
             config.age.kind != "auto" or bool(config.shape.betas),
             self.config.shape.said,
         )
@@ -291,8 +298,9 @@ class Fitter:
         with torch.inference_mode(mode=False):  # what is kept may be used outside of it
             body = LandmarkModel(self.body, names=tuple(names), dtype=self.dtype, device=self.device)
             columns = torch.tensor([model.names.index(name) for name in names], dtype=torch.long, device=self.device)
+            modes = None if self._flipper is None else ModeFinder(self._flipper, body)
             return _Landmarks(model, RotationJacobian(self.unknowns, model), None), _Landmarks(
-                body, RotationJacobian(self.unknowns, body), columns
+                body, RotationJacobian(self.unknowns, body), columns, modes
             )
 
     def with_predicted_pose(self, seen: Observations, model: LandmarkModel) -> Observations:
@@ -335,7 +343,10 @@ class Fitter:
             some, proposed = self._read(seen.select(rows), model)
             starts = self._best_starts(some, proposed, model) if init is None else init[rows, None]
             solution, other = self._finish(some, model, starts)
-            return solution, other, self._afterwards(some, model, solution, children) if uncertain else {}
+            found = self._afterwards(some, model, solution, children) if uncertain else {}
+            if "flip_probability" in found:
+                other, found = self._with_flips(some, model, solution, other, found)
+            return solution, other, found
 
         parts = self.in_groups(solve, len(seen))
         found = {name: torch.cat([part[2][name] for part in parts]) for name in parts[0][2]}
@@ -366,11 +377,43 @@ class Fitter:
         free = torch.cat([free[:kid], free.new_zeros(1), free[kid:]])
         return screened | children._estimator(there.problem, there.at, free, floor, there.lin)
 
+    def _with_flips(
+        self,
+        everything: Observations,
+        model: LandmarkModel,
+        solution: Solution,
+        other: Alternative,
+        found: dict[str, Tensor],
+    ) -> tuple[Alternative, dict[str, Tensor]]:
+        """Flipped limbs in place of alternatives that are less probable, and what is found about them."""
+        coarse = self._landmark_sets(model)[1]
+        make = partial(self._problem, on=replace(coarse, columns=None))
+        seen = everything if coarse.columns is None else everything.of_landmarks(coarse.columns)
+        movable = self.free() & coarse_unknowns(self.unknowns).to(self.device)
+        modes = coarse.modes(make, seen, solution.x, found["flip_probability"], movable)
+        weight = alternative_weight(other.cost - solution.cost)
+        flips = torch.zeros_like(found["flip_probability"], dtype=torch.bool)
+        better = ~(weight[modes.rows] > modes.weight)
+        rows, x, cost = modes.rows[better], other.x, other.cost
+        if len(rows):
+            some = self._problem(everything.select(rows), on=self._landmark_sets(model)[0])
+            x = x.index_copy(0, rows, modes.x[better])
+            cost = cost.index_copy(0, rows, some.costs(modes.x[better]))
+            weight = weight.index_copy(0, rows, modes.weight[better])
+            flips = flips.index_copy(0, rows, modes.bones[better])
+        found = found | {"runner_up_weight": weight, "runner_up_flips": flips}
+        return Alternative(x, cost), found
+
     @cached_property
     def _estimator(self) -> Estimator | None:
         kind = self.config.uncertainty
         to = {"dtype": self.dtype, "device": self.device}
         return None if kind == "off" else Estimator(self.body, self.unknowns, kind, **to)
+
+    @cached_property
+    def _flipper(self) -> LimbFlipper | None:
+        to = {"dtype": self.dtype, "device": self.device}
+        return None if self.config.uncertainty == "off" else LimbFlipper(self.body, self.unknowns, self.prior, **to)
 
     def best_starts(self, seen: Observations, model: LandmarkModel) -> Float[Tensor, "B F D"]:
         """Each person's few best starts, NaN where there are fewer: the first half of `solve`."""

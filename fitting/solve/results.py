@@ -12,6 +12,7 @@ from torch import Tensor
 
 from bodyfit.data.body.body_model import BodyModel
 from bodyfit.data.landmarks import BODY, FACE, LANDMARK_INDEX, LANDMARK_NAMES, LEFT_HAND, RIGHT_HAND
+from bodyfit.data.results.modes import LIMB_BONES, any_flip
 from bodyfit.data.results.result import UNKNOWN_SIZE, FitResult
 from bodyfit.fitting.energy.landmark_model import LandmarkModel
 from bodyfit.fitting.energy.levenberg_marquardt import CONVERGED, FAILED, Solution
@@ -23,6 +24,9 @@ from bodyfit.fitting.solve.frames import GUESSED_FOCAL, Frame
 from bodyfit.fitting.solve.plausible import why_implausible
 from bodyfit.fitting.solve.stages import Alternative
 from bodyfit.prior.model.vposer import VPoser
+
+FOR_STUDIES = "study_"
+"""How the names of arrays begin that benchmarks need and results do not hold."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +40,8 @@ class ResultMaker:
     """All landmarks of the body."""
     refined_focal: bool
     """Whether the focal length was among the unknowns that moved."""
-    ambiguous_margin: float
-    """See `FitConfig.ambiguous_margin`."""
+    ambiguous_from: tuple[float, float]
+    """`FitConfig.ambiguous_margin` and `ambiguous_probability`."""
     given_age: bool = False
     """Whether the user said who is a child."""
     known_size: str = ""
@@ -82,10 +86,16 @@ class ResultMaker:
             if np.isfinite(second[n]):
                 mine |= {name: array[n] for name, array in alternatives.items()}
             mine |= _covariances(uncertainty or {}, n)
-            margin = (second[n] - cost[n]) / cost[n] if cost[n] > 0 else np.inf
+            flipped = mine.pop("runner_up_flips", np.zeros(0, dtype=bool))
+            mine["runner_up_flipped"] = " and ".join(
+                name for name, yes in zip(LIMB_BONES, flipped, strict=False) if yes
+            )
+            margin = (second[n] - cost[n]) / cost[n] if cost[n] > 0 and not flipped.any() else np.inf
             mine |= {name: float(values[n]) for name, values in errors.items()}
             mine |= {"cost": float(cost[n]), "runner_up_cost": float(second[n]), "iterations": iterations[n]}
-            mine |= {"ambiguous": bool(margin < self.ambiguous_margin), "status": state, "seconds": seconds}
+            flips = any_flip(mine.get("flip_probability", np.zeros(0)))
+            ambiguous = bool(margin < self.ambiguous_from[0] or flips >= self.ambiguous_from[1])
+            mine |= {"ambiguous": ambiguous, "status": state, "seconds": seconds}
             mine["reason"] = "the cost at the start is not a number" if state == "failed" else _warning(frame, i)
             mine["size_source"] = self.known_size or _size_unknown(frame)
             mine |= age
@@ -177,7 +187,9 @@ def _covariances(uncertainty: dict[str, Any], n: int) -> dict[str, Any]:
     factor = uncertainty.get("posterior_factor")
     if factor is None or not np.isfinite(factor[n]).all():
         return {}
-    return {name: array if isinstance(array, str) else array[n] for name, array in uncertainty.items()}
+    given = {name: array for name, array in uncertainty.items() if not name.startswith(FOR_STUDIES)}
+    mine = {name: array if isinstance(array, str) else array[n] for name, array in given.items()}
+    return mine | {name: value.item() for name, value in mine.items() if isinstance(value, np.floating)}
 
 
 def _judged(result: FitResult) -> FitResult:

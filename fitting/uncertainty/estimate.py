@@ -11,10 +11,12 @@ from torch import Tensor
 from bodyfit.data.body.body_model import BodyModel
 from bodyfit.data.landmarks import JOINT_NAMES, LANDMARK_INDEX, LANDMARK_NAMES
 from bodyfit.fitting.energy.landmark_model import LandmarkModel
-from bodyfit.fitting.energy.levenberg_marquardt import Linearization
+from bodyfit.fitting.energy.levenberg_marquardt import Linearization, total_cost
 from bodyfit.fitting.energy.problem import Problem
 from bodyfit.fitting.energy.terms import Evaluation
 from bodyfit.fitting.energy.unknowns import Unknowns
+from bodyfit.fitting.uncertainty.flip_probability import SolvedLimbs, features, flip_probability
+from bodyfit.fitting.uncertainty.flips import BONE_ROWS
 from bodyfit.fitting.uncertainty.laplace import PointCovariance, Posterior, posterior_at
 from bodyfit.fitting.uncertainty.temperature import OVERALL, TEMPERATURES, VARIANCES, part_of
 
@@ -37,6 +39,10 @@ class Estimator:
         names = LANDMARK_NAMES if kind == "landmarks" else JOINT_NAMES
         model = LandmarkModel(body, names=names, dtype=dtype, device=device)
         self.points = PointCovariance(unknowns, model)
+        here = [[n for n, name in enumerate(model.names) if name == JOINT_NAMES[row]] for row in range(22)]
+        self.limbs = BONE_ROWS.tolist() if all(rows == [n] for n, rows in enumerate(here)) else []
+        """Rows of the joints that LIMB_BONES join, where the body has them in the order of JOINT_NAMES."""
+        self._latent = unknowns.layout.mask("latent").nonzero()[:, 0].to(model.device)
         self.places = torch.tensor([LANDMARK_INDEX[name] for name in model.names], device=model.device)
         self.temperatures = [
             torch.tensor([TEMPERATURES[frame][part_of(name)] for name in model.names], dtype=dtype, device=device)
@@ -53,8 +59,11 @@ class Estimator:
             at: everybody at their solution, with derivatives.
             free, floor, lin: as in `posterior_at`.
         """
+        lin = problem.linearized(at) if lin is None else lin
         posterior = posterior_at(problem, at, free, floor, VARIANCES, lin)
-        found = zip(self.points(posterior, at), self.temperatures, strict=True)
+        whitened = self.points.whitened(posterior, at)
+        relative = whitened - whitened[:, :1]
+        found = zip((whitened @ whitened.mT, relative @ relative.mT), self.temperatures, strict=True)
         camera, relative = (temperature[:, None, None] * covariance for covariance, temperature in found)
         count = len(JOINT_NAMES)
         covariances = {
@@ -62,9 +71,38 @@ class Estimator:
             "joint_covariance_root_relative": self._of_all(relative, count),
             "posterior_factor": packed(posterior),
         }
+        if self.limbs:
+            found = features(self.solved_limbs(problem, at, lin, whitened))
+            covariances |= {"study_flip_features": found, "flip_probability": flip_probability(found)}
         if self.kind == "landmarks":
             covariances["landmark_covariance"] = self._of_all(camera, len(LANDMARK_NAMES))
         return covariances
+
+    def solved_limbs(
+        self, problem: Problem, at: Evaluation, lin: Linearization, whitened: Float[Tensor, "B K 3 F"]
+    ) -> SolvedLimbs:
+        """What is known of arms and legs at the solutions `at`.
+
+        Args:
+            problem, at, lin: as in the posterior.
+            whitened: of the estimator's points.
+        """
+        upper, lower = torch.tensor(self.limbs, device=at.x.device).unbind(1)
+        points = self._joints(at.x, at.body)
+        ray = torch.nn.functional.normalize(points[:, upper], dim=-1)
+        deviation = (ray[:, :, None] @ (whitened[:, lower] - whitened[:, upper]))[:, :, 0].norm(dim=-1)
+        predicted = points
+        seen = problem.observations
+        if seen is not None and seen.predicted is not None:
+            x = at.x.index_copy(1, self._latent, seen.predicted.mean)
+            predicted = self._joints(x, self.unknowns.decode(x))
+        rows, weights = problem.rows.slices, torch.ones_like(at.x[:, 0]) if seen is None else seen.weights.sum(1)
+        misfit = lin.residuals[:, rows["pose_prior"]].square().sum(1) if "pose_prior" in rows else weights
+        return SolvedLimbs(points, predicted, deviation, misfit, total_cost(lin) / weights.clamp_min(1e-6))
+
+    def _joints(self, x: Float[Tensor, "B D"], body: Tensor) -> Float[Tensor, "B K 3"]:
+        unknowns, transl = self.unknowns, x[:, self.unknowns.layout["transl"]]
+        return self.points.model(unknowns.rotations(x, body), unknowns.shape(x), transl, derivatives=False).points
 
     def _of_all(self, covariance: Float[Tensor, "B K 3 3"], count: int) -> Float[Tensor, "B N 3 3"]:
         """Those of the first `count` landmarks, NaN where the body lacks one."""

@@ -177,6 +177,10 @@ class PointCovariance:
         self, posterior: Posterior, at: Evaluation
     ) -> tuple[Float[Tensor, "B K 3 3"], Float[Tensor, "B K 3 3"]]:
         """Covariance of each point in the camera frame, and of its position relative to the pelvis, m^2."""
-        whitened = posterior.whiten(self.jacobian(at).flatten(1, 2)).unflatten(1, (-1, 3))
+        whitened = self.whitened(posterior, at)
         relative = whitened - whitened[:, :1]
         return whitened @ whitened.mT, relative @ relative.mT
+
+    def whitened(self, posterior: Posterior, at: Evaluation) -> Float[Tensor, "B K 3 F"]:
+        """W of each point: W_j W_k^T is the covariance between points j and k."""
+        return posterior.whiten(self.jacobian(at).flatten(1, 2)).unflatten(1, (-1, 3))

@@ -58,7 +58,7 @@ function picture(person) {
 function card(person) {
   const words = make("div", { className: "words" }, make("b", { textContent: person.name }));
   words.append(make("p", {}, statusLabel(person)), make("p", { className: "number", textContent: errorText(person) }));
-  const remark = person.reason || (person.ambiguous ? "ambiguous: another body explains the points nearly as well" : "");
+  const remark = person.reason || (person.ambiguous ? `ambiguous: ${person.doubt || "another body explains the points nearly as well"}` : "");
   if (remark) words.append(make("p", { className: "dim", textContent: remark }));
   const button = make("button", { className: "card" }, picture(person), words);
   button.addEventListener("click", () => open(person));

@@ -1,0 +1,106 @@
+"""Whether fits know which limbs may be flipped in depth: detection, false alarms, and whether probabilities are true.
+
+A person's best mode is wrong by a flipped limb where an arm or leg bone is flipped (`uncertainty.flips.flipped_bones`).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+
+from bodyfit.data.results.modes import any_flip
+from bodyfit.fitting.benchmark.calibration import Study
+from bodyfit.fitting.uncertainty.flip_coefficients import AMBIGUOUS_FROM
+from bodyfit.fitting.uncertainty.flip_probability import fitted_coefficients
+from bodyfit.fitting.uncertainty.flips import flipped_bones
+
+FALSE_ALARMS = (0.05, 0.10, 0.15, 0.20, 0.30)
+"""Shares of the people whose limbs are right at which the detection rate is reported."""
+EDGES = (0.0, 0.01, 0.03, 0.1, 0.2, 0.4, 1.0)
+"""Probabilities are compared with what is found in bins between these."""
+
+
+def flipped(study: Study) -> Bool[np.ndarray, "N 8"]:
+    """Which bones of which people are flipped in the best mode."""
+    return flipped_bones(torch.as_tensor(study.joints), torch.as_tensor(_truth(study))).numpy()
+
+
+def figures(studies: Sequence[Study]) -> dict[str, Any]:
+    """Shares of people and of bones.
+
+    Returns:
+        `wrong`: people whose best mode is wrong by a flipped limb; `flagged`: of these, those marked as ambiguous, or
+        with a mode kept in which the flipped bones are right; `false_alarms`: people marked as ambiguous whose limbs
+        are right, of all whose limbs are; `right_mode_kept`: of the wrong; `roc`: detection at other thresholds;
+        `bones`, `modes`: rows of a reliability table for probabilities of bones and weights of kept modes.
+    """
+    wrong_bones = np.concatenate([flipped(one) for one in studies])
+    probability = np.concatenate([one.uncertainty["flip_probability"] for one in studies])
+    weight = np.concatenate([one.uncertainty["runner_up_weight"] for one in studies])
+    bones = np.concatenate([one.uncertainty["runner_up_flips"] for one in studies])
+    cured = np.concatenate([_cured(one) for one in studies])
+    wrong, likely = wrong_bones.any(1), np.array([any_flip(row) for row in probability])
+    marked = likely >= AMBIGUOUS_FROM
+    kept = np.isfinite(weight) & bones.any(1)
+    mode_right = kept & (wrong_bones & bones).any(1)
+    return {
+        "people": len(wrong),
+        "wrong": float(wrong.mean()),
+        "flagged": _share((marked | cured)[wrong]),
+        "marked": _share(marked[wrong]),
+        "right_mode_kept": _share(cured[wrong]),
+        "false_alarms": _share(marked[~wrong]),
+        "modes_kept": float(kept.mean()),
+        "roc": {str(share): detection(likely, wrong, share) for share in FALSE_ALARMS},
+        "bones": _reliability(probability.ravel(), wrong_bones.ravel()),
+        "modes": _reliability(weight[kept], mode_right[kept]),
+    }
+
+
+def detection(likely: Float[np.ndarray, " N"], wrong: Bool[np.ndarray, " N"], false_alarms: float) -> float:
+    """Share of the wrong above the threshold that so many of the right ones are above."""
+    return _share(likely[wrong] > threshold(likely, wrong, false_alarms))
+
+
+def threshold(likely: Float[np.ndarray, " N"], wrong: Bool[np.ndarray, " N"], false_alarms: float) -> float:
+    """The threshold that a share of the right ones are above."""
+    return float(np.quantile(likely[~wrong], 1 - false_alarms)) if (~wrong).any() else 1.0
+
+
+def refitted(studies: Sequence[Study]) -> dict[str, Any]:
+    """The coefficients of `uncertainty/flip_coefficients.py`, from these people."""
+    wrong = torch.as_tensor(np.concatenate([flipped(one) for one in studies]))
+    found = torch.as_tensor(np.concatenate([one.uncertainty["study_flip_features"] for one in studies]))
+    return {"COEFFICIENTS": fitted_coefficients(found, wrong)}
+
+
+def _truth(study: Study) -> Float[np.ndarray, "N 55 3"]:
+    return study.people.landmarks[:, : study.joints.shape[1]].double().cpu().numpy()
+
+
+def _cured(study: Study) -> Bool[np.ndarray, " N"]:
+    """Whose kept alternative mode has no flipped bone where the best mode has one."""
+    other, true = torch.as_tensor(study.alternative), torch.as_tensor(_truth(study))
+    still = flipped_bones(other, true).numpy()
+    before = flipped(study)
+    return np.isfinite(study.alternative[:, 0, 0]) & before.any(1) & ~(still & before).any(1)
+
+
+def _share(values: Bool[np.ndarray, " N"]) -> float:
+    return float(values.mean()) if len(values) else float("nan")
+
+
+def _reliability(promised: Float[np.ndarray, " N"], found: Bool[np.ndarray, " N"]) -> list[dict[str, float]]:
+    """Mean probability and share found in bins, those with nobody left out."""
+    rows = []
+    for low, high in itertools.pairwise(EDGES):
+        some = (promised >= low) & ((promised < high) | (high == EDGES[-1]))
+        if some.any():
+            mean = float(promised[some].mean())
+            rows.append({"from": low, "promised": mean, "found": _share(found[some]), "count": int(some.sum())})
+    return rows

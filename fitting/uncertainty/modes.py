@@ -1,0 +1,127 @@
+"""Other modes of a fit: poses with a limb flipped in depth that explain the keypoints nearly as well.
+
+The most probable flip of each person (`flip_probability`) is followed for some steps, on the body's landmarks, while a
+spring holds the limb at its flipped place, so that it does not slide back where there is a slope but no second minimum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from bodyfit.data.results.modes import LIMBS
+from bodyfit.fitting.energy.jacobian import RotationJacobian
+from bodyfit.fitting.energy.landmark_model import LandmarkModel
+from bodyfit.fitting.energy.levenberg_marquardt import SolverOptions, minimise
+from bodyfit.fitting.energy.observations import Observations
+from bodyfit.fitting.energy.problem import Problem
+from bodyfit.fitting.energy.terms import PointDistance
+from bodyfit.fitting.uncertainty.flips import LimbFlipper
+
+HELD_SIGMA_M = 0.05
+"""Stiffness of the spring, as the standard deviation of a joint's place."""
+STEPS = 5
+KEPT_FROM = 0.03
+"""Flips that are less probable are not kept as a mode."""
+START_SCALE = 10.0
+"""Another start is less probable by a factor e where it costs so much more: the energy is too sure of its differences.
+There are too few such people (1 in 200) to measure this."""
+TOGETHER = 0.5
+"""Both bones of a limb are flipped where the less probable one is so many times as probable as the other."""
+
+
+@dataclass(frozen=True)
+class OtherModes:
+    """The most probable flips of some people: the K of B people who have one worth keeping."""
+
+    rows: Int[Tensor, " K"]
+    """Whose they are."""
+    x: Float[Tensor, "K D"]
+    """Unknowns with the limb flipped."""
+    bones: Bool[Tensor, "K 8"]
+    """Which of LIMB_BONES are flipped."""
+    weight: Float[Tensor, " K"]
+    """Probability of this mode."""
+
+
+class ModeFinder:
+    """Looks for flipped limbs.
+
+    Args:
+        flipper: makes the flips.
+        model: the landmarks of the problems that it is given.
+    """
+
+    def __init__(self, flipper: LimbFlipper, model: LandmarkModel):
+        self.flipper, self.model = flipper, model
+        self.rotation_jacobian = RotationJacobian(flipper.unknowns, model, each=3)
+        rows = [[model.names.index(name) if name in model.names else -1 for name in limb[1:]] for limb in LIMBS]
+        self._rows = torch.tensor(rows, device=model.device)
+
+    def __call__(
+        self,
+        make_problem: Callable[[Observations], Problem],
+        seen: Observations,
+        x: Float[Tensor, "B D"],
+        probability: Float[Tensor, "B 8"],
+        free: Bool[Tensor, " D"],
+    ) -> OtherModes:
+        """The other modes of people.
+
+        Args:
+            make_problem: the problem of some people on the model's landmarks.
+            seen: the people, with the model's landmarks.
+            x: their solutions.
+            probability: that each bone is flipped.
+            free: unknowns that may move.
+        """
+        limbs = (probability * self._seen(seen.weights).repeat_interleave(2, 1)).unflatten(1, (-1, 2))
+        weight, limb = limbs.amax(2).max(1)
+        rows = (weight >= KEPT_FROM).nonzero()[:, 0]
+        weight, limb = weight[rows], limb[rows]
+        bones = limbs[rows, limb] >= TOGETHER * weight[:, None]
+        flipped = torch.zeros_like(limbs[rows], dtype=torch.bool)
+        flipped[torch.arange(len(rows), device=x.device), limb] = bones
+        x = self._followed(make_problem, seen.select(rows), x[rows], free, limb, bones) if len(rows) else x[rows]
+        return OtherModes(rows, x, flipped.flatten(1), weight)
+
+    def _seen(self, weights: Float[Tensor, "B K"]) -> Bool[Tensor, "B 4"]:
+        """Limbs of which keypoints show both outer joints; of the others, all is open."""
+        return ((weights[:, self._rows] > 0) & (self._rows >= 0)).all(2)
+
+    def _followed(
+        self,
+        make_problem: Callable[[Observations], Problem],
+        seen: Observations,
+        x: Float[Tensor, "K D"],
+        free: Bool[Tensor, " D"],
+        limb: Int[Tensor, " K"],
+        bones: Bool[Tensor, "K 2"],
+    ) -> Float[Tensor, "K D"]:
+        """Unknowns of flipped people."""
+        unknowns, flips = self.flipper.unknowns, self.flipper(x, limb, bones)
+        start = x.clone()
+        start[:, unknowns.layout["latent"]] = flips.latent
+        problem = make_problem(seen)
+        spring = self._spring(flips.places, self._rows[limb])
+        held = Problem(unknowns, self.model, [*problem.terms, spring], problem.observations, problem.softness)
+        options = SolverOptions(max_iterations=STEPS, tolerance=1e-3)
+        return minimise(held.evaluate, unknowns.retract, start, options, cost=held.costs, free=free).x
+
+    def _spring(self, places: Float[Tensor, "N 2 3"], rows: Int[Tensor, "N 2"]) -> PointDistance:
+        """Holds the joints of each flip at their places."""
+        targets = places.new_zeros(len(places), len(self.model.names), 3)
+        weights = places.new_zeros(len(places), len(self.model.names))
+        targets.scatter_(1, rows[..., None].expand(-1, -1, 3), places)
+        weights.scatter_(1, rows, 1.0)
+        jacobian = self.rotation_jacobian
+        return PointDistance(self.flipper.unknowns, jacobian, targets, weights, sigma_m=HELD_SIGMA_M)
+
+
+def alternative_weight(gap: Float[Tensor, " B"]) -> Float[Tensor, " B"]:
+    """Probability of the alternative start by what it costs beyond the solution; NaN where there is none."""
+    return 1 / (1 + (gap.clamp_min(0) / START_SCALE).exp())
