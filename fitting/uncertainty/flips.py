@@ -103,7 +103,7 @@ class LimbFlipper:
         first, second = _unit(_turned_back(upper, b - a)), _unit(_turned_back(lower, c - b))  # in their own frames
         new_first, new_second = _unit(places[0] - a), _unit(places[1] - places[0])
         bend = torch.atan2(torch.linalg.cross(new_first, new_second).norm(dim=1), (new_first * new_second).sum(1))
-        hinge = roma.rotvec_to_rotmat(axis * bend[:, None])
+        hinge = roma.rotvec_to_rotmat(axis * _hinge_angle(axis, first, second, bend)[:, None])
         bent = (hinge @ second[..., None])[..., 0]
         by_plane = _frame(new_first, new_second) @ _frame(first, bent).mT
         by_turn = _smallest_turn(_unit(b - a), new_first) @ upper
@@ -160,6 +160,17 @@ def _unit(vector: Float[Tensor, "*N 3"]) -> Float[Tensor, "*N 3"]:
 
 def _turned_back(rotation: Float[Tensor, "N 3 3"], vector: Float[Tensor, "N 3"]) -> Float[Tensor, "N 3"]:
     return (rotation.mT @ vector[..., None])[..., 0]
+
+
+def _hinge_angle(
+    axis: Float[Tensor, "N 3"], first: Float[Tensor, "N 3"], second: Float[Tensor, "N 3"], bend: Float[Tensor, " N"]
+) -> Float[Tensor, " N"]:
+    """The rotation about a hinge's axis at which two bones, given at rest, enclose the angle `bend`, or as near as they
+    can: the cosine between them is a constant and a sinusoid of the rotation."""
+    along = (first * axis).sum(1) * (second * axis).sum(1)
+    cosine, sine = (first * second).sum(1) - along, (first * torch.linalg.cross(axis, second)).sum(1)
+    most = torch.hypot(cosine, sine).clamp_min(1e-6)
+    return torch.atan2(sine, cosine) + ((bend.cos() - along) / most).clamp(-1, 1).acos()
 
 
 def _frame(first: Float[Tensor, "N 3"], second: Float[Tensor, "N 3"]) -> Float[Tensor, "N 3 3"]:
