@@ -136,3 +136,15 @@ SKELETON: tuple[tuple[int, int], ...] = tuple(
     )
 )
 """Pairs of landmarks to join with a line when a person's keypoints are drawn; draw those with both ends seen."""
+
+_SIDES = ("left", "right")
+LIMBS: tuple[tuple[str, str, str], ...] = tuple(
+    (f"{side}_{joints[0]}", f"{side}_{joints[1]}", f"{side}_{joints[2]}")
+    for side in _SIDES
+    for joints in (("shoulder", "elbow", "wrist"), ("hip", "knee", "ankle"))
+)
+"""Joints of arms and legs, from the trunk outwards."""
+LIMB_BONES: tuple[str, ...] = tuple(
+    f"{side} {bone}" for side in _SIDES for bone in ("upper arm", "forearm", "thigh", "shin")
+)
+"""The two bones of each of LIMBS, in its order: what may point towards the camera or away from it."""

@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 from jaxtyping import Float
 
-from bodyfit.data.landmarks import LANDMARK_INDEX
+from bodyfit.data.landmarks import LANDMARK_INDEX, LIMB_BONES, LIMBS
 
-if TYPE_CHECKING:
-    from bodyfit.data.results.result import FitResult
 
-_SIDES = ("left", "right")
-LIMBS: tuple[tuple[str, str, str], ...] = tuple(
-    (f"{side}_{joints[0]}", f"{side}_{joints[1]}", f"{side}_{joints[2]}")
-    for side in _SIDES
-    for joints in (("shoulder", "elbow", "wrist"), ("hip", "knee", "ankle"))
-)
-"""Joints of arms and legs, from the trunk outwards."""
-LIMB_BONES: tuple[str, ...] = tuple(
-    f"{side} {bone}" for side in _SIDES for bone in ("upper arm", "forearm", "thigh", "shin")
-)
-"""The two bones of each of LIMBS, in its order: what may point towards the camera or away from it."""
-LIMB_NAMES: tuple[str, ...] = tuple(f"{side} {limb}" for side in _SIDES for limb in ("arm", "leg"))
+class TwoModes(Protocol):
+    """What a `FitResult` says of its best mode and of the alternative."""
+
+    landmarks: Float[np.ndarray, "144 3"]
+    runner_up_weight: float
+    runner_up_flipped: str
+    flip_probability: Float[np.ndarray, " n"]
+
+    @property
+    def has_runner_up(self) -> bool: ...
+
+    def parameters(self) -> dict[str, np.ndarray]: ...
+
+    def runner_up_parameters(self) -> dict[str, np.ndarray]: ...
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def any_flip(probability: Float[np.ndarray, " n"]) -> float:
     return float(1 - np.prod(1 - np.asarray(probability, dtype=float)))
 
 
-def modes(result: FitResult) -> tuple[Mode, ...]:
+def modes(result: TwoModes) -> tuple[Mode, ...]:
     """The best mode, then the alternative where one was kept. Weights sum to one; NaN where none was estimated."""
     best = Mode(1.0, result.parameters(), "")
     if not result.has_runner_up:
@@ -54,28 +54,40 @@ def modes(result: FitResult) -> tuple[Mode, ...]:
     return Mode(1.0 - weight, best.parameters, ""), other
 
 
-def difference(result: FitResult) -> str:
-    """How the alternative differs, in words: "left forearm points towards the camera". Empty where there is none."""
+def difference(result: TwoModes) -> str:
+    """How the alternative differs, in words: "left forearm towards the camera". Empty where there is none."""
     if not result.has_runner_up:
         return ""
     if not result.runner_up_flipped:
         return "another pose or orientation of the whole body"
     bones = result.runner_up_flipped.split(" and ")
-    ways = ["away from" if points_towards(result, bone) else "towards" for bone in bones]
-    if len(set(ways)) == 1:
-        verb = "points" if len(bones) == 1 else "point"
-        return f"{result.runner_up_flipped} {verb} {ways[0]} the camera"
-    return ", ".join(f"{bone} points {way} the camera" for bone, way in zip(bones, ways, strict=True))
+    return " and ".join(f"{bone} {other_way(result, bone)} the camera" for bone in bones)
 
 
-def doubt(result: FitResult) -> str:
-    """The alternative in one line, "left forearm points towards the camera instead, weight 0.20"; empty without."""
-    words = difference(result)
-    weight = result.runner_up_weight
-    return f"{words} instead" + (f", weight {weight:.2f}" if np.isfinite(weight) else "") if words else ""
+def doubt(result: TwoModes) -> str:
+    """What is most ambiguous about a person: "left forearm may point towards the camera instead, weight 0.20". Empty
+    where neither an alternative nor probabilities of flips are known."""
+    if result.has_runner_up:
+        weight = f", weight {result.runner_up_weight:.2f}" if np.isfinite(result.runner_up_weight) else ""
+        if not result.runner_up_flipped:
+            return f"may have {difference(result)}{weight}"
+        bones = result.runner_up_flipped.split(" and ")
+        return " and ".join(f"{bone} may point {other_way(result, bone)} the camera" for bone in bones) + (
+            f" instead{weight}"
+        )
+    if not len(result.flip_probability):
+        return ""
+    bone = LIMB_BONES[int(np.argmax(result.flip_probability))]
+    probability = float(np.max(result.flip_probability))
+    return f"{bone} may point {other_way(result, bone)} the camera instead, probability {probability:.2f}"
 
 
-def points_towards(result: FitResult, bone: str) -> bool:
+def other_way(result: TwoModes, bone: str) -> str:
+    """Where a bone points that is flipped in depth: "towards" or "away from" the camera."""
+    return "away from" if points_towards(result, bone) else "towards"
+
+
+def points_towards(result: TwoModes, bone: str) -> bool:
     """Whether a bone of LIMB_BONES points towards the camera in the best mode, rather than away."""
     number = LIMB_BONES.index(bone)
     joints = LIMBS[number // 2][number % 2 :]

@@ -8,7 +8,7 @@ factors on covariances that bring the 68 % about; `bodyfit.fitting.uncertainty.t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +41,7 @@ class Study:
     """Squared Mahalanobis distance of each true joint, by frame; NaN where a person or joint has no covariance."""
     uncertainty: dict[str, np.ndarray]
     """Covariances and the like by their names in a FitResult."""
-    alternative: Float[np.ndarray, "N 55 3"]
+    alternative: Float[np.ndarray, "N 55 3"] = field(default_factory=lambda: np.zeros((0, 55, 3)))
     """Joints of the alternative modes; NaN where there is none."""
 
 

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from bodyfit.data.results.modes import LIMB_BONES
+from bodyfit.data.landmarks import LIMB_BONES
 from bodyfit.fitting.uncertainty.flip_coefficients import COEFFICIENTS
 from bodyfit.fitting.uncertainty.flips import depth_sines
 

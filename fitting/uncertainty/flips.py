@@ -17,8 +17,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from bodyfit.data.body.body_model import BodyModel
-from bodyfit.data.landmarks import JOINT_NAMES
-from bodyfit.data.results.modes import LIMBS
+from bodyfit.data.landmarks import JOINT_NAMES, LIMBS
 from bodyfit.fitting.energy.landmark_model import LandmarkModel
 from bodyfit.fitting.energy.unknowns import Unknowns
 from bodyfit.prior.model.vposer import VPoser

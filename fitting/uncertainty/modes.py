@@ -2,6 +2,7 @@
 
 The most probable flip of each person (`flip_probability`) is followed for some steps, on the body's landmarks, while a
 spring holds the limb at its flipped place, so that it does not slide back where there is a slope but no second minimum.
+Flips that the pose prior undoes even so are no modes.
 """
 
 from __future__ import annotations
@@ -13,16 +14,16 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from bodyfit.data.results.modes import LIMBS
+from bodyfit.data.landmarks import LIMBS
 from bodyfit.fitting.energy.jacobian import RotationJacobian
 from bodyfit.fitting.energy.landmark_model import LandmarkModel
 from bodyfit.fitting.energy.levenberg_marquardt import SolverOptions, minimise
 from bodyfit.fitting.energy.observations import Observations
 from bodyfit.fitting.energy.problem import Problem
 from bodyfit.fitting.energy.terms import PointDistance
-from bodyfit.fitting.uncertainty.flips import LimbFlipper
+from bodyfit.fitting.uncertainty.flips import LimbFlipper, depth_sines
 
-HELD_SIGMA_M = 0.05
+HELD_SIGMA_M = 0.02
 """Stiffness of the spring, as the standard deviation of a joint's place."""
 STEPS = 5
 KEPT_FROM = 0.03
@@ -86,8 +87,12 @@ class ModeFinder:
         bones = limbs[rows, limb] >= TOGETHER * weight[:, None]
         flipped = torch.zeros_like(limbs[rows], dtype=torch.bool)
         flipped[torch.arange(len(rows), device=x.device), limb] = bones
+        before = depth_sines(self.flipper.joints(x))
         x = self._followed(make_problem, seen.select(rows), x[rows], free, limb, bones) if len(rows) else x[rows]
-        return OtherModes(rows, x, flipped.flatten(1), weight)
+        flipped = flipped.flatten(1)
+        there = (depth_sines(self.flipper.joints(x)) * before[rows] < 0) | ~flipped if len(rows) else flipped
+        kept = there.all(1)  # the prior pulls limbs back against the spring that cannot be where the flip puts them
+        return OtherModes(rows[kept], x[kept], flipped[kept], weight[kept])
 
     def _seen(self, weights: Float[Tensor, "B K"]) -> Bool[Tensor, "B 4"]:
         """Limbs of which keypoints show both outer joints; of the others, all is open."""
