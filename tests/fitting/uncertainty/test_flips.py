@@ -138,7 +138,5 @@ def frame_of(people, n: int) -> Frame:
     return replace(
         Frame.from_keypoints(np.zeros((17, 3)) + 1, "coco17", image_size=size, focal_px=float(people.focal_px[n])),
         center_px=tuple(people.center_px[n].tolist()),
-        detections=Detections.from_points(
-            keypoints[None, :, :2], keypoints[None, :, 2], format="made up", source=Path()
-        ),
+        detections=Detections.from_points(xy, confidence, format="made up", source=Path()),
     )
