@@ -1,0 +1,46 @@
+"""The measurement of flipped limbs: on people whose flips and probabilities are known."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from bodyfit.fitting.benchmark import flips
+from bodyfit.fitting.benchmark.calibration import Study
+from bodyfit.fitting.uncertainty.flips import BONE_ROWS
+
+PEOPLE, WRONG, BONE = 200, 40, 1
+
+
+@pytest.fixture(scope="module")
+def study() -> Study:
+    """The first 40 of 200 people have a forearm of 25 cm that points the wrong way at 45 degrees; half of these are known
+    to be doubtful, and half of those have the right mode kept."""
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=(PEOPLE, 55, 3)) * 0.2 + [0, 0, 4]
+    upper, lower = BONE_ROWS[BONE].tolist()
+    truth[:, upper], truth[:, lower] = [0, 0, 4], [0.18, 0, 4.18]
+    joints, alternative = truth.copy(), np.full_like(truth, np.nan)
+    joints[:WRONG, lower, 2] -= 0.36
+    alternative[:10] = truth[:10]
+    probability, weight, bones = np.full((PEOPLE, 8), 1e-4), np.full(PEOPLE, np.nan), np.zeros((PEOPLE, 8), bool)
+    probability[:20, BONE], weight[:10], bones[:10, BONE] = 0.3, 0.3, True
+    probability[-16:, BONE] = 0.3  # a tenth of the others: false alarms
+    uncertainty = {"flip_probability": probability, "runner_up_weight": weight, "runner_up_flips": bones}
+    people = SimpleNamespace(landmarks=torch.as_tensor(truth))
+    return Study(0.004, people, joints, {}, uncertainty, alternative)
+
+
+def test_detection_and_false_alarms_are_counted(study):
+    found = flips.figures([study])
+    assert found["wrong"] == pytest.approx(0.2) and found["marked"] == found["flagged"] == pytest.approx(0.5)
+    assert found["false_alarms"] == pytest.approx(0.1) and found["right_mode_kept"] == pytest.approx(0.25)
+    assert found["roc"]["0.15"] == pytest.approx(0.5) and found["modes_kept"] == pytest.approx(0.05)
+
+
+def test_probabilities_are_compared_with_what_is_found(study):
+    found = flips.figures([study])
+    [_, doubtful] = found["bones"]
+    assert doubtful["promised"] == pytest.approx(0.3) and doubtful["found"] == pytest.approx(20 / 36)
+    assert doubtful["count"] == 36 and found["modes"][0]["found"] == 1
