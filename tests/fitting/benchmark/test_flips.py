@@ -15,8 +15,8 @@ PEOPLE, WRONG, BONE = 200, 40, 1
 
 @pytest.fixture(scope="module")
 def study() -> Study:
-    """The first 40 of 200 people have a forearm of 25 cm that points the wrong way at 45 degrees; half of these are known
-    to be doubtful, and half of those have the right mode kept."""
+    """The first 40 of 200 people have a forearm of 25 cm that points the wrong way at 45 degrees; half of these are
+    known to be doubtful, and half of those have the right mode kept."""
     rng = np.random.default_rng(0)
     truth = rng.normal(size=(PEOPLE, 55, 3)) * 0.2 + [0, 0, 4]
     upper, lower = BONE_ROWS[BONE].tolist()
