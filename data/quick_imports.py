@@ -2,9 +2,12 @@
 
 import functools
 import importlib
+import signal
 import sys
+import threading
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 _COMPILER = "torch._dynamo"
@@ -18,7 +21,8 @@ def import_roma() -> None:
     """
     if "roma" in sys.modules or _COMPILER in sys.modules:
         return
-    torch = importlib.import_module("torch")
+    with ctrl_c_afterwards():  # in the C++ part of PyTorch's import it would abort the process
+        torch = importlib.import_module("torch")
     stand_in = types.ModuleType(_COMPILER)
     stand_in.disable = _left_alone  # type: ignore[attr-defined]
     stand_in.is_compiling = torch.compiler.is_compiling  # type: ignore[attr-defined]
@@ -29,6 +33,24 @@ def import_roma() -> None:
     finally:
         del sys.modules[_COMPILER]
         torch.__dict__.pop("_dynamo", None)  # the next use of torch._dynamo imports the real one
+
+
+@contextmanager
+def ctrl_c_afterwards() -> Iterator[None]:
+    """Within, Ctrl-C is noted, and raises KeyboardInterrupt at the end. Where somebody else handles or ignores it, and
+    outside of the main thread, nothing changes."""
+    in_main = threading.current_thread() is threading.main_thread()
+    if not in_main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    noted: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, _: noted.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if noted:
+        raise KeyboardInterrupt
 
 
 def _left_alone(function: Callable[..., Any]) -> Callable[..., Any]:

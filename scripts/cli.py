@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import inspect
 import logging
@@ -17,6 +18,10 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # NumPy's products are small here: threads of its own would only spin beside those that solve (a tenth of a run's CPU
 # time). NumPy is loaded after this file, too.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, as shells have it."""
+_interrupted: list[bool] = []
 
 # name -> (module, class, one line for the overview); imported only when asked for, so that `--help` is quick.
 COMMANDS: dict[str, tuple[str, str, str]] = {
@@ -104,6 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="bodyfit: %(message)s")
     logging.getLogger("bodyfit").setLevel(logging.INFO)
     module, class_name, line = COMMANDS[name]
+    atexit.register(_end_interrupted)  # before anybody else's, so that it is called last
     import tyro  # here, so that processes that start from this file do not load it
 
     try:
@@ -123,10 +129,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(2)
     except KeyboardInterrupt:
         print("bodyfit: stopped", file=sys.stderr)
-        sys.exit(130)
+        _interrupted.append(True)
+        sys.exit(INTERRUPTED)
     except BrokenPipeError:  # who read our output has seen enough: bodyfit fit --help | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
+
+
+def _end_interrupted() -> None:
+    """Python kills itself by SIGINT at its end where Ctrl-C came while it ran code from a string, as imports do, even
+    if that was handled: then the exit status would depend on the moment."""
+    if _interrupted:
+        sys.stderr.flush()
+        os._exit(INTERRUPTED)
 
 
 if __name__ == "__main__":
