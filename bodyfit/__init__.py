@@ -25,8 +25,8 @@ if TYPE_CHECKING:  # what type checkers and editors see of the table below; a te
     from bodyfit.fitting.clips.arrays import fit_video as fit_video
     from bodyfit.fitting.clips.view_arrays import fit_views as fit_views
     from bodyfit.fitting.draw.render import render_overlay as render_overlay
+    from bodyfit.fitting.solve.config import FitConfig as FitConfig
     from bodyfit.fitting.solve.fit import fit as fit
-    from bodyfit.fitting.solve.fitter import FitConfig as FitConfig
     from bodyfit.fitting.solve.fitter import Fitter as Fitter
     from bodyfit.fitting.solve.frames import Frame as Frame
     from bodyfit.fitting.solve.inverse_kinematics import inverse_kinematics as inverse_kinematics
@@ -40,7 +40,7 @@ _HOME = {
     "BodyModel": "data.body.body_model",
     "BodyfitError": "data.errors",
     "Detections": "data.keypoints.detections",
-    "FitConfig": "fitting.solve.fitter",
+    "FitConfig": "fitting.solve.config",
     "FitResult": "data.results.result",
     "Fitter": "fitting.solve.fitter",
     "Frame": "fitting.solve.frames",

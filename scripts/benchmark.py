@@ -20,7 +20,8 @@ from bodyfit.fitting.benchmark.clip_table import as_table, measure_clips, some_c
 from bodyfit.fitting.benchmark.far_poses import MotionFrames, far_and_floor
 from bodyfit.fitting.benchmark.groups import GroupMaker, with_and_without_floor
 from bodyfit.fitting.benchmark.measure import Bench, accuracy, cost_of_cropping, usable
-from bodyfit.fitting.solve.fitter import FitConfig, Fitter, pick_device
+from bodyfit.fitting.solve.config import FitConfig
+from bodyfit.fitting.solve.fitter import Fitter, pick_device
 from bodyfit.fitting.start.synthetic import (
     PeopleMaker,
     SyntheticOptions,

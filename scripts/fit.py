@@ -197,7 +197,7 @@ class FitCommand:
 
     def run_config(self) -> config_files.RunConfig:
         """All settings in one, as OUT/config.json holds them; what has no option comes from `--config`."""
-        from bodyfit.fitting.solve.fitter import FitConfig
+        from bodyfit.fitting.solve.config import FitConfig
 
         fit = config_files.read_config(self.config).fit if self.config else FitConfig()
         shape = replace(fit.shape, height_m=self.height)
@@ -206,7 +206,7 @@ class FitCommand:
 
             shape = replace(read_betas(self.betas), height_m=self.height)
         energy = replace(fit.energy, collision_sigma_m=self._collision_sigma_m(fit.energy.collision_sigma_m))
-        from bodyfit.fitting.solve.fitter import on_ground
+        from bodyfit.fitting.solve.config import on_ground
 
         fit = replace(fit, people_apart=self.collisions == "people")
         gravity = self.gravity if self.ground or self.gravity != fit.ground.gravity else None  # --no-ground

@@ -88,6 +88,12 @@ def measures_of(out: Path, body: Path | None) -> dict[str, dict[str, float]]:
     return {name: _percentiles([person[name] for person in people]) for name in MEASURE_COLUMNS if people}
 
 
+def _keep_largest(rows: list[tuple], count: int) -> None:
+    """Leave the rows with the largest first numbers, largest first; equal ones stay in their order."""
+    rows.sort(key=lambda row: -row[0])
+    del rows[count:]
+
+
 def summarise(rows: Iterable[Row], worst: int) -> dict[str, Any]:
     """Counts by status and reason, percentiles of errors, the worst fits; memory for two numbers per person."""
     statuses: Counter[str] = Counter()
@@ -119,16 +125,12 @@ def summarise(rows: Iterable[Row], worst: int) -> dict[str, Any]:
         if (deviation := row.get("weakest_deviation_m")) is not None:
             unsure.append((float(deviation), row["image"], row["person"], row.get("weakest_part") or ""))
         if row.get("doubt"):
-            doubts.append((float(row.get("runner_up_weight") or 0), row["image"], row["person"], row["doubt"]))
-        if len(doubts) > 20 * max(worst, 50):
-            doubts = sorted(doubts, reverse=True)[:worst]
-        if len(unsure) > 20 * max(worst, 50):
-            unsure = sorted(unsure, reverse=True)[:worst]
-        if len(cases) > 20 * max(worst, 50):
-            cases = sorted(cases, reverse=True)[:worst]
-    cases = sorted(cases, key=lambda case: -case[0])[:worst]
-    unsure = sorted(unsure, key=lambda case: -case[0])[:worst]
-    doubts = sorted(doubts, key=lambda case: -case[0])[:worst]
+            doubts.append((float(row.get("doubt_probability") or 0), row["image"], row["person"], row["doubt"]))
+        for some in (cases, unsure, doubts):
+            if len(some) > 20 * max(worst, 50):
+                _keep_largest(some, worst)
+    for some in (cases, unsure, doubts):
+        _keep_largest(some, worst)
     return {
         "photos": images,
         "people": sum(statuses.values()),
@@ -144,7 +146,7 @@ def summarise(rows: Iterable[Row], worst: int) -> dict[str, Any]:
         "least_sure": [
             dict(zip(("deviation_m", "image", "person", "weakest_part"), one, strict=True)) for one in unsure
         ],
-        "most_ambiguous": [dict(zip(("weight", "image", "person", "doubt"), one, strict=True)) for one in doubts],
+        "most_ambiguous": [dict(zip(("probability", "image", "person", "doubt"), one, strict=True)) for one in doubts],
         "worst": [dict(zip(("error_share", "image", "person", "status"), case, strict=True)) for case in cases],
     }
 

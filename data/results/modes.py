@@ -77,9 +77,15 @@ def doubt(result: TwoModes) -> str:
         )
     if not len(result.flip_probability):
         return ""
-    bone = LIMB_BONES[int(np.argmax(result.flip_probability))]
-    probability = float(np.max(result.flip_probability))
+    bone, probability = LIMB_BONES[int(np.argmax(result.flip_probability))], doubt_probability(result)
     return f"{bone} may point {other_way(result, bone)} the camera instead, probability {probability:.2f}"
+
+
+def doubt_probability(result: TwoModes) -> float:
+    """Probability of what `doubt` says; NaN where none was estimated."""
+    if result.has_runner_up:
+        return result.runner_up_weight
+    return float(np.max(result.flip_probability)) if len(result.flip_probability) else np.nan
 
 
 def other_way(result: TwoModes, bone: str) -> str:

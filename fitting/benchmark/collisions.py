@@ -22,7 +22,9 @@ from bodyfit.fitting.energy.collisions import SelfCollision
 from bodyfit.fitting.energy.levenberg_marquardt import SolverOptions, minimise
 from bodyfit.fitting.energy.problem import Problem
 from bodyfit.fitting.energy.terms import Gaussian
-from bodyfit.fitting.solve.fitter import FitConfig, Fitter, Frame
+from bodyfit.fitting.solve.config import FitConfig
+from bodyfit.fitting.solve.fitter import Fitter
+from bodyfit.fitting.solve.frames import Frame
 from bodyfit.fitting.start.synthetic import SyntheticPeople
 
 SAMPLE_SIGMA = 0.3

@@ -30,7 +30,7 @@ from bodyfit.fitting.start.network import (
     load_start_network,
     save_start_network,
 )
-from bodyfit.fitting.start.synthetic import PeopleMaker, with_synthetic
+from bodyfit.fitting.start.synthetic import PeopleMaker, check_share, with_synthetic
 from bodyfit.fitting.start.training import StartTrainingConfig, evaluate_start, train_start
 from bodyfit.prior.judging import protocols
 from bodyfit.prior.judging.baselines import VaeModel
@@ -38,7 +38,7 @@ from bodyfit.prior.model.checkpoint import load_prior
 from bodyfit.prior.model.vposer import VPoser
 from bodyfit.prior.training.prepare import prepare_motion
 from bodyfit.prior.training.recipes import TrainConfig
-from bodyfit.prior.training.train import train_prior
+from bodyfit.prior.training.train import check_config, train_prior
 
 log = logging.getLogger(__name__)
 
@@ -84,8 +84,11 @@ def run_fold(
             takes, and fold.json with the figures.
 
     Raises:
-        BodyfitError: where `out` holds a fold with other settings or other data.
+        BodyfitError: for settings that no training can have, before `out` is touched, and where it holds a fold with
+            other settings or other data.
     """
+    check_config(config.prior)
+    check_share(config.start.synthetic)
     _claim(out, fold, body, config)
     if (out / FOLD).is_file():
         log.info("fold %s: finished before", fold.name)

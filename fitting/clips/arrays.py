@@ -23,7 +23,8 @@ from bodyfit.fitting.clips.frame_results import frame_results
 from bodyfit.fitting.clips.tracking import track_people
 from bodyfit.fitting.clips.writing import FittedPerson
 from bodyfit.fitting.sequence.config import SequenceConfig
-from bodyfit.fitting.solve.fitter import FitConfig, Fitter, on_ground, pick_device
+from bodyfit.fitting.solve.config import FitConfig, on_ground
+from bodyfit.fitting.solve.fitter import Fitter, pick_device
 from bodyfit.fitting.solve.frames import Frame
 from bodyfit.prior.model.vposer import VPoser
 

@@ -21,7 +21,8 @@ from bodyfit.data.photo.rig import Rig, read_rig
 from bodyfit.fitting.clips.arrays import ClipFit, frames_from_arrays
 from bodyfit.fitting.clips.view_fit import fit_view_people, match_views, placed, size_of
 from bodyfit.fitting.sequence.config import SequenceConfig
-from bodyfit.fitting.solve.fitter import FitConfig, Fitter, on_ground, pick_device
+from bodyfit.fitting.solve.config import FitConfig, on_ground
+from bodyfit.fitting.solve.fitter import Fitter, pick_device
 from bodyfit.fitting.solve.frames import Frame
 from bodyfit.prior.model.vposer import VPoser
 

@@ -10,7 +10,7 @@ from bodyfit.data.errors import BodyfitError
 from bodyfit.data.files import read_json
 from bodyfit.fitting.run.options import ClipOptions, OutputOptions
 from bodyfit.fitting.run.ranges import check_ranges
-from bodyfit.fitting.solve.fitter import FitConfig
+from bodyfit.fitting.solve.config import FitConfig
 from bodyfit.fitting.solve.frames import CameraOptions
 
 

@@ -16,23 +16,15 @@ from bodyfit.data.results.result import Status
 LARGE = 1000
 """Rows from which on a run gets summary.csv (and summary.parquet, where pyarrow is installed), too."""
 STATUSES = get_args(Status)
-COLUMNS = (
-    *("image", "person", "photo", "status", "reason", "cost", "runner_up_cost", "ambiguous", "error_px"),
-    *("error_share", "error_share_body", "error_share_hands", "error_share_face", "iterations", "seconds"),
-    *(
-        "age",
-        "age_margin",
-        "age_years",
-        "stature_m",
-        "size_source",
-        "touching",
-        "floor_source",
-        "weakest_part",
-        "weakest_deviation_m",
-    ),
-    *("runner_up_weight", "doubt"),
-    *("focal_px", "focal_source", "keypoint_source", "result", "mesh", "overlay"),
+RESULT_FIELDS = (
+    *("status", "reason", "cost", "runner_up_cost", "ambiguous", "error_px", "error_share", "error_share_body"),
+    *("error_share_hands", "error_share_face", "iterations", "seconds", "age", "age_margin", "age_years", "stature_m"),
+    *("size_source", "touching", "floor_source", "focal_px", "focal_source", "keypoint_source"),
 )
+"""What a row has of a FitResult, under the same names."""
+DOUBT_FIELDS = ("weakest_part", "weakest_deviation_m", "doubt", "doubt_probability")
+"""What a row says of how sure its person is: what is known worst, and which other pose is most probable."""
+COLUMNS = ("image", "person", "photo", *RESULT_FIELDS, *DOUBT_FIELDS, "result", "mesh", "overlay")
 
 
 class SummaryWriter:
@@ -121,7 +113,7 @@ def write_parquet(path: Path, rows: Iterable[dict[str, Any]], group: int = 50_00
 
     kinds = dict.fromkeys(COLUMNS, pa.string())
     numbers = ("cost", "runner_up_cost", "age_margin", "age_years", "stature_m", "focal_px", "seconds")
-    numbers += ("weakest_deviation_m", "runner_up_weight")
+    numbers += ("weakest_deviation_m", "doubt_probability")
     numbers += tuple(c for c in COLUMNS if c.startswith("error_"))
     kinds |= dict.fromkeys(numbers, pa.float64()) | {"iterations": pa.int64(), "ambiguous": pa.bool_()}
     schema, some = pa.schema(list(kinds.items())), []

@@ -19,29 +19,13 @@ from bodyfit.data.photo.lens import Lens
 from bodyfit.data.photo.photo import PhotoError, read_photo
 from bodyfit.data.results.distrust import weaknesses
 from bodyfit.data.results.meshes import save_mesh
-from bodyfit.data.results.modes import doubt
+from bodyfit.data.results.modes import doubt, doubt_probability
 from bodyfit.data.results.result import FitResult
 from bodyfit.fitting.run.error_log import ErrorLog
 from bodyfit.fitting.run.options import OutputOptions
+from bodyfit.fitting.run.summary_files import DOUBT_FIELDS, RESULT_FIELDS
 
 log = logging.getLogger(__name__)
-
-ROW_FIELDS = ("status", "reason", "cost", "runner_up_cost", "ambiguous", "error_px", "error_share")
-ROW_FIELDS += ("error_share_body", "error_share_hands", "error_share_face", "iterations", "seconds")
-ROW_FIELDS += (
-    "age",
-    "age_margin",
-    "age_years",
-    "stature_m",
-    "size_source",
-    "touching",
-    "floor_source",
-    "focal_px",
-    "focal_source",
-    "keypoint_source",
-)
-ROW_FIELDS += ("runner_up_weight",)
-UNSURE_FIELDS = ("weakest_part", "weakest_deviation_m")
 
 Row = dict[str, Any]
 Record = dict[str, Any]
@@ -109,9 +93,8 @@ class PhotoWriter:
         places = {result.person_id: n for n, result in enumerate(fitted)}
         for result in job.people:
             row = {"image": name, "person": result.person_id, "photo": result.photo}
-            row |= {kind: getattr(result, kind) for kind in ROW_FIELDS}
-            row |= dict(zip(UNSURE_FIELDS, _weakest(result), strict=True))
-            row["doubt"] = doubt(result) if result.ambiguous and result.status != "failed" else ""
+            row |= {kind: getattr(result, kind) for kind in RESULT_FIELDS}
+            row |= dict(zip(DOUBT_FIELDS, (*_weakest(result), *_doubt(result)), strict=True))
             if result.status in ("failed", "implausible"):
                 log.warning("%s, person %s: %s", name, result.person_id, result.reason)
             if result.status != "failed":
@@ -156,6 +139,13 @@ class PhotoWriter:
         )
 
 
+def _doubt(result: FitResult) -> tuple[str, float | None]:
+    """The most probable other pose in words, and its probability; nothing of people who are not ambiguous."""
+    if not result.ambiguous or result.status == "failed":
+        return "", None
+    return doubt(result), doubt_probability(result)
+
+
 def _weakest(result: FitResult) -> tuple[str, float | None]:
     """The least sure part of a fit in words, and its standard deviation, m; nothing of a fit that failed."""
     found = weaknesses(result) if result.status not in ("failed", "implausible") else []
@@ -174,7 +164,7 @@ def failed_record(item: FitInput, part: str, reason: str) -> Record:
     """The record of an input that could not be read or written: the next run tries it again (key None)."""
     log.warning("%s", reason)
     row = {"image": item.name, "person": None, "photo": str(item.photo.resolve()) if item.photo else ""}
-    row |= dict.fromkeys(ROW_FIELDS + UNSURE_FIELDS) | {"status": "failed", "reason": reason}
+    row |= dict.fromkeys(RESULT_FIELDS + DOUBT_FIELDS) | {"status": "failed", "reason": reason}
     return {"name": item.name, "key": None, "part": part, "rows": [row]}
 
 

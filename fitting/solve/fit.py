@@ -15,7 +15,8 @@ import numpy as np
 from bodyfit.data.body.body_model import BodyModel, load_body_model
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.results.result import FitResult
-from bodyfit.fitting.solve.fitter import FitConfig, Fitter, on_ground, pick_device
+from bodyfit.fitting.solve.config import FitConfig, on_ground
+from bodyfit.fitting.solve.fitter import Fitter, pick_device
 from bodyfit.fitting.solve.frames import Frame
 from bodyfit.fitting.solve.known_shape import KnownShape
 from bodyfit.fitting.solve.same_person import main_people, shape_of_one_person, with_shape

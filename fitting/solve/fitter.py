@@ -11,9 +11,9 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, lru_cache, partial
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 from weakref import WeakMethod
 
 import numpy as np
@@ -27,28 +27,26 @@ from bodyfit.data.errors import BodyfitError
 from bodyfit.data.landmarks import BODY, FINGERS, LANDMARK_NAMES
 from bodyfit.data.results.result import FitResult, Parameters
 from bodyfit.fitting.energy.config import EnergyConfig
-from bodyfit.fitting.energy.floor import GroundChoice
 from bodyfit.fitting.energy.jacobian import RotationJacobian
 from bodyfit.fitting.energy.landmark_model import LandmarkModel, in_limb_order
-from bodyfit.fitting.energy.levenberg_marquardt import Solution, SolverOptions
+from bodyfit.fitting.energy.levenberg_marquardt import Solution
 from bodyfit.fitting.energy.observations import Observations, PredictedPose, observe
 from bodyfit.fitting.energy.problem import BodyProblem
 from bodyfit.fitting.energy.sphere_model import SphereModel
 from bodyfit.fitting.energy.terms import Term
 from bodyfit.fitting.energy.unknowns import Unknowns
-from bodyfit.fitting.solve.ages import AgeConfig, AsChildren, Children, Screened, as_child, find_children
+from bodyfit.fitting.solve.ages import AsChildren, Children, Screened, as_child, find_children
+from bodyfit.fitting.solve.config import FitConfig
 from bodyfit.fitting.solve.frames import Frame
 from bodyfit.fitting.solve.hypotheses import StartConfig, Starter
-from bodyfit.fitting.solve.known_shape import KnownShape
 from bodyfit.fitting.solve.memory import free_bytes, people_at_once
 from bodyfit.fitting.solve.results import ResultMaker
-from bodyfit.fitting.solve.stages import Alternative, StageConfig, coarse_unknowns, follow, solve_in_stages
+from bodyfit.fitting.solve.stages import Alternative, coarse_unknowns, follow, solve_in_stages
 from bodyfit.fitting.solve.threads import map_in_threads
 from bodyfit.fitting.solve.together import Together, solve_together
 from bodyfit.fitting.start.network import INPUT_NAMES, StartNetwork, StartProposals, start_network_of
 from bodyfit.fitting.start.predicted_pose import PosePredictor
 from bodyfit.fitting.uncertainty.estimate import Estimator, blocks_of
-from bodyfit.fitting.uncertainty.flip_coefficients import AMBIGUOUS_FROM
 from bodyfit.fitting.uncertainty.flips import LimbFlipper
 from bodyfit.fitting.uncertainty.modes import ModeFinder, alternative_weight
 from bodyfit.prior.model.checkpoint import load_prior
@@ -64,38 +62,6 @@ COARSE_NAMES = frozenset(_FINGERS.union(INPUT_NAMES, (LANDMARK_NAMES[i] for i in
 """Landmarks that ranking and the first stage look at: the body's, knuckles and finger tips, corners of the mouth."""
 KEPT_SETS = 4  # sets of landmarks that a fitter remembers, some 14 MB each
 
-__all__ = ["FitConfig", "Fitter", "Frame", "pick_device"]
-
-
-@dataclass(frozen=True)
-class FitConfig:
-    """Everything that decides a fit, written next to its results."""
-
-    energy: EnergyConfig = field(default_factory=EnergyConfig)
-    """What is lowered."""
-    start: StartConfig = field(default_factory=StartConfig)
-    """Where it starts."""
-    solver: SolverOptions = field(default_factory=SolverOptions)
-    """How it is lowered."""
-    age: AgeConfig = field(default_factory=AgeConfig)
-    """Whether people are adults or children."""
-    shape: KnownShape = field(default_factory=KnownShape)
-    """What is known of people's shape."""
-    refine_focal: bool = False
-    """Also refine the focal length around its guess, where perspective shows it."""
-    stages: StageConfig = field(default_factory=StageConfig)
-    """How the way to the minimum is made easier."""
-    ambiguous_margin: float = 0.1
-    """A person is called ambiguous when the second-best start ends within this share of the best one's cost, ..."""
-    ambiguous_probability: float = AMBIGUOUS_FROM
-    """... or when an arm or leg is flipped in depth with at least this probability (docs/uncertainty.md)."""
-    people_apart: bool = False
-    """Whether people of one photo may not pass through each other."""
-    ground: GroundChoice = field(default_factory=GroundChoice)
-    """Whether feet that stand, stand."""
-    uncertainty: Literal["off", "joints", "landmarks"] = "joints"
-    """Covariances to estimate: of the joints, of all 144 landmarks, or none."""
-
 
 @dataclass(frozen=True)
 class _Landmarks:
@@ -107,23 +73,6 @@ class _Landmarks:
     """Their places among the landmarks of the observations; None: all of them."""
     modes: ModeFinder | None = None
     """Looks for flipped limbs on these landmarks."""
-
-
-def on_ground(config: FitConfig, ground: bool, gravity: Sequence[float] | None) -> FitConfig:
-    """The same configuration with feet on the ground, where that is wanted.
-
-    Raises:
-        BodyfitError: for a gravity without it, or one that is no direction.
-    """
-    if gravity is None:
-        return replace(config, ground=replace(config.ground, on=True)) if ground else config
-    if not (ground or config.ground.on):
-        raise BodyfitError("a gravity was given without --ground (ground=True), which it is for.")
-    if len(gravity) != 3:
-        raise BodyfitError(f"gravity is {gravity}. Expected three numbers, such as (0, 1, 0).")
-    choice = GroundChoice(True, tuple(float(value) for value in gravity))
-    _ = choice.up  # refuses what is no direction
-    return replace(config, ground=choice)
 
 
 def pick_device(name: str = "auto") -> torch.device:

@@ -10,7 +10,8 @@ from typing import Protocol
 import torch
 
 from bodyfit.data.body.body_model import load_body_model
-from bodyfit.fitting.solve.fitter import FitConfig, Fitter, pick_device
+from bodyfit.fitting.solve.config import FitConfig
+from bodyfit.fitting.solve.fitter import Fitter, pick_device
 from bodyfit.fitting.solve.threads import one_thread
 from bodyfit.prior.model.checkpoint import load_prior
 

@@ -8,7 +8,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from bodyfit.data.body.body_model import BodyModel
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.results.result import FitResult
-from bodyfit.fitting.solve.fitter import FitConfig, Fitter, pick_device
+from bodyfit.fitting.solve.config import FitConfig
+from bodyfit.fitting.solve.fitter import Fitter, pick_device
 from bodyfit.fitting.solve.frames import Frame
 from bodyfit.prior.model.vposer import VPoser
 

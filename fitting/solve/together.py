@@ -28,6 +28,7 @@ from bodyfit.fitting.energy.shared_space import FloorContact, FloorOf, Obstacles
 from bodyfit.fitting.energy.sphere_model import SphereModel
 from bodyfit.fitting.energy.terms import Term
 from bodyfit.fitting.energy.unknowns import Unknowns
+from bodyfit.fitting.solve.config import FitConfig
 from bodyfit.fitting.solve.frames import Frame
 from bodyfit.fitting.solve.photo_floor import PhotoFloor, photo_floor
 from bodyfit.fitting.solve.stages import GIVEN_UP
@@ -49,7 +50,7 @@ class FitterOfPhotos(Protocol):
 
     body: BodyModel
     unknowns: Unknowns
-    config: Any
+    config: FitConfig
     dtype: torch.dtype
     device: torch.device
 

@@ -455,6 +455,12 @@ def mocap_poses(
     return tuple(torch.from_numpy(np.stack(rows).astype(np.float32)) for rows in (poses, orients))
 
 
+def check_share(share: float) -> None:
+    """Raises BodyfitError for a share of synthetic poses that is none."""
+    if not 0 <= share <= 1:
+        raise BodyfitError(f"the share of synthetic poses must be between 0 and 1, got {share}")
+
+
 def with_synthetic(
     poses: Float[Tensor, "N 63"], roots: Float[Tensor, "N 3"], share: float, *, seed: int
 ) -> tuple[Float[Tensor, "N 63"], Float[Tensor, "N 3"]]:
@@ -463,8 +469,7 @@ def with_synthetic(
     Raises:
         BodyfitError: if the share is not between 0 and 1.
     """
-    if not 0 <= share <= 1:
-        raise BodyfitError(f"the share of synthetic poses must be between 0 and 1, got {share}")
+    check_share(share)
     made = round(share * len(poses))
     if made == 0:
         return poses, roots

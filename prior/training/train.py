@@ -82,10 +82,16 @@ def mixed(
     return torch.cat([synthetic[rows], poses[order[made:]]])[order.argsort()]
 
 
-def _synthetic_poses(config: TrainConfig) -> Float[Tensor, "S 63"] | None:
-    """Those of a recipe; None where it has none."""
+def check_config(config: TrainConfig) -> None:
+    """Refuse what no training can do, before anything is written. Raises BodyfitError."""
     if not 0 <= config.synthetic <= 1:
         raise BodyfitError(f"synthetic must be a share between 0 and 1, got {config.synthetic}")
+    if config.schedule not in ("cosine", "plateau"):
+        raise BodyfitError(f"schedule must be cosine or plateau, got {config.schedule!r}")
+
+
+def _synthetic_poses(config: TrainConfig) -> Float[Tensor, "S 63"] | None:
+    """Those of a recipe; None where it has none."""
     if config.synthetic == 0:
         return None
     return draw_poses(max(config.synthetic_poses, 1), seed=config.seed).axis_angles()[0]
@@ -207,8 +213,7 @@ def train_prior(
         import lightning
     except ImportError:
         raise BodyfitError('training needs Lightning: pip install "bodyfit[train]"') from None
-    if config.schedule not in ("cosine", "plateau"):
-        raise BodyfitError(f"schedule must be cosine or plateau, got {config.schedule!r}")
+    check_config(config)
     training, validation = load_poses(data, "train"), load_poses(data, "validation")
     synthetic = _synthetic_poses(config)
     _claim(run, config, load_manifest(data))

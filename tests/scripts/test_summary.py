@@ -6,6 +6,7 @@ import json
 import pytest
 
 from bodyfit.scripts.cli import main
+from bodyfit.scripts.summary import summarise
 
 
 def said(capsys, *words) -> tuple[int, str, str]:
@@ -46,3 +47,10 @@ def test_a_summary_of_somebody_else_is_one_error(tmp_path, capsys, content):
     (tmp_path / "summary.json").write_text(content)
     code, _, error = said(capsys, tmp_path)
     assert code == 2 and "summary.json" in error
+
+
+def test_the_most_ambiguous_come_first_whether_their_other_pose_was_kept_or_not():
+    row = {"image": "a", "status": "converged", "error_share": 0.01, "error_px": 1.0, "ambiguous": True}
+    doubts = {"000": 0.1, "001": 0.4, "002": 0.2}
+    rows = [row | {"person": name, "doubt": "left forearm", "doubt_probability": p} for name, p in doubts.items()]
+    assert [one["person"] for one in summarise(rows, 2)["most_ambiguous"]] == ["001", "002"]

@@ -139,4 +139,8 @@ def test_what_cannot_be_done_is_one_clear_error(motion, tmp_path, capsys):
     unknown = failed(motion, "-o", tmp_path / "out", "--fold", "cmu", "--least-frames", "100", capsys=capsys)
     assert "no such fold" in unknown and "lab, studio, floor+toys" in unknown
     assert "not found" in failed(motion, "-o", tmp_path / "out", "--beside", tmp_path, capsys=capsys)
+    for setting in ("--prior.synthetic", "--start.synthetic"):
+        assert "between 0 and 1" in failed(
+            *(motion, "-o", tmp_path / "out", "--fold", "lab", "--least-frames", "100", setting, "2"), capsys=capsys
+        )
     assert not (tmp_path / "out").exists()

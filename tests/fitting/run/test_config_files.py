@@ -11,7 +11,7 @@ from bodyfit.fitting.energy.config import EnergyConfig
 from bodyfit.fitting.run.config_files import OutputOptions, RunConfig, as_document, read_config
 from bodyfit.fitting.run.ranges import _RANGES, _numbers, check_ranges
 from bodyfit.fitting.run.writing import write_json
-from bodyfit.fitting.solve.fitter import FitConfig
+from bodyfit.fitting.solve.config import FitConfig
 from bodyfit.fitting.solve.frames import CameraOptions
 
 

@@ -14,7 +14,8 @@ from bodyfit.fitting.run import parts
 from bodyfit.fitting.run.config_files import OutputOptions, RunConfig
 from bodyfit.fitting.run.folder_run import FolderRun
 from bodyfit.fitting.run.previous import InitError, PreviousResults
-from bodyfit.fitting.solve.fitter import FitConfig, Fitter
+from bodyfit.fitting.solve.config import FitConfig
+from bodyfit.fitting.solve.fitter import Fitter
 from bodyfit.fitting.solve.hypotheses import StartConfig
 
 SAMPLES = Path(__file__).parents[3] / "data" / "assets" / "samples"

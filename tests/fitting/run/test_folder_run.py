@@ -18,7 +18,8 @@ from bodyfit.fitting.energy.levenberg_marquardt import SolverOptions
 from bodyfit.fitting.run.config_files import OutputOptions, RunConfig
 from bodyfit.fitting.run.folder_run import FolderRun
 from bodyfit.fitting.run.worker import result_vertices
-from bodyfit.fitting.solve.fitter import FitConfig, Fitter
+from bodyfit.fitting.solve.config import FitConfig
+from bodyfit.fitting.solve.fitter import Fitter
 from bodyfit.fitting.solve.hypotheses import StartConfig
 from bodyfit.fitting.solve.stages import StageConfig
 from bodyfit.prior.model.checkpoint import load_prior

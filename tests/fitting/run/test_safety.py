@@ -22,7 +22,8 @@ from bodyfit.fitting.run.config_files import OutputOptions, RunConfig
 from bodyfit.fitting.run.folder_run import FolderRun
 from bodyfit.fitting.run.journal import Journal
 from bodyfit.fitting.run.lock import FolderInUse, FolderLock
-from bodyfit.fitting.solve.fitter import FitConfig, Fitter
+from bodyfit.fitting.solve.config import FitConfig
+from bodyfit.fitting.solve.fitter import Fitter
 from bodyfit.fitting.solve.hypotheses import StartConfig
 from bodyfit.fitting.solve.stages import StageConfig
 

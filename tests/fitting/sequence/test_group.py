@@ -14,7 +14,8 @@ from bodyfit.fitting.benchmark.sequences import make_clip, track_joints
 from bodyfit.fitting.energy.levenberg_marquardt import SolverOptions
 from bodyfit.fitting.sequence.config import SequenceConfig
 from bodyfit.fitting.sequence.group import Sighting, fit_group
-from bodyfit.fitting.solve.fitter import FitConfig, Fitter
+from bodyfit.fitting.solve.config import FitConfig
+from bodyfit.fitting.solve.fitter import Fitter
 from bodyfit.fitting.solve.known_shape import KnownShape
 
 

@@ -14,7 +14,8 @@ from bodyfit.data.landmarks import LANDMARK_NAMES
 from bodyfit.data.results.result import FitResult
 from bodyfit.data.results.store import load_result, save_shard
 from bodyfit.fitting.solve.ages import AgeConfig, find_children, screen, years_of
-from bodyfit.fitting.solve.fitter import FitConfig, Fitter
+from bodyfit.fitting.solve.config import FitConfig
+from bodyfit.fitting.solve.fitter import Fitter
 from bodyfit.fitting.solve.frames import Frame
 from bodyfit.fitting.start.synthetic import PeopleMaker, SyntheticOptions, prior_poses
 from bodyfit.prior.model.checkpoint import load_prior

@@ -12,8 +12,9 @@ from bodyfit.data.errors import BodyfitError
 from bodyfit.data.keypoints.detections import MIN_BODY_POINTS
 from bodyfit.data.landmarks import BODY, LANDMARK_INDEX, LANDMARK_NAMES
 from bodyfit.fitting.run.previous import PreviousResults
+from bodyfit.fitting.solve.config import FitConfig
 from bodyfit.fitting.solve.fit import fit
-from bodyfit.fitting.solve.fitter import FitConfig, Fitter, pick_device
+from bodyfit.fitting.solve.fitter import Fitter, pick_device
 from bodyfit.fitting.solve.frames import Frame
 from bodyfit.fitting.solve.hypotheses import StartConfig
 from bodyfit.fitting.solve.stages import StageConfig

@@ -9,7 +9,8 @@ from bodyfit.data.landmarks import LANDMARK_NAMES
 from bodyfit.fitting.energy.levenberg_marquardt import FAILED
 from bodyfit.fitting.energy.observations import observe
 from bodyfit.fitting.energy.problem import BodyProblem
-from bodyfit.fitting.solve.fitter import COARSE_NAMES, FitConfig, Fitter
+from bodyfit.fitting.solve.config import FitConfig
+from bodyfit.fitting.solve.fitter import COARSE_NAMES, Fitter
 from bodyfit.fitting.solve.hypotheses import StartConfig
 from bodyfit.fitting.start.synthetic import make_people, prior_poses
 

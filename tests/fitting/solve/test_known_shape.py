@@ -12,7 +12,8 @@ from bodyfit.data.body.body_model import load_body_model
 from bodyfit.data.body.measures import measure_body
 from bodyfit.data.errors import BodyfitError
 from bodyfit.fitting.energy.stature import Stature
-from bodyfit.fitting.solve.fitter import FitConfig, Fitter
+from bodyfit.fitting.solve.config import FitConfig
+from bodyfit.fitting.solve.fitter import Fitter
 from bodyfit.fitting.solve.frames import Frame
 from bodyfit.fitting.solve.known_shape import KnownShape
 from bodyfit.fitting.solve.same_person import main_people, minimise_with_shared_shape

@@ -15,7 +15,8 @@ from bodyfit.fitting.benchmark.groups import GroupMaker, GroupPhoto, floor_error
 from bodyfit.fitting.energy.floor import GroundChoice
 from bodyfit.fitting.energy.shared_space import Obstacles
 from bodyfit.fitting.solve.ages import AgeConfig
-from bodyfit.fitting.solve.fitter import FitConfig, Fitter
+from bodyfit.fitting.solve.config import FitConfig
+from bodyfit.fitting.solve.fitter import Fitter
 from bodyfit.fitting.solve.photo_floor import photo_floor
 from bodyfit.scripts.cli import main
 

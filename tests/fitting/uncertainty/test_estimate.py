@@ -9,7 +9,8 @@ import torch
 
 from bodyfit.data.body.posing import pose_body
 from bodyfit.data.landmarks import JOINT_NAMES, LANDMARK_INDEX
-from bodyfit.fitting.solve.fitter import FitConfig, Fitter
+from bodyfit.fitting.solve.config import FitConfig
+from bodyfit.fitting.solve.fitter import Fitter
 from bodyfit.fitting.solve.frames import Frame
 from bodyfit.fitting.uncertainty.temperature import JOINT_PARTS, TEMPERATURES, part_of
 

@@ -15,7 +15,8 @@ from bodyfit.data.results.modes import any_flip, doubt
 from bodyfit.data.results.result import FitResult
 from bodyfit.data.results.store import load_shard, save_shard
 from bodyfit.fitting.benchmark.measure import Bench, usable
-from bodyfit.fitting.solve.fitter import FitConfig, Fitter
+from bodyfit.fitting.solve.config import FitConfig
+from bodyfit.fitting.solve.fitter import Fitter
 from bodyfit.fitting.solve.frames import Frame
 from bodyfit.fitting.start.synthetic import PeopleMaker, prior_poses
 from bodyfit.fitting.uncertainty.flip_coefficients import AMBIGUOUS_FROM
