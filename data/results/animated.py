@@ -2,7 +2,8 @@
 
 Such programs pose by linear blend skinning with four joints per vertex, without the body model's pose correctives and
 expressions. What that leaves out is at most some centimetres, different in every frame, but it lies in few
-directions: its principal components are morph targets of the file, animated with the joints.
+directions: its principal components are morph targets of the file, animated with the joints. Their weights lie between
+0 and 1: Blender cuts off whatever lies beyond the range that it takes from the first key.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ def save_animated_glb(
     if not len(rows):
         raise MeshError(f"{path}: person {track.person} has no fitted moment ({track.reason or 'no reason given'}).")
     motion = _Motion(body, track, rows)
-    base, targets, weights = motion.morphs()
+    base, targets, weights = _between_0_and_1(*motion.morphs())
     file = GlbFile()
     turns = _continuous(rotvec_to_unitquat(motion.pose).double().numpy())
     places = motion.joints[0].double().numpy() + track.transl[rows]
@@ -100,6 +101,15 @@ def _animation(
             {"sampler": number, "target": {"node": node, "path": what}} for number, (node, what, _) in enumerate(keys)
         ],
     }
+
+
+def _between_0_and_1(
+    base: Float[np.ndarray, "V 3"], targets: Float[np.ndarray, "K V 3"], weights: Float[np.ndarray, "T K"]
+) -> tuple[Float[np.ndarray, "V 3"], Float[np.ndarray, "K V 3"], Float[np.ndarray, "T K"]]:
+    """The same shapes, from a base that has the lowest weight of every target."""
+    low, span = weights.min(axis=0), np.ptp(weights, axis=0)
+    span = np.where(span > 0, span, 1.0)  # of a single moment
+    return base + np.tensordot(low, targets, axes=1), targets * span[:, None, None], (weights - low) / span
 
 
 def _continuous(turns: Float[np.ndarray, "T J 4"]) -> Float[np.ndarray, "T J 4"]:

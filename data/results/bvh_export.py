@@ -51,7 +51,7 @@ def bvh_lines(
     rest = pose_body(body, betas=given, **zero).joints[0].numpy() * _CM
     for line in ("HIERARCHY", *_joint_lines(body, rest, 0, 0), "MOTION", f"Frames: {len(pose)}"):
         yield f"{line}\n"
-    yield f"Frame Time: {1 / frame_rate:.7f}\n"
+    yield f"Frame Time: {1 / frame_rate:.10f}\n"
     order = _depth_first(body, 0)
     for turns, moved_by in zip(pose, transl, strict=True):
         angles = Rotation.from_rotvec(turns[order]).as_euler("ZXY", degrees=True)

@@ -102,8 +102,8 @@ def rig(
                 "inverseBindMatrices": file.add(inverse_bind.reshape(-1, 16), "MAT4", FLOAT),
             }
         ],
-        "meshes": [{"primitives": [{"attributes": attributes, "indices": indices, "material": 0}]}],
-        "materials": [{"pbrMetallicRoughness": _paint(colour)}],
+        "meshes": [{"name": "body", "primitives": [{"attributes": attributes, "indices": indices, "material": 0}]}],
+        "materials": [{"name": "body", "pbrMetallicRoughness": _paint(colour)}],
     }
 
 

@@ -60,7 +60,7 @@ def _points_alone(body: BodyModel) -> BodyModel:
 def trc(
     name: str, names: tuple[str, ...], points: Float[np.ndarray, "T P 3"], track: Track, *, first: int = 1
 ) -> Iterator[str]:
-    """Lines of a .trc, OpenSim's file of marker positions: metres; cells of what is not known are empty.
+    """Lines of a .trc, OpenSim's file of marker positions, metres. What is not known is NaN: empty cells are refused.
 
     Args:
         name: Of the file, which its first line repeats.
@@ -79,7 +79,7 @@ def trc(
     yield "Frame#\tTime\t" + "\t\t\t".join(names) + "\t\t\n"
     yield "\t\t" + "\t".join(f"X{i}\tY{i}\tZ{i}" for i in range(1, len(names) + 1)) + "\n"
     for number, row in enumerate(kept, start=first):
-        values = (f"{value:.6f}" if np.isfinite(value) else "" for value in points[row].ravel())
+        values = (f"{value:.6f}" if np.isfinite(value) else "NaN" for value in points[row].ravel())
         yield f"{number}\t{track.moments[row] / track.fps:.6f}\t" + "\t".join(values) + "\n"
 
 

@@ -106,6 +106,18 @@ def test_motion_between_keys_takes_the_short_way(make_track, open_body, tmp_path
         assert np.linalg.norm(between - (first + last) / 2, axis=1).max() < 0.15  # the long way: 1 m
 
 
+def test_weights_of_shapes_stay_where_blender_does_not_cut_them_off(make_track, open_body, tmp_path):
+    """Blender 4.2 takes a shape key's range from the first key, at least 0 to 1, and cuts off what lies beyond."""
+    player = Player(save_animated_glb(tmp_path / "x.glb", open_body, make_track(40)))
+    [weights] = [c for c in player.animation["channels"] if c["target"]["path"] == "weights"]
+    values = player.array(player.animation["samplers"][weights["sampler"]]["output"])
+    assert len(np.unique(values.round(3))) > 100  # they do change
+    assert values.min() >= 0
+    assert values.max() <= 1
+    for default in player.content["meshes"][0]["weights"]:
+        assert 0 <= default <= 1
+
+
 def test_failed_moments_have_no_key(make_track, open_body, tmp_path):
     track = make_track(6, status=("failed", *("fitted",) * 5))
     player = Player(save_animated_glb(tmp_path / "x.glb", open_body, track))

@@ -22,7 +22,7 @@ def posed(body, track):
 
 
 def read_trc(path):
-    """Names, numbers, times and points (NaN where empty), as Pose2Sim and OpenSim read them: tabs, two header pairs."""
+    """Names, numbers, times and points, as Pose2Sim and OpenSim read them: tabs, two header pairs."""
     head, keys, values, names, axes, *rows = [line.split("\t") for line in path.read_text().splitlines()]
     assert head == ["PathFileType", "4", "(X/Y/Z)", path.name]
     about = dict(zip(keys, values, strict=True))
@@ -30,7 +30,7 @@ def read_trc(path):
     markers = names[2::3]
     assert len(markers) == int(about["NumMarkers"]) and len(rows) == int(about["NumFrames"])
     assert {len(row) for row in rows} == {2 + 3 * len(markers)} == {len(axes)}
-    table = np.array([[float(cell) if cell else np.nan for cell in row] for row in rows])
+    table = np.array([[float(cell) for cell in row] for row in rows])
     return about, markers, table[:, 0], table[:, 1], table[:, 2:].reshape(len(rows), -1, 3)
 
 
@@ -44,7 +44,7 @@ def test_points_are_the_bodys_joints_and_skin_points(make_track, open_body):
 
 
 def test_trc_is_what_opensim_reads(make_track, open_body, tmp_path):
-    """y up, metres, a row for each moment from the first fitted one; what failed between is empty."""
+    """y up, metres, a row for each moment from the first fitted one; NaN, not empty cells, where one failed between."""
     status = ("failed", *("fitted",) * 4, "failed", *("fitted",) * 6)
     track = make_track(status=status)
     about, markers, numbers, times, points = read_trc(export_track(tmp_path / "000.trc", track, open_body))
@@ -62,7 +62,7 @@ def test_bvh_moves_the_joints_as_the_track_does(make_track, open_body, tmp_path)
     track = make_track(6, expression=np.zeros((6, 10)))
     path = export_track(tmp_path / "x.bvh", track, open_body)
     motion = read_bvh(path)
-    assert motion.frame_rate == pytest.approx(29.97, rel=1e-5)
+    assert motion.frame_rate == pytest.approx(29.97, rel=1e-8)
     rows = [line.split() for line in path.read_text().split("Frame Time")[1].splitlines()[1:]]
     root = np.array(rows, dtype=float)[:, :3]
     places = np.zeros((6, len(motion.names), 3))
