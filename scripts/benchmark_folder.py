@@ -144,7 +144,7 @@ device = pick_device(sys.argv[3])
 batch, camera, fitter = int(sys.argv[2]), CameraOptions(image_size=(640, 480)), Fitter(device=device)
 frames = list(islice(cycle([read_frame(i, camera) for i in find_inputs(sys.argv[1])[:batch]]), batch))
 xy, seen = (np.concatenate([getattr(f.detections, n) for f in frames]) for n in ("xy", "confidence"))
-model = fitter.model_for(seen)
+model = fitter.landmarks.model_for(seen)
 focal, center = np.array([f.focal_px for f in frames]), np.array([f.center_px for f in frames])
 people, times, cpu = observe(xy, seen, focal, center, names=model.names, dtype=fitter.dtype, device=device), [], []
 for _ in range(4):

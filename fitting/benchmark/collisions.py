@@ -79,7 +79,7 @@ def of_pairs(fitter: Fitter, photos: Sequence[GroupPhoto]) -> dict[str, Figures]
     for name, apart in (("without", False), ("with", True)):
         config = replace(adults, people_apart=apart)
         began = time.perf_counter()
-        results = Fitter(fitter.body, fitter.prior, config, network=fitter.network, device=fitter.device).fit(frames)
+        results = Fitter(fitter.body, config=config, like=fitter).fit(frames)
         seconds = time.perf_counter() - began
         meshes = [np.asarray(result.mesh().vertices) for result in results]
         found[name] = in_short(meter.between(*pair) for pair in zip(meshes[::2], meshes[1::2], strict=True))

@@ -181,7 +181,7 @@ def with_and_without_floor(fitter: Fitter, photos: Sequence[GroupPhoto]) -> dict
     found, adults = {}, replace(fitter.config, age=replace(fitter.config.age, kind="adult"))
     for name, on in (("without", False), ("with", True)):
         config = replace(adults, ground=replace(adults.ground, on=on))
-        one = Fitter(fitter.body, fitter.prior, config, network=fitter.network, device=fitter.device)
+        one = Fitter(fitter.body, config=config, like=fitter)
         began = time.perf_counter()
         results = one.fit([photo.frame for photo in photos])
         found[name] = floor_errors(photos, results) | {"seconds": time.perf_counter() - began}

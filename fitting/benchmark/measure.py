@@ -49,7 +49,7 @@ class Bench:
 
     def __init__(self, fitter: Fitter, people: SyntheticPeople):
         self.fitter, self.people = fitter, people
-        self.model: LandmarkModel = fitter.model_for(people.confidence.cpu().double().numpy())
+        self.model: LandmarkModel = fitter.landmarks.model_for(people.confidence.cpu().double().numpy())
 
     def observations(self, people: SyntheticPeople) -> Observations:
         """Weighted as in a fit, with predicted poses."""

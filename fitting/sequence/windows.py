@@ -24,7 +24,8 @@ from bodyfit.fitting.sequence.problem import GroupProblem, Held
 from bodyfit.fitting.sequence.smoothness import SMOOTHED
 from bodyfit.fitting.sequence.solver import minimise_group
 from bodyfit.fitting.sequence.views import Views
-from bodyfit.fitting.solve.fitter import COARSE_NAMES, Fitter
+from bodyfit.fitting.solve.fitter import Fitter
+from bodyfit.fitting.solve.landmark_sets import COARSE_NAMES
 from bodyfit.fitting.solve.threads import Mapper
 
 _BODY_BLOCKS = ("global_orient", "transl", "latent")  # what early stages move, besides betas

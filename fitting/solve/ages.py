@@ -26,6 +26,7 @@ from bodyfit.fitting.energy.observations import Observations
 from bodyfit.fitting.energy.problem import BodyProblem
 from bodyfit.fitting.energy.terms import Reprojection
 from bodyfit.fitting.energy.unknowns import Unknowns
+from bodyfit.fitting.solve.landmark_sets import LandmarkSets
 
 ADULT_YEARS, OLDEST_YEARS = 18.0, 120.0
 USUAL_AGES = ((0.0, 1.0, 3.0, 6.0, 10.0, 14.0, 18.0), (1.0, 0.80, 0.65, 0.49, 0.31, 0.10, 0.0))
@@ -123,8 +124,7 @@ class OneKind(Protocol):
 
     unknowns: Unknowns
     config: Any
-
-    def model_of(self, names: tuple[str, ...]) -> LandmarkModel: ...
+    landmarks: LandmarkSets
 
     def problem(self, seen: Observations, model: LandmarkModel) -> BodyProblem: ...
 
@@ -189,7 +189,7 @@ def screen(
     """`AsChildren.screened` of people who were fitted as adults; the arguments are those of `find_children`."""
 
     def work(rows: Tensor) -> Screened:
-        problem = children.problem(seen.select(rows), children.model_of(model.names))
+        problem = children.problem(seen.select(rows), children.landmarks.model_of(model.names))
         return AsChildren(problem, as_child(solution.x[rows], adults, children)).screened()
 
     return Screened(*(torch.cat(some) for some in zip(*adults.in_groups(work, len(seen)), strict=True)))
@@ -210,7 +210,7 @@ def find_children(
         seen, model, solution: the people, and their fits as adults.
         screened: what `screen` says of them, where that is known already.
     """
-    config, there = adults.config.age, children.model_of(model.names)
+    config, there = adults.config.age, children.landmarks.model_of(model.names)
     whole = torch.arange(len(seen), device=seen.size_px.device)
     gain, kid, weight = screen(adults, children, seen, model, solution) if screened is None else screened
     least = config.screen + (config.asked(solution.cost - gain, weight) - config.adult_advantage) / 4

@@ -5,16 +5,13 @@ All people of all frames form one batch. A person who cannot be fitted comes bac
 
 from __future__ import annotations
 
-import copy
-import hashlib
 import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, replace
-from functools import cached_property, lru_cache, partial
+from dataclasses import replace
+from functools import cached_property, partial
 from typing import Any, TypeVar
-from weakref import WeakMethod
 
 import numpy as np
 import torch
@@ -24,32 +21,29 @@ from torch import Tensor
 from bodyfit.data.body.body_model import BodyModel, load_body_model
 from bodyfit.data.body.known_spheres import spheres_of
 from bodyfit.data.errors import BodyfitError
-from bodyfit.data.landmarks import BODY, FINGERS, LANDMARK_NAMES
 from bodyfit.data.results.result import FitResult, Parameters
 from bodyfit.fitting.energy.config import EnergyConfig
-from bodyfit.fitting.energy.jacobian import RotationJacobian
-from bodyfit.fitting.energy.landmark_model import LandmarkModel, in_limb_order
+from bodyfit.fitting.energy.landmark_model import LandmarkModel
 from bodyfit.fitting.energy.levenberg_marquardt import Solution
 from bodyfit.fitting.energy.observations import Observations, PredictedPose, observe
 from bodyfit.fitting.energy.problem import BodyProblem
 from bodyfit.fitting.energy.sphere_model import SphereModel
 from bodyfit.fitting.energy.terms import Term
 from bodyfit.fitting.energy.unknowns import Unknowns
-from bodyfit.fitting.solve.ages import AsChildren, Children, Screened, as_child, find_children
+from bodyfit.fitting.solve.afterwards import Afterwards
+from bodyfit.fitting.solve.ages import Children, Screened, find_children
 from bodyfit.fitting.solve.config import FitConfig
 from bodyfit.fitting.solve.frames import Frame
 from bodyfit.fitting.solve.hypotheses import StartConfig, Starter
+from bodyfit.fitting.solve.landmark_sets import Landmarks, LandmarkSets
 from bodyfit.fitting.solve.memory import free_bytes, people_at_once
+from bodyfit.fitting.solve.networks import load_networks
 from bodyfit.fitting.solve.results import ResultMaker
-from bodyfit.fitting.solve.stages import Alternative, coarse_unknowns, follow, solve_in_stages
+from bodyfit.fitting.solve.stages import Alternative, follow, solve_in_stages
 from bodyfit.fitting.solve.threads import map_in_threads
 from bodyfit.fitting.solve.together import Together, solve_together
-from bodyfit.fitting.start.network import INPUT_NAMES, StartNetwork, StartProposals, start_network_of
-from bodyfit.fitting.start.predicted_pose import PosePredictor
-from bodyfit.fitting.uncertainty.estimate import Estimator, blocks_of
-from bodyfit.fitting.uncertainty.flips import LimbFlipper
-from bodyfit.fitting.uncertainty.modes import ModeFinder, alternative_weight
-from bodyfit.prior.model.checkpoint import load_prior
+from bodyfit.fitting.start.network import StartNetwork, StartProposals
+from bodyfit.fitting.uncertainty.estimate import blocks_of
 from bodyfit.prior.model.vposer import VPoser
 
 Part = TypeVar("Part")
@@ -57,22 +51,6 @@ Module = TypeVar("Module", bound=torch.nn.Module)
 PEOPLE_ON_CPU = 128  # solved at a time by a thread, all their starts together: more is no faster
 FEWEST_ON_CPU = 16  # fewer are not worth a thread
 PEOPLE_ON_GPU = 2048
-_FINGERS = {f"{side}_{finger}{end}" for side in ("left", "right") for finger in FINGERS for end in ("1", "")}
-COARSE_NAMES = frozenset(_FINGERS.union(INPUT_NAMES, (LANDMARK_NAMES[i] for i in BODY)))
-"""Landmarks that ranking and the first stage look at: the body's, knuckles and finger tips, corners of the mouth."""
-KEPT_SETS = 4  # sets of landmarks that a fitter remembers, some 14 MB each
-
-
-@dataclass(frozen=True)
-class _Landmarks:
-    """Landmarks that a stage looks at."""
-
-    model: LandmarkModel
-    rotation_jacobian: RotationJacobian
-    columns: Tensor | None
-    """Their places among the landmarks of the observations; None: all of them."""
-    modes: ModeFinder | None = None
-    """Looks for flipped limbs on these landmarks."""
 
 
 def pick_device(name: str = "auto") -> torch.device:
@@ -82,13 +60,6 @@ def pick_device(name: str = "auto") -> torch.device:
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise BodyfitError(f"device '{name}' was asked for, but PyTorch {torch.__version__} sees no CUDA device here.")
     return torch.device(name)
-
-
-def _remembered(method: Callable[..., Any]) -> Callable[..., Any]:
-    """A method that remembers its last results and does not keep its fitter alive: a fitter holds some 100 MB, which
-    are to be free as soon as nobody has it, not when Python next looks for cycles."""
-    weak = WeakMethod(method)
-    return lru_cache(KEPT_SETS)(lambda *key: weak()(*key))
 
 
 class Fitter:
@@ -124,11 +95,10 @@ class Fitter:
         self.device, self.dtype = (torch.device(device), dtype) if like is None else (like.device, like.dtype)
         energy = config.age.energy(config.shape.energy(config.energy), self.body)
         self.config = replace(config, energy=energy)
-        if like is None:
-            self._load_networks(prior, network)
-        else:
-            self.prior, self.network, self.predictor = like.prior, like.network, like.predictor
-        self.everything = LandmarkModel(self.body, dtype=self.dtype, device=self.device)
+        to = {"device": self.device, "dtype": self.dtype}
+        self.networks = load_networks(prior, network, self.config, **to) if like is None else like.networks
+        self.prior = self.networks.prior
+        self.everything = LandmarkModel(self.body, **to)
         self.unknowns = Unknowns(self.body, self.prior, self.everything, self.config.energy.hand_components)
         self.make = ResultMaker(
             self.body,
@@ -140,20 +110,7 @@ class Fitter:
             config.age.kind != "auto" or bool(config.shape.betas),
             self.config.shape.said,
         )
-        self._model_of = _remembered(self._make_model)
-        self._landmark_sets = _remembered(self._make_landmark_sets)
-
-    def _load_networks(self, prior: VPoser | None, network: StartNetwork | None) -> None:
-        """The prior and the start network, copies where they are the caller's, and what comes of both."""
-        to = self.device, self.dtype
-        self.prior = _frozen(load_prior(), *to) if prior is None else _own_copy(prior, *to)
-        self.network = self.predictor = None
-        if network is not None:
-            self.network = _own_copy(network, *to)
-        elif self.config.start.learned and (found := start_network_of(self.prior)) is not None:
-            self.network = _frozen(found, *to)
-        if self.network is not None and self.network.examples.numel() and self.config.energy.pose_prior == "predicted":
-            self.predictor = PosePredictor(self.prior, self.network)
+        self.landmarks = LandmarkSets(self.body, self.unknowns, **to)
 
     @cached_property
     def children(self) -> Fitter | None:
@@ -163,40 +120,29 @@ class Fitter:
         config = replace(self.config, age=replace(self.config.age, kind="child"))
         return Fitter(self._body_of_children, config=config, like=self)
 
+    @cached_property
+    def afterwards(self) -> Afterwards:
+        """What says how sure fits are."""
+        to = {"dtype": self.dtype, "device": self.device}
+        with torch.inference_mode(mode=False):  # what is kept may be used outside of it
+            return Afterwards(self.body, self.unknowns, self.prior, self.config.uncertainty, **to)
+
     @property
     def whole_body(self) -> BodyModel:
         """The body that poses all results: with the kid axis where there are children among them."""
         return self._body_of_children or self.body
 
-    def model_of(self, names: tuple[str, ...]) -> LandmarkModel:
-        """A landmark model of these points; the last few are remembered."""
-        return self._model_of(names)
-
     @cached_property
     def identity(self) -> dict[str, str]:
         """What results depend on besides the configuration: body, prior and start network, each with a hash."""
-        network = "none" if self.network is None else _hash_of(self.network.state_dict())
-        prior = f"{self.prior.name} {asdict(self.prior.config)} {_hash_of(self.prior.state_dict())}"
         body = self.whole_body
-        return {"body": f"{body.name} {body.fingerprint}", "prior": prior, "network": network}
+        return {"body": f"{body.name} {body.fingerprint}", **self.networks.identity()}
 
     @cached_property
     def spheres(self) -> SphereModel:
         """The body's volume as spheres, made where it is first needed."""
         with torch.inference_mode(mode=False):  # what is kept may be used outside of it
             return SphereModel(self.body, spheres_of(self.body), self.everything)
-
-    def model_for(self, confidence: Float[np.ndarray, "P 144"], more: Sequence[str] = ()) -> LandmarkModel:
-        """A landmark model of just the points that somebody's detector saw, and of those named besides; the same object
-        for the same points."""
-        seen = (confidence > 0).any(axis=0)
-        return self._model_of(
-            tuple(n for n, any_seen in zip(LANDMARK_NAMES, seen, strict=True) if any_seen or n in more)
-        )
-
-    def _make_model(self, names: tuple[str, ...]) -> LandmarkModel:
-        with torch.inference_mode(mode=False):  # what is kept may be used outside of it
-            return LandmarkModel(self.body, names=in_limb_order(self.body, names), dtype=self.dtype, device=self.device)
 
     def observations(
         self, chosen: Sequence[tuple[Frame, int]], more: Sequence[str] = ()
@@ -207,7 +153,7 @@ class Fitter:
         confidence = np.stack([frame.detections.confidence[i] for frame, i in chosen])
         focal = np.array([frame.focal_px for frame, _ in chosen])
         center = np.array([frame.center_px for frame, _ in chosen])
-        model = self.model_for(confidence, more)
+        model = self.landmarks.model_for(confidence, more)
         to = {"dtype": self.dtype, "device": self.device}
         return observe(xy, confidence, focal, center, names=model.names, **to), model
 
@@ -221,18 +167,26 @@ class Fitter:
             collisions: with the term that keeps bodies out of themselves, if the energy has it.
             more: further terms.
         """
-        on = self._landmark_sets(model)[0]
-        return self._problem(self.with_predicted_pose(seen, model), on=on, collisions=collisions, more=more)
+        on = self.landmarks.of(model)[0]
+        return self.problem_on(on, self.with_predicted_pose(seen, model), collisions=collisions, more=more)
 
-    def _problem(
+    def problem_on(
         self,
+        on: Landmarks,
         seen: Observations,
         energy: EnergyConfig | None = None,
         *,
-        on: _Landmarks,
         collisions: bool = False,
         more: Sequence[Term] = (),
     ) -> BodyProblem:
+        """The problem of people whose poses are predicted already, on some of the landmarks that they are seen with.
+
+        Args:
+            on: the landmarks.
+            seen: the people.
+            energy: default: the configuration's.
+            collisions, more: as in `problem`.
+        """
         if on.columns is not None:
             seen = seen.of_landmarks(on.columns)
         energy = energy or self.config.energy
@@ -241,29 +195,19 @@ class Fitter:
             given["spheres"] = self.spheres
         return BodyProblem(self.unknowns, on.model, self.prior, seen, energy, **given)
 
-    def _make_landmark_sets(self, model: LandmarkModel) -> tuple[_Landmarks, _Landmarks]:
-        """All of the model's landmarks, and the body's alone."""
-        names = [name for name in model.names if name in COARSE_NAMES]
-        with torch.inference_mode(mode=False):  # what is kept may be used outside of it
-            body = LandmarkModel(self.body, names=tuple(names), dtype=self.dtype, device=self.device)
-            columns = torch.tensor([model.names.index(name) for name in names], dtype=torch.long, device=self.device)
-            modes = None if self._flipper is None else ModeFinder(self._flipper, body)
-            return _Landmarks(model, RotationJacobian(self.unknowns, model), None), _Landmarks(
-                body, RotationJacobian(self.unknowns, body), columns, modes
-            )
-
     def with_predicted_pose(self, seen: Observations, model: LandmarkModel) -> Observations:
         """The same people with the poses that the start network predicts; without a network, unchanged."""
         return self._read(seen, model)[0]
 
     def _read(self, seen: Observations, model: LandmarkModel) -> tuple[Observations, StartProposals | None]:
         """Run the start network: the people with their predicted poses, and its proposals."""
-        if self.network is None:
+        network, predictor = self.networks.start, self.networks.predictor
+        if network is None:
             return seen, None
-        proposed = self.network(seen.targets_px, seen.weights, seen.focal_px, seen.center_px, model.names)
-        if self.predictor is None:
+        proposed = network(seen.targets_px, seen.weights, seen.focal_px, seen.center_px, model.names)
+        if predictor is None:
             return seen, proposed
-        return replace(seen, predicted=self.predictor(proposed)), proposed
+        return replace(seen, predicted=predictor(proposed)), proposed
 
     def solve(
         self, seen: Observations, model: LandmarkModel, *, init: Float[Tensor, "B D"] | None = None
@@ -286,15 +230,15 @@ class Fitter:
     ) -> tuple[Solution, Alternative, dict[str, Any], Screened | None]:
         """`solve`, everybody's covariances as arrays by their names in a FitResult, empty where not wanted, and how
         much their proportions speak for a child, where children are tried."""
-        children = self.children  # made here, before threads need it
+        children, afterwards = self.children, self.afterwards  # made here, before threads need them
 
         def solve(rows: Tensor) -> tuple[Solution, Alternative, dict[str, Tensor]]:
             some, proposed = self._read(seen.select(rows), model)
             starts = self._best_starts(some, proposed, model) if init is None else init[rows, None]
             solution, other = self._finish(some, model, starts)
-            found = self._afterwards(some, model, solution, children) if uncertain else {}
+            found = afterwards.found(self, some, model, solution, children) if uncertain else {}
             if "flip_probability" in found:
-                other, found = self._with_flips(some, model, solution, other, found)
+                other, found = afterwards.with_flips(self, some, model, solution, other, found)
             return solution, other, found
 
         parts = self.in_groups(solve, len(seen))
@@ -304,65 +248,6 @@ class Fitter:
         if uncertainty:
             uncertainty["posterior_blocks"] = blocks_of(self.unknowns, self.free())
         return *_joined([part[:2] for part in parts]), uncertainty, screened
-
-    def _afterwards(
-        self, seen: Observations, model: LandmarkModel, solution: Solution, children: Fitter | None
-    ) -> dict[str, Tensor]:
-        """Covariances of people at their solutions, and what `ages.Screened` says of them where there are children:
-        both from the problem that also knows the kid axis, which is evaluated once."""
-        free, floor = self.free(), self.config.solver.curvature_floor
-        if children is None:
-            if self._estimator is None:
-                return {}
-            problem = self._problem(seen, on=self._landmark_sets(model)[0])
-            at = problem.at(solution.x, torch.arange(len(seen), device=self.device), derivatives=True)
-            return self._estimator(problem, at, free, floor)
-        on = children._landmark_sets(children.model_of(model.names))[0]
-        there = AsChildren(children._problem(seen, on=on), as_child(solution.x, self, children))
-        screened = there.screened()._asdict()
-        if children._estimator is None:
-            return screened
-        kid = self.unknowns.layout["betas"].stop
-        free = torch.cat([free[:kid], free.new_zeros(1), free[kid:]])
-        return screened | children._estimator(there.problem, there.at, free, floor, there.lin)
-
-    def _with_flips(
-        self,
-        everything: Observations,
-        model: LandmarkModel,
-        solution: Solution,
-        other: Alternative,
-        found: dict[str, Tensor],
-    ) -> tuple[Alternative, dict[str, Tensor]]:
-        """Flipped limbs in place of alternatives that are less probable, and what is found about them."""
-        coarse = self._landmark_sets(model)[1]
-        make = partial(self._problem, on=replace(coarse, columns=None))
-        seen = everything if coarse.columns is None else everything.of_landmarks(coarse.columns)
-        movable = self.free() & coarse_unknowns(self.unknowns).to(self.device)
-        modes = coarse.modes(make, seen, solution.x, found["flip_probability"], movable)
-        weight = alternative_weight(other.cost - solution.cost)
-        flips = torch.zeros_like(found["flip_probability"], dtype=torch.bool)
-        better = ~(weight[modes.rows] > modes.weight)
-        rows, x, cost = modes.rows[better], other.x, other.cost
-        if len(rows):
-            some = self._problem(everything.select(rows), on=self._landmark_sets(model)[0])
-            x = x.index_copy(0, rows, modes.x[better])
-            cost = cost.index_copy(0, rows, some.costs(modes.x[better]))
-            weight = weight.index_copy(0, rows, modes.weight[better])
-            flips = flips.index_copy(0, rows, modes.bones[better])
-        found = found | {"runner_up_weight": weight, "runner_up_flips": flips}
-        return Alternative(x, cost), found
-
-    @cached_property
-    def _estimator(self) -> Estimator | None:
-        kind = self.config.uncertainty
-        to = {"dtype": self.dtype, "device": self.device}
-        return None if kind == "off" else Estimator(self.body, self.unknowns, kind, **to)
-
-    @cached_property
-    def _flipper(self) -> LimbFlipper | None:
-        to = {"dtype": self.dtype, "device": self.device}
-        return None if self.config.uncertainty == "off" else LimbFlipper(self.body, self.unknowns, self.prior, **to)
 
     def best_starts(self, seen: Observations, model: LandmarkModel) -> Float[Tensor, "B F D"]:
         """Each person's few best starts, NaN where there are fewer: the first half of `solve`."""
@@ -411,7 +296,7 @@ class Fitter:
         return torch.cat(x), torch.cat(cost)
 
     def _follow(self, seen: Observations, model: LandmarkModel, starts: Tensor) -> tuple[Tensor, Tensor]:
-        make, config = partial(self._problem, on=self._landmark_sets(model)[1]), self.config
+        make, config = partial(self.problem_on, self.landmarks.of(model)[1]), self.config
         given, first = follow(
             make,
             seen,
@@ -453,8 +338,8 @@ class Fitter:
         start: StartConfig | None = None,
     ) -> Tensor:
         starter = Starter(self.unknowns, self.prior, start or self.config.start, self.config.shape)
-        coarse = self._landmark_sets(model)[1]
-        return starter.best_starts(seen, proposed, partial(self._problem, on=coarse), self.config.energy)
+        coarse = self.landmarks.of(model)[1]
+        return starter.best_starts(seen, proposed, partial(self.problem_on, coarse), self.config.energy)
 
     def free(self) -> Bool[Tensor, " D"]:
         """The unknowns that fits move."""
@@ -463,10 +348,10 @@ class Fitter:
         return self.unknowns.layout.mask(*blocks).to(self.device)
 
     def _finish(self, seen: Observations, model: LandmarkModel, starts: Tensor) -> tuple[Solution, Alternative]:
-        config, (fine, coarse) = self.config, self._landmark_sets(model)
+        config, (fine, coarse) = self.config, self.landmarks.of(model)
         return solve_in_stages(
-            partial(self._problem, on=fine, collisions=True),
-            partial(self._problem, on=coarse),
+            partial(self.problem_on, fine, collisions=True),
+            partial(self.problem_on, coarse),
             seen,
             starts,
             config.energy,
@@ -525,7 +410,7 @@ class Fitter:
         if init is not None:
             start = torch.stack([self.unknowns_of(given) for given in init])
             start = self.config.shape.applied(start, self.unknowns)
-            placed, _ = self._problem(seen, on=self._landmark_sets(model)[0]).placed(start)
+            placed, _ = self.problem_on(self.landmarks.of(model)[0], seen).placed(start)
             resized = bool(self.config.shape.said)  # what was a place for another size is none for this one
             unplaced = torch.tensor([resized or "transl" not in given for given in init], device=self.device)
             start = torch.where(unplaced[:, None], placed, start)
@@ -571,7 +456,7 @@ class Fitter:
         if uncertainty and len(shared.rows):
             some = self.with_predicted_pose(seen.select(shared.rows), model)
             there = replace(shared.solution, x=shared.solution.x[shared.rows])
-            anew, rows = self._afterwards(some, model, there, self.children), shared.rows.cpu().numpy()
+            anew, rows = self.afterwards.found(self, some, model, there, self.children), shared.rows.cpu().numpy()
             for name in anew.keys() & uncertainty.keys():
                 uncertainty[name][rows] = anew[name].cpu().numpy()
         return shared
@@ -593,25 +478,6 @@ class Fitter:
                 away = (value[f"{side}_hand_pose"] - mean)[:, None]
                 x[layout[f"{side}_hand"]] = torch.linalg.lstsq(basis.T, away)[0][:, 0]
         return x
-
-
-def _hash_of(tensors: dict[str, Tensor]) -> str:
-    """A hash of names and numbers."""
-    total = hashlib.sha256()
-    for name, value in sorted(tensors.items()):
-        total.update(f"{name} {tuple(value.shape)}".encode())
-        total.update(value.detach().cpu().contiguous().numpy().data)
-    return total.hexdigest()[:16]
-
-
-def _own_copy(module: Module, device: torch.device, dtype: torch.dtype) -> Module:
-    """A frozen copy on a device: casting a module in place would change it for those who gave it."""
-    return _frozen(copy.deepcopy(module), device, dtype)
-
-
-def _frozen(module: Module, device: torch.device, dtype: torch.dtype) -> Module:
-    """The module itself, on a device, never to be trained."""
-    return module.to(device, dtype).eval().requires_grad_(False)
 
 
 def _check_kind(what: str, value: object, kind: type, expected: str) -> None:

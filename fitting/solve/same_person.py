@@ -65,7 +65,7 @@ def shape_of_one_person(fitter: Fitter, frames: Sequence[Frame]) -> KnownShape:
         if fitter.children is not None:
             children = find_children(fitter, fitter.children, seen, model, solution)
             if 2 * len(children.rows) > len(people):
-                fitter, model = fitter.children, fitter.children.model_of(model.names)
+                fitter, model = fitter.children, fitter.children.landmarks.model_of(model.names)
                 solution, other = fitter.solve(seen, model)
         results = fitter.make.results(people, seen, solution, other, 0.0)
         good = [n for n, result in enumerate(results) if result.status in _WELL_FITTED]
@@ -168,4 +168,4 @@ def with_shape(fitter: Fitter, shape: KnownShape) -> Fitter:
     """The same fitter with a known shape."""
     energy = replace(fitter.config.energy, height_m=None)
     config = replace(fitter.config, shape=shape, energy=energy)
-    return Fitter(fitter.body, fitter.prior, config, network=fitter.network, device=fitter.device, dtype=fitter.dtype)
+    return Fitter(fitter.body, config=config, like=fitter)

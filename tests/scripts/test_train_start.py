@@ -57,9 +57,9 @@ def test_fits_begin_from_the_network_beside_their_prior(motion, tmp_path, folder
     PriorTrainStart(motion, tmp_path / "run", examples_of="prior", **some).run()
     mine = tmp_path / "mine"
     save_prior(load_prior(), mine / folder / "prior.safetensors")
-    without = Fitter(prior=load_prior(mine / folder)).network
+    without = Fitter(prior=load_prior(mine / folder)).networks.start
     shutil.copy(tmp_path / "run" / "start.safetensors", mine)
-    network = Fitter(prior=load_prior(mine / folder)).network
+    network = Fitter(prior=load_prior(mine / folder)).networks.start
     assert without.config.width == load_start_network().config.width != network.config.width == 32
     samples = Path(__file__).parents[2] / "data" / "assets" / "samples"
     costs = []

@@ -35,7 +35,7 @@ def test_known_heights_and_shapes_are_those_of_the_track(fitter, motion):
     def betas(**known):
         energy = replace(fitter.config.energy, collision_sigma_m=np.inf)  # its spheres take seconds to make
         config = FitConfig(shape=KnownShape(**known), energy=energy)
-        with_shape = Fitter(fitter.body, fitter.prior, config, network=fitter.network)
+        with_shape = Fitter(fitter.body, config=config, like=fitter)
         return fit_group(with_shape, clip.sightings, fps=30).betas
 
     assert measure_body(fitter.body, betas(height_m=1.9)).stature == pytest.approx(1.9, abs=0.005)

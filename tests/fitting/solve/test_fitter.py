@@ -207,9 +207,9 @@ def test_landmarks_that_recur_are_prepared_once(fitter):
     confidence[0, :30], confidence[1, 20:40] = 0.5, 1.0
     other = confidence.copy()
     other[1, 50] = 0.5
-    model = fitter.model_for(confidence)
-    assert model is fitter.model_for(confidence[::-1]) and model is not fitter.model_for(other)
-    assert fitter._landmark_sets(model) is fitter._landmark_sets(fitter.model_for(confidence))
+    model = fitter.landmarks.model_for(confidence)
+    assert model is fitter.landmarks.model_for(confidence[::-1]) and model is not fitter.landmarks.model_for(other)
+    assert fitter.landmarks.of(model) is fitter.landmarks.of(fitter.landmarks.model_for(confidence))
 
 
 def test_identity_tells_priors_and_networks_of_one_name_apart():

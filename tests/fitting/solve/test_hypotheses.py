@@ -10,8 +10,9 @@ from bodyfit.fitting.energy.levenberg_marquardt import FAILED
 from bodyfit.fitting.energy.observations import observe
 from bodyfit.fitting.energy.problem import BodyProblem
 from bodyfit.fitting.solve.config import FitConfig
-from bodyfit.fitting.solve.fitter import COARSE_NAMES, Fitter
+from bodyfit.fitting.solve.fitter import Fitter
 from bodyfit.fitting.solve.hypotheses import StartConfig
+from bodyfit.fitting.solve.landmark_sets import COARSE_NAMES
 from bodyfit.fitting.start.synthetic import make_people, prior_poses
 
 
@@ -26,7 +27,7 @@ def scene(fitter):
     people = make_people(fitter.body, prior_poses(fitter.prior, 6, seed=3), seed=3)
     numbers = (people.keypoints_px, people.confidence, people.focal_px, people.center_px)
     arrays = [n.double().numpy() for n in numbers]
-    model = fitter.model_for(arrays[1])
+    model = fitter.landmarks.model_for(arrays[1])
     return observe(*arrays, names=model.names), model
 
 
@@ -92,4 +93,4 @@ def test_what_comes_out_can_be_differentiated_through(fitter, scene):
         factor = torch.ones((), requires_grad=True)
         (factor * tensor.nan_to_num()).square().sum().backward()
         assert factor.grad > 0
-    assert not any(one.model._bone.is_inference() for one in fitter._landmark_sets(model))
+    assert not any(one.model._bone.is_inference() for one in fitter.landmarks.of(model))

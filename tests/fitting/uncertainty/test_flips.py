@@ -94,7 +94,7 @@ def test_modes_explain_the_keypoints_with_a_limb_that_points_the_other_way(fitte
     assert len(kept), "nobody of these people has a flipped mode"
     problem = fitter.problem(seen, model)
     assert torch.allclose(problem.costs(other.x)[kept], other.cost[kept], rtol=1e-3)
-    before, after = (depth_sines(fitter._flipper.joints(x)) for x in (solution.x, other.x))
+    before, after = (depth_sines(fitter.afterwards.flipper.joints(x)) for x in (solution.x, other.x))
     for person in kept:
         bones = torch.as_tensor(found["runner_up_flips"][person])
         assert (before[person, bones] * after[person, bones] < 0).all()

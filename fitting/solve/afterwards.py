@@ -1,0 +1,124 @@
+"""What is said of people once they are solved: covariances, flipped limbs, whether their proportions are a child's."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from bodyfit.data.body.body_model import BodyModel
+from bodyfit.fitting.energy.landmark_model import LandmarkModel
+from bodyfit.fitting.energy.levenberg_marquardt import Solution
+from bodyfit.fitting.energy.observations import Observations
+from bodyfit.fitting.energy.problem import BodyProblem
+from bodyfit.fitting.energy.unknowns import Unknowns
+from bodyfit.fitting.solve.ages import AsChildren, OneKind, as_child
+from bodyfit.fitting.solve.landmark_sets import Landmarks, remembered
+from bodyfit.fitting.solve.stages import Alternative, coarse_unknowns
+from bodyfit.fitting.uncertainty.estimate import Estimator, Kind
+from bodyfit.fitting.uncertainty.flips import LimbFlipper
+from bodyfit.fitting.uncertainty.modes import ModeFinder, alternative_weight
+from bodyfit.prior.model.vposer import VPoser
+
+
+class Solver(OneKind, Protocol):
+    """What is used of a fitter (`fitter.Fitter`)."""
+
+    afterwards: Afterwards
+
+    def problem_on(self, on: Landmarks, seen: Observations) -> BodyProblem: ...
+
+
+class Afterwards:
+    """Estimates how sure fits are.
+
+    Args:
+        body, unknowns, prior: what is fitted.
+        kind: `FitConfig.uncertainty`.
+        dtype, device: to compute in.
+    """
+
+    def __init__(
+        self,
+        body: BodyModel,
+        unknowns: Unknowns,
+        prior: VPoser,
+        kind: Kind,
+        *,
+        dtype: torch.dtype,
+        device: torch.device | str,
+    ):
+        to = {"dtype": dtype, "device": device}
+        on = kind != "off"
+        self.estimator = Estimator(body, unknowns, kind, **to) if on else None
+        self.flipper = LimbFlipper(body, unknowns, prior, **to) if on else None
+        self._modes_on = remembered(self._make_modes)
+
+    def _make_modes(self, model: LandmarkModel) -> ModeFinder:
+        """Looks for flipped limbs on these landmarks."""
+        with torch.inference_mode(mode=False):  # what is kept may be used outside of it
+            return ModeFinder(self.flipper, model)
+
+    def found(
+        self, fitter: Solver, seen: Observations, model: LandmarkModel, solution: Solution, children: Solver | None
+    ) -> dict[str, Tensor]:
+        """Covariances of people at their solutions, and what `ages.Screened` says of them where there are children:
+        both from the problem that also knows the kid axis, which is evaluated once.
+
+        Args:
+            fitter: whose people they are.
+            seen, model, solution: the people, with their predicted poses.
+            children: the fitter of children, where both kinds are tried.
+        """
+        free, floor = fitter.free(), fitter.config.solver.curvature_floor
+        if children is None:
+            if self.estimator is None:
+                return {}
+            problem = fitter.problem_on(fitter.landmarks.of(model)[0], seen)
+            at = problem.at(solution.x, torch.arange(len(seen), device=solution.x.device), derivatives=True)
+            return self.estimator(problem, at, free, floor)
+        on = children.landmarks.of(children.landmarks.model_of(model.names))[0]
+        there = AsChildren(children.problem_on(on, seen), as_child(solution.x, fitter, children))
+        screened, estimator = there.screened()._asdict(), children.afterwards.estimator
+        if estimator is None:
+            return screened
+        kid = fitter.unknowns.layout["betas"].stop
+        free = torch.cat([free[:kid], free.new_zeros(1), free[kid:]])
+        return screened | estimator(there.problem, there.at, free, floor, there.lin)
+
+    def with_flips(
+        self,
+        fitter: Solver,
+        seen: Observations,
+        model: LandmarkModel,
+        solution: Solution,
+        other: Alternative,
+        found: dict[str, Tensor],
+    ) -> tuple[Alternative, dict[str, Tensor]]:
+        """Flipped limbs in place of alternatives that are less probable, and what is found about them.
+
+        Args:
+            fitter, seen, model, solution: as in `found`.
+            other: each person's runner-up among the starts.
+            found: what `found` says, with the probabilities of flips.
+        """
+        fine, coarse = fitter.landmarks.of(model)
+        make = partial(fitter.problem_on, replace(coarse, columns=None))
+        body = seen if coarse.columns is None else seen.of_landmarks(coarse.columns)
+        movable = fitter.free() & coarse_unknowns(fitter.unknowns).to(solution.x.device)
+        modes = self._modes_on(coarse.model)(make, body, solution.x, found["flip_probability"], movable)
+        weight = alternative_weight(other.cost - solution.cost)
+        flips = torch.zeros_like(found["flip_probability"], dtype=torch.bool)
+        better = ~(weight[modes.rows] > modes.weight)
+        rows, x, cost = modes.rows[better], other.x, other.cost
+        if len(rows):
+            some = fitter.problem_on(fine, seen.select(rows))
+            x = x.index_copy(0, rows, modes.x[better])
+            cost = cost.index_copy(0, rows, some.costs(modes.x[better]))
+            weight = weight.index_copy(0, rows, modes.weight[better])
+            flips = flips.index_copy(0, rows, modes.bones[better])
+        found = found | {"runner_up_weight": weight, "runner_up_flips": flips}
+        return Alternative(x, cost), found
