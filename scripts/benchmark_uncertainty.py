@@ -13,6 +13,8 @@ import torch
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.files import write_atomically
 from bodyfit.fitting.benchmark import calibration, flips
+from bodyfit.fitting.solve.ages import ADULT_YEARS, AgeConfig
+from bodyfit.fitting.solve.config import FitConfig
 from bodyfit.fitting.solve.fitter import Fitter, pick_device
 
 log = logging.getLogger(__name__)
@@ -36,6 +38,8 @@ class BenchmarkUncertaintyCommand:
     """Which split of the folder's splits.json, such as test; all clips by default."""
     noise: tuple[float, ...] = (0.004,)
     """Keypoint errors (standard deviations along x and y) as shares of a person's size."""
+    ages: tuple[float, float] | None = None
+    """Ages of the people, from and to, years: children, who are fitted as such. Default: adults."""
     refit: bool = False
     """Also fit temperatures and the probabilities of flips to these people, and print them as
     `fitting/uncertainty/temperature.py` and `flip_coefficients.py` have them."""
@@ -58,12 +62,16 @@ class BenchmarkUncertaintyCommand:
             raise BodyfitError("--noise needs one or more shares above 0, such as 0.004.")
         if self.plot is not None and self.plot.suffix.lower() != ".svg":
             raise BodyfitError(f"--plot {self.plot}: expected a name that ends in .svg.")
+        if self.ages is not None and not 0 <= self.ages[0] <= self.ages[1] <= ADULT_YEARS:
+            raise BodyfitError(f"--ages {self.ages[0]:g} {self.ages[1]:g}: expected years from 0 to {ADULT_YEARS:g}.")
         if self.threads:
             torch.set_num_threads(self.threads)
-        fitter, studies = Fitter(device=pick_device(self.device)), []
+        config = FitConfig() if self.ages is None else FitConfig(age=AgeConfig(kind="child"))
+        fitter, studies = Fitter(config=config, device=pick_device(self.device)), []
         for noise in self.noise:
             log.info("%d people, keypoint error %.2g %% of their size", self.people, 100 * noise)
-            people = calibration.make_people(fitter, self.poses, self.split, self.people, self.seed, noise)
+            given = (self.poses, self.split, self.people, self.seed, noise, self.ages)
+            people = calibration.make_people(fitter, *given)
             studies.append(calibration.study(fitter, people, noise))
         document = self._document(studies)
         if self.plot is not None:

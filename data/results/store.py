@@ -38,6 +38,8 @@ _OPTIONAL = tuple(f"runner_up_{name}" for name in ("global_orient", "body_pose",
 _UNCERTAINTY = ("joint_covariance", "joint_covariance_root_relative", "landmark_covariance", "posterior_factor")
 _UNCERTAINTY += ("flip_probability",)
 """Arrays that some people have: in a shard all NaN for those without, and left out where nobody has them."""
+_LONGER_OF_CHILDREN = ("betas", "runner_up_betas", "posterior_factor")
+"""Arrays that are longer for children, who have a shape number more: in a shard, others' end with NaN."""
 _NUMBERS = tuple(f.name for f in fields(FitResult) if f.name not in _WORDS + _SAME_FOR_ALL)
 
 
@@ -184,6 +186,9 @@ def save_shard(path: Path | str, results: Sequence[FitResult]) -> Path:
     arrays, absent = {}, np.array([not result.has_runner_up for result in results])
     for name in _NUMBERS:
         rows = [np.asarray(getattr(result, name)) for result in results]
+        if name in _LONGER_OF_CHILDREN:
+            most = max(row.size for row in rows)
+            rows = [np.pad(row, (0, most - row.size), constant_values=np.nan) if row.size else row for row in rows]
         if name in _OPTIONAL:
             filler = np.zeros(max(row.size for row in rows))
             rows = [row if row.size else filler for row in rows]
@@ -192,9 +197,6 @@ def save_shard(path: Path | str, results: Sequence[FitResult]) -> Path:
             rows = [row if row.size else filler for row in rows]
             if not filler.size:
                 continue
-        if name == "betas":  # children have one more
-            most = max(row.size for row in rows)
-            rows = [np.pad(row, (0, most - row.size), constant_values=np.nan) for row in rows]
         arrays[name] = _smallest(np.stack(rows))
     arrays["has_runner_up"] = ~absent
     words: dict[str, Any] = {name: [getattr(result, name) for result in results] for name in _WORDS}
@@ -228,7 +230,7 @@ def _person(arrays: dict[str, np.ndarray], words: dict[str, Any], shared: dict[s
             continue
         left_out = name in _OPTIONAL and not arrays["has_runner_up"][n]
         row = np.zeros(0) if left_out else arrays[name][n]
-        if name == "betas":
+        if name in _LONGER_OF_CHILDREN:
             row = row[~np.isnan(row)]
         values[name] = row.item() if row.ndim == 0 else row
     return FitResult(**values)

@@ -46,15 +46,22 @@ class Study:
 
 
 def make_people(
-    fitter: Fitter, poses: Path | None, split: str | None, count: int, seed: int, noise_share: float
+    fitter: Fitter,
+    poses: Path | None,
+    split: str | None,
+    count: int,
+    seed: int,
+    noise_share: float,
+    ages: tuple[float, float] | None = None,
 ) -> SyntheticPeople:
-    """People in poses of a mocap folder, or of the prior where it is None."""
+    """People in poses of a mocap folder, or of the prior where it is None; children of these ages, in years, where they
+    are given."""
     orient = None
     if poses is None:
         body_pose = prior_poses(fitter.prior, count, seed=seed)
     else:
         body_pose, orient = mocap_poses(poses, count, seed=seed, split=split)
-    maker = PeopleMaker(fitter.body, SyntheticOptions(noise_share=noise_share), device=fitter.device)
+    maker = PeopleMaker(fitter.body, SyntheticOptions(noise_share=noise_share, ages=ages), device=fitter.device)
     people = maker.make(body_pose, orient, seed=seed)
     return people.select(usable(people))
 
@@ -63,7 +70,12 @@ def make_people(
 def study(fitter: Fitter, people: SyntheticPeople, noise_share: float) -> Study:
     """Fit people, and see how far the truth is in units of the covariances."""
     bench = Bench(fitter, people)
-    solution, other, uncertainty, _ = fitter.solve_with_uncertainty(bench.observations(people), bench.model)
+    estimator = fitter.afterwards.estimator
+    estimator.for_studies = True
+    try:
+        solution, other, uncertainty, _ = fitter.solve_with_uncertainty(bench.observations(people), bench.model)
+    finally:
+        estimator.for_studies = False
     joints, alternative = _joints(fitter, solution.x), _joints(fitter, other.x)
     alternative[~np.isfinite(other.cost.cpu().numpy())] = np.nan
     apart = joints - people.landmarks[:, : len(JOINT_NAMES)].double().cpu().numpy()

@@ -75,7 +75,7 @@ def threshold(likely: Float[np.ndarray, " N"], wrong: Bool[np.ndarray, " N"], fa
 def refitted(studies: Sequence[Study]) -> dict[str, Any]:
     """The coefficients of `uncertainty/flip_coefficients.py`, from these people."""
     wrong = torch.as_tensor(np.concatenate([flipped(one) for one in studies]))
-    found = torch.as_tensor(np.concatenate([one.uncertainty["study_flip_features"] for one in studies]))
+    found = torch.as_tensor(np.concatenate([one.uncertainty["flip_features"] for one in studies]))
     return {"COEFFICIENTS": fitted_coefficients(found, wrong)}
 
 

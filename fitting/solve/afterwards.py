@@ -89,6 +89,29 @@ class Afterwards:
         free = torch.cat([free[:kid], free.new_zeros(1), free[kid:]])
         return screened | estimator(there.problem, there.at, free, floor, there.lin)
 
+    def said_of(
+        self,
+        fitter: Solver,
+        seen: Observations,
+        model: LandmarkModel,
+        solution: Solution,
+        other: Alternative,
+        children: Solver | None = None,
+        *,
+        held: tuple[str, ...] = (),
+    ) -> tuple[Alternative, dict[str, Tensor]]:
+        """All that is said of people at their solutions, and their alternative modes.
+
+        Args:
+            fitter, seen, model, solution, children: as in `found`.
+            other: each person's runner-up among the starts.
+            held: blocks of unknowns that stay as they are in flipped modes.
+        """
+        found = self.found(fitter, seen, model, solution, children)
+        if "flip_probability" not in found:
+            return other, found
+        return self.with_flips(fitter, seen, model, solution, other, found, held)
+
     def with_flips(
         self,
         fitter: Solver,
@@ -97,6 +120,7 @@ class Afterwards:
         solution: Solution,
         other: Alternative,
         found: dict[str, Tensor],
+        held: tuple[str, ...] = (),
     ) -> tuple[Alternative, dict[str, Tensor]]:
         """Flipped limbs in place of alternatives that are less probable, and what is found about them.
 
@@ -104,11 +128,13 @@ class Afterwards:
             fitter, seen, model, solution: as in `found`.
             other: each person's runner-up among the starts.
             found: what `found` says, with the probabilities of flips.
+            held: as in `said_of`.
         """
         fine, coarse = fitter.landmarks.of(model)
         make = partial(fitter.problem_on, replace(coarse, columns=None))
         body = seen if coarse.columns is None else seen.of_landmarks(coarse.columns)
         movable = fitter.free() & coarse_unknowns(fitter.unknowns).to(solution.x.device)
+        movable &= ~fitter.unknowns.layout.mask(*held).to(movable.device)
         modes = self._modes_on(coarse.model)(make, body, solution.x, found["flip_probability"], movable)
         weight = alternative_weight(other.cost - solution.cost)
         flips = torch.zeros_like(found["flip_probability"], dtype=torch.bool)

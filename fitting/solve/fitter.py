@@ -31,7 +31,7 @@ from bodyfit.fitting.energy.sphere_model import SphereModel
 from bodyfit.fitting.energy.terms import Term
 from bodyfit.fitting.energy.unknowns import Unknowns
 from bodyfit.fitting.solve.afterwards import Afterwards
-from bodyfit.fitting.solve.ages import Children, Screened, find_children
+from bodyfit.fitting.solve.ages import Children, Screened, find_children, solution_of
 from bodyfit.fitting.solve.config import FitConfig
 from bodyfit.fitting.solve.frames import Frame
 from bodyfit.fitting.solve.hypotheses import StartConfig, Starter
@@ -236,18 +236,48 @@ class Fitter:
             some, proposed = self._read(seen.select(rows), model)
             starts = self._best_starts(some, proposed, model) if init is None else init[rows, None]
             solution, other = self._finish(some, model, starts)
-            found = afterwards.found(self, some, model, solution, children) if uncertain else {}
-            if "flip_probability" in found:
-                other, found = afterwards.with_flips(self, some, model, solution, other, found)
-            return solution, other, found
+            if not uncertain:
+                return solution, other, {}
+            return solution, *afterwards.said_of(self, some, model, solution, other, children)
 
         parts = self.in_groups(solve, len(seen))
         found = {name: torch.cat([part[2][name] for part in parts]) for name in parts[0][2]}
         screened = Screened(*(found.pop(name) for name in Screened._fields)) if "gain" in found else None
-        uncertainty: dict[str, Any] = {name: value.cpu().numpy() for name, value in found.items()}
-        if uncertainty:
-            uncertainty["posterior_blocks"] = blocks_of(self.unknowns, self.free())
-        return *_joined([part[:2] for part in parts]), uncertainty, screened
+        return *_joined([part[:2] for part in parts]), self._as_arrays(found), screened
+
+    def uncertainty_at(
+        self,
+        seen: Observations,
+        model: LandmarkModel,
+        solution: Solution,
+        other: Alternative,
+        *,
+        held: tuple[str, ...] = (),
+    ) -> tuple[Alternative, dict[str, Any]]:
+        """What `solve_with_uncertainty` says of people at given solutions.
+
+        Args:
+            seen, model: the people.
+            solution: where they are.
+            other: their alternatives so far; its cost is NaN where there is none.
+            held: blocks of unknowns that stay as they are in flipped modes.
+        """
+        afterwards = self.afterwards
+
+        def work(rows: Tensor) -> tuple[Alternative, dict[str, Tensor]]:
+            there = self.with_predicted_pose(seen.select(rows), model)
+            mine, others = solution_of(solution, rows), Alternative(other.x[rows], other.cost[rows])
+            return afterwards.said_of(self, there, model, mine, others, held=held)
+
+        others, found = zip(*self.in_groups(work, len(seen)), strict=True)
+        joined = {name: torch.cat([part[name] for part in found]) for name in found[0]}
+        other = Alternative(torch.cat([part.x for part in others]), torch.cat([part.cost for part in others]))
+        return other, self._as_arrays(joined)
+
+    def _as_arrays(self, found: dict[str, Tensor]) -> dict[str, Any]:
+        """What was found of people, as results take it."""
+        arrays: dict[str, Any] = {name: value.cpu().numpy() for name, value in found.items()}
+        return arrays | ({"posterior_blocks": blocks_of(self.unknowns, self.free())} if arrays else {})
 
     def best_starts(self, seen: Observations, model: LandmarkModel) -> Float[Tensor, "B F D"]:
         """Each person's few best starts, NaN where there are fewer: the first half of `solve`."""
@@ -419,19 +449,17 @@ class Fitter:
             solution, other, uncertainty, screened = self.solve_with_uncertainty(seen, model, init=start)
             kids = self.children
             children = None if kids is None else find_children(self, kids, seen, model, solution, screened)
-            shared = self._together(chosen, seen, model, solution, uncertainty, children)
+            of_children = self._sure_of_children(seen, model, children)
+            shared = self._together(chosen, seen, model, solution, other, uncertainty, children)
             seconds = (time.perf_counter() - began) / len(chosen)
         if shared is not None:
             solution = shared.solution
         margin = None if children is None else children.margin
         results = self.make.results(chosen, seen, solution, other, seconds, uncertainty, margin)
         if children is not None and len(children.rows):
-            rows, fits = children.rows.tolist(), children.solution
-            nothing = Alternative(fits.x, torch.full_like(fits.cost, torch.nan))
+            rows, (other, sure) = children.rows.tolist(), of_children
             people, some = [chosen[n] for n in rows], seen.select(children.rows)
-            found = self.children.make.results(
-                people, some, fits, nothing, seconds, age_margin=margin[children.rows]
-            )  # without covariances, which have other sizes than those of adults
+            found = kids.make.results(people, some, children.solution, other, seconds, sure, margin[children.rows])
             for n, result in zip(rows, found, strict=True):
                 results[n] = result
         for n, said in shared.ground.items() if shared is not None else ():
@@ -439,27 +467,60 @@ class Fitter:
                 results[n] = replace(results[n], **said)
         return results
 
+    def _sure_of_children(
+        self, seen: Observations, model: LandmarkModel, children: Children | None
+    ) -> tuple[Alternative, dict[str, Any]]:
+        """Alternatives and uncertainty of those who are children. Their arrays have other sizes than those of adults:
+        they have one more shape number."""
+        if children is None or not len(children.rows):
+            return Alternative(seen.size_px.new_zeros(0, 0), seen.size_px.new_zeros(0)), {}
+        fits, kids = children.solution, self.children
+        nothing = Alternative(fits.x, torch.full_like(fits.cost, torch.nan))
+        return kids.uncertainty_at(seen.select(children.rows), kids.landmarks.model_of(model.names), fits, nothing)
+
     def _together(
         self,
         chosen: list[tuple[Frame, int]],
         seen: Observations,
         model: LandmarkModel,
         solution: Solution,
+        other: Alternative,
         uncertainty: dict[str, Any],
         children: Children | None,
     ) -> Together | None:
-        """People of photos once more, under what they share, where that is asked for; `uncertainty` follows."""
+        """People of photos once more, under what they share, where that is asked for; `other` and `uncertainty`
+        follow."""
         if not (self.config.ground.on or self.config.people_apart):
             return None
         nobody = torch.zeros(0, dtype=torch.long, device=self.device)
         shared = solve_together(self, chosen, solution, nobody if children is None else children.rows)
         if uncertainty and len(shared.rows):
-            some = self.with_predicted_pose(seen.select(shared.rows), model)
-            there = replace(shared.solution, x=shared.solution.x[shared.rows])
-            anew, rows = self.afterwards.found(self, some, model, there, self.children), shared.rows.cpu().numpy()
-            for name in anew.keys() & uncertainty.keys():
-                uncertainty[name][rows] = anew[name].cpu().numpy()
+            self._follow_moved(seen, model, solution, shared, other, uncertainty)
         return shared
+
+    def _follow_moved(
+        self,
+        seen: Observations,
+        model: LandmarkModel,
+        before: Solution,
+        shared: Together,
+        other: Alternative,
+        uncertainty: dict[str, Any],
+    ) -> None:
+        """What is said of people who were moved, once more where they are now: `other` and `uncertainty` are changed.
+
+        Flipped limbs are looked for anew, while the body stays where it was put; another start's pose moves along."""
+        rows, place = shared.rows, self.unknowns.layout["transl"]
+        some, there, x = seen.select(rows), solution_of(shared.solution, rows), other.x[rows]
+        x[:, place] += there.x[:, place] - before.x[rows, place]
+        flipped = torch.as_tensor(uncertainty["runner_up_flips"], device=rows.device)[rows].any(1)
+        alone = self.problem(some, model).costs(x)
+        cost = torch.where(flipped | torch.isnan(other.cost[rows]), torch.nan, alone)
+        held = ("global_orient", "transl", "betas")
+        moved, anew = self.uncertainty_at(some, model, there, Alternative(x, cost), held=held)
+        other.x[rows], other.cost[rows] = moved.x, moved.cost
+        for name in anew.keys() & uncertainty.keys() - {"posterior_blocks"}:
+            uncertainty[name][rows.cpu().numpy()] = anew[name]
 
     # ---- between unknowns and results ---------------------------------------------------------------------------
 

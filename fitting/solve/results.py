@@ -25,9 +25,6 @@ from bodyfit.fitting.solve.plausible import why_implausible
 from bodyfit.fitting.solve.stages import Alternative
 from bodyfit.prior.model.vposer import VPoser
 
-FOR_STUDIES = "study_"
-"""How the names of arrays begin that benchmarks need and results do not hold."""
-
 
 @dataclass(frozen=True)
 class ResultMaker:
@@ -187,8 +184,7 @@ def _covariances(uncertainty: dict[str, Any], n: int) -> dict[str, Any]:
     factor = uncertainty.get("posterior_factor")
     if factor is None or not np.isfinite(factor[n]).all():
         return {}
-    given = {name: array for name, array in uncertainty.items() if not name.startswith(FOR_STUDIES)}
-    mine = {name: array if isinstance(array, str) else array[n] for name, array in given.items()}
+    mine = {name: array if isinstance(array, str) else array[n] for name, array in uncertainty.items()}
     return mine | {name: value.item() for name, value in mine.items() if isinstance(value, np.floating)}
 
 

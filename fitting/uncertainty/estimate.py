@@ -42,6 +42,8 @@ class Estimator:
         here = [[n for n, name in enumerate(model.names) if name == JOINT_NAMES[row]] for row in range(22)]
         self.limbs = BONE_ROWS.tolist() if all(rows == [n] for n, rows in enumerate(here)) else []
         """Rows of the joints that LIMB_BONES join, where the body has them in the order of JOINT_NAMES."""
+        self.for_studies = False
+        """Whether to say as well what probabilities come from: `flip_features`, which no result holds."""
         self._latent = unknowns.layout.mask("latent").nonzero()[:, 0].to(model.device)
         self.places = torch.tensor([LANDMARK_INDEX[name] for name in model.names], device=model.device)
         self.temperatures = [
@@ -73,7 +75,9 @@ class Estimator:
         }
         if self.limbs:
             found = features(self.solved_limbs(problem, at, lin, whitened))
-            covariances |= {"study_flip_features": found, "flip_probability": flip_probability(found)}
+            covariances["flip_probability"] = flip_probability(found)
+            if self.for_studies:
+                covariances["flip_features"] = found
         if self.kind == "landmarks":
             covariances["landmark_covariance"] = self._of_all(camera, len(LANDMARK_NAMES))
         return covariances

@@ -57,6 +57,17 @@ def test_nothing_is_lost_in_a_shard_where_only_some_are_sure(sure, tmp_path):
     load_shard(save_shard(tmp_path / "y.safetensors", [result()]))
 
 
+def test_children_and_adults_share_a_shard(sure, tmp_path):
+    """Children have a shape number more: in the alternative mode and in the posterior, too."""
+    other = {"runner_up_global_orient": np.ones(3), "runner_up_body_pose": np.ones(63), "runner_up_transl": np.ones(3)}
+    adult = replace(sure, **other, runner_up_betas=np.ones(10))
+    more = {"posterior_factor": np.arange(49 * 50 / 2), "posterior_blocks": BLOCKS + " betas:11"}
+    child = replace(adult, betas=np.ones(11), runner_up_betas=np.ones(11), **more)
+    people = [sure, child, result(), adult, replace(child, posterior_factor=np.zeros(0), posterior_blocks="")]
+    for before, after in zip(people, load_shard(save_shard(tmp_path / "x.safetensors", people)), strict=True):
+        assert_equal(before, after)
+
+
 def test_files_of_before_still_load(tmp_path):
     """Written without these fields, as by earlier versions."""
     path, new = result().save(tmp_path / "x.npz"), {"joint_covariance", "joint_covariance_root_relative"}

@@ -72,6 +72,26 @@ def test_small_children_are_found_by_their_proportions(small):
     assert np.median(away) < 0.15
 
 
+def test_children_say_how_sure_they_are(small, fitter, tmp_path):
+    """As those of whom it is said that they are children, in memory and in shards beside adults."""
+    results, _, frames = small
+    children = [n for n, r in enumerate(results) if r.kid_axis]
+    for n in children:
+        result = results[n]
+        assert "betas:11" in result.posterior_blocks and len(result.flip_probability) == 8
+        assert np.isfinite(result.joint_covariance[:22]).all() and result.block_covariance("betas").shape == (11, 11)
+    few = children[:3]
+    given = bodyfit.fit([frames[n] for n in few], age="child", device="cpu")
+    for one, same in zip((results[n] for n in few), given, strict=True):
+        a, b = (np.sqrt(np.einsum("jkk->jk", r.joint_covariance_root_relative[1:22])) for r in (one, same))
+        assert np.median(np.abs(np.log(a / b))) < 0.2
+        drawn = one.sample(50)
+        assert drawn["betas"].shape == (50, 11) and drawn["betas"][:, 10].std() > 0
+    read = [load_result(f"{save_shard(tmp_path / 'x.safetensors', results)}#{n}") for n in few]
+    assert read[0].posterior_blocks == results[few[0]].posterior_blocks
+    np.testing.assert_array_equal(read[0].posterior_factor, results[few[0]].posterior_factor)
+
+
 def test_adults_stay_adults_and_exactly_as_before(fitter):
     frames, _ = people_of(None, count=2 * PEOPLE, seed=5)
     results, before = fitter.fit(frames), bodyfit.fit(frames, age="adult", device="cpu")

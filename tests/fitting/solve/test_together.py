@@ -18,6 +18,7 @@ from bodyfit.fitting.solve.ages import AgeConfig
 from bodyfit.fitting.solve.config import FitConfig
 from bodyfit.fitting.solve.fitter import Fitter
 from bodyfit.fitting.solve.photo_floor import photo_floor
+from bodyfit.fitting.uncertainty import modes
 from bodyfit.scripts.cli import main
 
 ADULTS = FitConfig(age=AgeConfig(kind="adult"), uncertainty="off")
@@ -107,6 +108,21 @@ def test_feet_of_a_group_are_brought_to_one_floor(alone, maker):
     for result, other in zip(of_one, after[6:9], strict=True):
         np.testing.assert_allclose(result.transl, other.transl, atol=5e-3)
         assert result.touching == other.touching
+
+
+def test_alternative_modes_stand_where_people_were_put(maker, monkeypatch):
+    """Flipped limbs are looked for once more on the floor: the rest of the body is where it is now."""
+    monkeypatch.setattr(modes, "KEPT_FROM", 0.0)  # somebody's flip is kept, however improbable
+    frames = [photo.frame for photo in maker.on_floor(3, 3, jumping=0.0)]
+    config = replace(ADULTS, uncertainty="joints")
+    before, after = (bodyfit.fit(frames, config=config, ground=ground, device="cpu") for ground in (False, True))
+    moved = [n for n in range(len(after)) if np.abs(after[n].transl - before[n].transl).max() > 1e-3]
+    flipped = [n for n in moved if after[n].runner_up_flipped]
+    assert len(flipped) >= 2
+    for n in flipped:
+        np.testing.assert_allclose(after[n].runner_up_transl, after[n].transl, atol=1e-6)
+        assert after[n].runner_up_cost > 0
+        assert np.abs(after[n].runner_up_body_pose - after[n].body_pose).max() > 0.1
 
 
 def test_the_benchmark_of_groups(standing_poses, capsys):
