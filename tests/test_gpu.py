@@ -123,3 +123,12 @@ def test_the_command(device, tmp_path):
     assert ran.returncode == 0, ran.stderr[-800:]
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["people"] and {row["status"] for row in summary["people"]} == {"converged"}
+
+
+def test_the_plain_reference_of_the_benchmark(tmp_path):
+    options = ["--people", "2", "--batch", "2", "--reference", "1", "--smplify-x", "1", "--json"]
+    none = [word for name in ("known-starts", "crops", "ages") for word in (f"--{name}", "0")]
+    command = [sys.executable, "-m", "bodyfit.scripts.cli", "benchmark", "--device", "cuda", *options, *none]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["rows"][0]["times_reference"] > 1

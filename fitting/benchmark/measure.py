@@ -154,11 +154,11 @@ class Bench:
     def reference(self, people: SyntheticPeople) -> dict[str, float]:
         """The plain minimiser on a few people, from the same starts under the same energy: its speed and final cost."""
         fitter, seen = self.fitter, self.observations(people)
-        starts, ours = fitter.best_starts(seen, self.model)[:, 0], self.solve(people).cost
+        starts, ours = fitter.best_starts(seen, self.model)[:, 0], self.solve(people).cost.cpu()
         plain = Reference(fitter.body, fitter.prior, fitter.unknowns, fitter.config.energy, self.model.names)
         solutions, began = [], time.perf_counter()
         for i in range(len(people)):
-            solutions.append(plain.minimise(starts[i], seen.select(torch.tensor([i]))))
+            solutions.append(plain.minimise(starts[i], seen.select(torch.tensor([i], device=fitter.device))))
         seconds = time.perf_counter() - began
         theirs = torch.tensor([s.cost for s in solutions])
         return {
@@ -189,7 +189,8 @@ class Bench:
         row = {"people_per_second": len(people) / seconds, "iterations": float(solution.iterations.double().mean())}
         row |= {k: float(v.mean()) for k, v in self.errors(people, solution.x).items()}
         if with_reference:
-            costs = [self._staged_reference(seen.select(torch.tensor([i])), start[i]) for i in range(with_reference)]
+            each = (seen.select(torch.tensor([i], device=fitter.device)) for i in range(with_reference))
+            costs = [self._staged_reference(one, at) for one, at in zip(each, start, strict=False)]
             theirs = torch.tensor(costs)
             for name, costs in (("procedure", solution.cost), ("our_starts", ours)):
                 lower = costs[:with_reference].cpu() <= 1.0001 * theirs

@@ -51,7 +51,8 @@ class Reference:
         if body.kind != "smplx":
             raise ValueError("the reference knows SMPL-X bodies only")
         self.body, self.prior, self.unknowns, self.energy = body, prior, unknowns, energy
-        self.dtype = unknowns.layers[0][0].dtype
+        like = unknowns.layers[0][0]
+        self.dtype, self.device = like.dtype, like.device
         self.columns = [LANDMARK_INDEX[name] for name in names]
         with contextlib.redirect_stdout(sys.stderr):  # smplx prints its warnings
             self.model = smplx.create(
@@ -61,7 +62,8 @@ class Reference:
         # The same 21 points in smplx's order, at this file's own vertices: smplx knows the official meshes' only.
         own_vertices = torch.tensor(list(body.extra_vertex_ids.values()))
         self.model.vertex_joint_selector.extra_joints_idxs = own_vertices
-        self.landmarks = LandmarkModel(body, names=names, dtype=self.dtype)
+        self.model.to(self.device)
+        self.landmarks = LandmarkModel(body, names=names, dtype=self.dtype, device=self.device)
         self._rotation_jacobian = RotationJacobian(unknowns, self.landmarks)
 
     def problem(self, seen: Observations) -> BodyProblem:
@@ -76,7 +78,9 @@ class Reference:
         points = self._points(block, roma.rotmat_to_rotvec(rotations))[:, self.columns]
         focal = problem.focal(x[None], seen.focal_px)
         pixels = project(points, focal, seen.center_px)
-        at = Evaluation(x[None], torch.zeros(1, dtype=torch.long), rotations, points, seen, focal, pixels)
+        at = Evaluation(
+            x[None], torch.zeros(1, dtype=torch.long, device=x.device), rotations, points, seen, focal, pixels
+        )
         return total_cost(problem.linearization(at))[0]
 
     def _points(self, block: dict[str, Tensor], rotvec: Float[Tensor, "1 21 3"]) -> Float[Tensor, "1 144 3"]:
@@ -93,7 +97,7 @@ class Reference:
         turns = torch.cat([root[:, None], roma.rotvec_to_rotmat(rotvec)], dim=1)
         faces, bary = find_dynamic_lmk_idx_and_bcoords(
             out.vertices, turns, self.body.tensor("contour_faces", rotvec), self.body.tensor("contour_bary", rotvec),
-            torch.tensor(_NECK_CHAIN), pose2rot=False,
+            torch.tensor(_NECK_CHAIN, device=self.device), pose2rot=False,
         )  # fmt: skip
         contour = vertices2landmarks(out.vertices, self.model.faces_tensor, faces, bary)
         return torch.cat([out.joints[:, :127], contour], dim=1)
