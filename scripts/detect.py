@@ -1,4 +1,4 @@
-"""`bodyfit detect`: photos in, keypoint files out."""
+"""`bodyfit detect`: photos and videos in, keypoint files out."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import logging
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,78 +16,132 @@ import tyro
 from tqdm import tqdm
 
 from bodyfit.data.detect.choose import load_detector
+from bodyfit.data.detect.detector import Detector
 from bodyfit.data.detect.photos import detect_photos
 from bodyfit.data.errors import BodyfitError
+from bodyfit.data.files import PHOTO_SUFFIXES, VIDEO_SUFFIXES, result_name
 from bodyfit.data.keypoints.inputs import FitInput, find_inputs
 from bodyfit.data.keypoints.openpose_json import write_openpose
+from bodyfit.data.photo.video import is_video
+from bodyfit.fitting.clips.detecting import FrameFiles, detect_clip
+from bodyfit.fitting.clips.sources import video_frames
+from bodyfit.fitting.run.options import ClipOptions
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class DetectCommand:
-    """Find the keypoints of everybody in photos, and write them as OpenPose does: one JSON file for each photo.
+    """Find the keypoints of everybody in photos or videos, and write them as OpenPose does: a JSON file per picture.
 
     BODY_25, both hands and the face. `bodyfit fit` needs no such files, it finds keypoints itself: write them to look
     at them, to correct them, to use them elsewhere, or to fit many times.
     """
 
     photos: tyro.conf.Positional[tuple[Path, ...]]
-    """Photos, or folders of them."""
+    """Photos, videos, or folders of them."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-    """Folder for the keypoint files, X_keypoints.json for X.jpg; fit finds those in keypoints/ beside images/."""
+    """Folder for the keypoint files: X_keypoints.json for X.jpg, and clip/clip_000000000012_keypoints.json for frame 12
+    of clip.mp4. Fit finds those in keypoints/ beside images/ or beside a video; else say `--keypoints` to it."""
+    fps: float | None = None
+    """Frames per second of a video that are looked at. Default: all. Say the same to `bodyfit fit`."""
+    video_fps: float | None = None
+    """Frames per second with which a video was taken, where its file says another rate (slow motion)."""
+    start: float | None = None
+    """Seconds from the beginning of a video at which to start."""
+    end: float | None = None
+    """Seconds from the beginning of a video at which to end."""
     detector: str = "auto"
     """auto or builtin: the included detector; rtmlib; or the path of a whole-body ONNX file."""
     device: str = "auto"
     """cpu, cuda, cuda:1, or auto: CUDA where there is one."""
     workers: int | None = None
-    """Photos at a time. Default: as many as cores, at most 8."""
+    """Pictures at a time. Default: as many as cores, at most 8."""
     overwrite: bool = False
-    """Also photos whose keypoint file is there already."""
+    """Also pictures whose keypoint file is there already."""
     json: bool = False
     """Print what was done as one JSON document on stdout, and nothing else."""
 
     def run(self) -> int:
-        """Detect; 0 when every photo could be looked at, 1 when some could not."""
+        """Detect; 0 when everything could be looked at, 1 when some could not."""
         if not self.photos:
-            raise BodyfitError("name at least one photo or folder: bodyfit detect PHOTOS -o KEYPOINTS")
+            raise BodyfitError("name at least one photo, video or folder: bodyfit detect PHOTOS -o KEYPOINTS")
         if self.workers is not None and self.workers < 1:
             raise BodyfitError(f"--workers {self.workers}: expected at least 1.")
-        targets = self._targets()
+        photos, videos = self._targets()
         device = ("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
         detector = load_detector(self.detector, device)
         if detector is None:
             raise BodyfitError("--detector none: there is nothing to do without a detector.")
-        began, rows = time.perf_counter(), []
-        new = {photo: target for photo, target in targets.items() if self.overwrite or not target.exists()}
-        found = detect_photos(detector, new, self.workers)
-        for photo, people in tqdm(found, total=len(new), unit="photo", desc="detecting", disable=None):
-            rows.append(self._row(photo, new[photo], people))
-        failed = [row for row in rows if row["reason"]]
-        people_count, seconds = sum(row["people"] for row in rows), time.perf_counter() - began
-        if len(targets) > len(new):
-            log.info("%d of %d photos had a keypoint file already (--overwrite)", len(targets) - len(new), len(targets))
-        log.info(
-            "%d people in %d photos found by %s, %d photos failed, in %.1f s; see %s",
-            *(people_count, len(rows) - len(failed), detector.name, len(failed), seconds, self.out),
-        )
+        began = time.perf_counter()
+        rows = list(self._of_photos(detector, photos))
+        clips = [self._of_video(detector, video, folder) for video, folder in videos.items()]
+        failed = [row for row in (*rows, *clips) if row["reason"]]
+        seconds = time.perf_counter() - began
+        people, good = sum(row["people"] for row in rows), sum(not row["reason"] for row in rows)
+        found = f"{people} people in {good} photos found" if photos else f"{len(clips)} videos looked at"
+        said = f"{found} by {detector.name}, {len(failed)} failed, in {seconds:.1f} s; see {self.out}"
+        log.info("%s", said)
         if self.json:
-            print(json.dumps({"detector": detector.name, "seconds": seconds, "photos": rows}))
+            print(json.dumps({"detector": detector.name, "seconds": seconds, "photos": rows, "videos": clips}))
         return 1 if failed else 0
 
-    def _targets(self) -> dict[Path, Path]:
-        """Photos and the keypoint files to write for them; no two write one file."""
+    def _targets(self) -> tuple[dict[Path, Path], dict[Path, Path]]:
+        """Photos with the keypoint files to write for them, and videos with folders; no two write one file."""
         items: list[FitInput] = []
+        videos = list(dict.fromkeys(video for path in self.photos for video in _videos(path, self.out)))
         for path in self.photos:
-            items += [item for item in find_inputs(path, exclude=[self.out]) if item.photo is not None]
-        if not items:
-            raise BodyfitError(f"{self.photos[0]}: no photo in it. Expected .jpg, .png, .webp, .bmp or .tif files.")
-        photos = {item.photo: item.name for item in items}
+            if is_video(path) and not path.is_dir():
+                continue
+            try:
+                items += [item for item in find_inputs(path, exclude=[self.out]) if item.photo is not None]
+            except BodyfitError:
+                if not (path.is_dir() and videos):
+                    raise
+        if not items and not videos:
+            expected = ", ".join((*PHOTO_SUFFIXES, *VIDEO_SUFFIXES))
+            raise BodyfitError(f"{self.photos[0]}: no photo and no video in it. Expected files ending in {expected}.")
+        photos = {item.photo: item.name for item in items if item.photo is not None}
         count = Counter(photos.values())
-        return {
+        files = {
             photo: self.out / f"{name if count[name] == 1 else photo.name}_keypoints.json"
             for photo, name in photos.items()
         }
+        return files, {video: self.out / name for video, name in _names(videos).items()}
+
+    def _of_photos(self, detector: Detector, targets: dict[Path, Path]) -> Iterator[dict[str, Any]]:
+        new = {photo: target for photo, target in targets.items() if self.overwrite or not target.exists()}
+        if len(targets) > len(new):
+            log.info("%d of %d photos had a keypoint file already (--overwrite)", len(targets) - len(new), len(targets))
+        found = detect_photos(detector, new, self.workers)
+        disable = True if not new else None
+        for photo, people in tqdm(found, total=len(new), unit="photo", desc="detecting", disable=disable):
+            yield self._row(photo, new[photo], people)
+
+    def _of_video(self, detector: Detector, video: Path, folder: Path) -> dict[str, Any]:
+        """Look at a video's frames; what is wrong with one of several is said, and the rest goes on."""
+        row = {"video": str(video), "frames": 0, "frames_with_people": 0, "most_people": 0, "kept": 0}
+        row |= {"keypoints": str(folder), "reason": ""}
+        try:
+            options = ClipOptions(fps=self.fps, video_fps=self.video_fps, start=self.start, end=self.end)
+            source = video_frames(video, options)
+            files = FrameFiles(folder, source.name)
+            found = detect_clip(detector, source, files, workers=self.workers, overwrite=self.overwrite)
+        except BodyfitError as error:
+            if len(self.photos) == 1 and not self.photos[0].is_dir():
+                raise
+            log.warning("%s", error)
+            return row | {"keypoints": None, "reason": str(error)}
+        people = found.people.values()
+        row |= {"frames": len(people), "frames_with_people": sum(n > 0 for n in people), "kept": found.kept}
+        row |= {"most_people": max(people, default=0), "reason": next(iter(found.problems.values()), "")}
+        log.info(
+            "%s: people in %d of %d frames, at most %d at once%s; see %s",
+            *(video, row["frames_with_people"], len(people), row["most_people"]),
+            f"; {found.kept} frames had a keypoint file already (--overwrite)" if found.kept else "",
+            folder,
+        )
+        return row
 
     def _row(self, photo: Path, target: Path, people: Any) -> dict[str, Any]:
         if isinstance(people, BodyfitError):
@@ -96,3 +151,24 @@ class DetectCommand:
             log.warning("%s: no people found", photo)
         write_openpose(target, people)
         return {"photo": str(photo), "people": len(people), "keypoints": str(target), "reason": ""}
+
+
+def _videos(path: Path, out: Path) -> list[Path]:
+    """A video, or those of a folder, at any depth, without what lies in the output folder."""
+    if not path.is_dir():
+        return [path] if is_video(path) else []
+    found = (file for file in path.rglob("*") if is_video(file) and file.is_file() and not file.name.startswith("."))
+    return sorted(file for file in found if out.resolve() not in file.resolve().parents)
+
+
+def _names(videos: list[Path]) -> dict[Path, str]:
+    """The folder of each video's keypoints: its name without suffix, or, where two share that, with its folder's."""
+    names = {video: result_name(video.stem) for video in videos}
+    count = Counter(names.values())
+    names = {v: n if count[n] == 1 else result_name(f"{v.resolve().parent.name}/{v.stem}") for v, n in names.items()}
+    count = Counter(names.values())
+    if twice := [video for video, name in names.items() if count[name] > 1]:
+        raise BodyfitError(
+            f"{twice[0]} and {twice[1]}: both would write keypoints to {names[twice[0]]}/. Look at them one by one."
+        )
+    return names

@@ -132,7 +132,8 @@ def detections_of(
     problems = [_problem(xy[i], confidence[i], best, photo_size if checks else None) for i in range(number)]
     warnings: list[str | None] = [None] * number
     for i in range(number):
-        exchanged = sides_problem(xy[i], confidence[i]) if checks and problems[i] is None else None
+        doubted = checks and problems[i] is None and not found.detector.startswith(_OWN_DETECTOR)
+        exchanged = sides_problem(xy[i], confidence[i]) if doubted else None
         if exchanged and proves_visibility(format_name, confidence[i]):
             problems[i] = f"{exchanged}. --no-checks fits it all the same"
         elif exchanged:
@@ -219,6 +220,8 @@ def _too_few(confidence: Float[np.ndarray, " 144"], count: int, best: float) -> 
     return f"{reason}; seen besides: {' and '.join(others)}, which cannot place a body" if others else reason
 
 
+_OWN_DETECTOR = "movenet"
+"""How files name the detector that ships: its left and right are not doubted, as in photos that it looks at itself."""
 _OTHER_PARTS = {"the face": FACE, "the left hand": LEFT_HAND, "the right hand": RIGHT_HAND}
 
 

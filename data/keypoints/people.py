@@ -34,5 +34,7 @@ class ImagePeople:
     """Tracking number of each person; empty or None where the file has none."""
     unit: Literal["px", "shares", None] = None
     """Pixels, shares of the image's width and height, or None where the numbers themselves have to tell."""
+    detector: str = ""
+    """The program that found them, where the file says so."""
     extent: tuple[int, int] | None = None
     """(width, height) that hold the points of all images of the file, px; for images of which nothing says the size."""

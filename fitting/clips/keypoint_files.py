@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,11 +36,14 @@ class ClipKeypoints:
     """The folder or file."""
     by_number: dict[int, FrameKeypoints]
 
-    def of_frames(self, count: int | None, *, checks: bool = True) -> dict[int, FrameKeypoints]:
+    def of_frames(
+        self, count: int | None, *, fitted: Collection[int] | None = None, checks: bool = True
+    ) -> dict[int, FrameKeypoints]:
         """The files of frames 0 to count - 1; whether they can be those of a video with so many is said.
 
         Args:
             count: frames of the video; None where that is not known.
+            fitted: numbers of the frames that are fitted, where these are not all.
             checks: whether files that reach far beyond the video's end are an error, or only said.
 
         Raises:
@@ -58,8 +61,9 @@ class ClipKeypoints:
         said += f"video has {count} frames"
         if beyond > max(_TOLERATED, count // 50) and checks:
             raise KeypointError(f"{said}. Are they of this video? --no-checks leaves out the {beyond} beyond its end.")
-        rest = f"; {beyond} beyond its end are left out" if beyond else "; nobody is seen in the others"
-        log.warning("%s%s", said, rest)
+        if beyond or fitted is None or not found.keys() >= set(fitted):
+            rest = f"; {beyond} beyond its end are left out" if beyond else "; nobody is seen in the others"
+            log.warning("%s%s", said, rest)
         return {number: file for number, file in found.items() if number < count}
 
 

@@ -4,33 +4,23 @@ from __future__ import annotations
 
 import logging
 import os
-from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
-from jaxtyping import UInt8
 from tqdm import tqdm
 
 from bodyfit.data.detect.detector import Detector
-from bodyfit.data.detect.photos import detect_photo, shared_detector
+from bodyfit.data.detect.photos import shared_detector
 from bodyfit.data.errors import BodyfitError
-from bodyfit.data.keypoints.detections import Detections
-from bodyfit.data.keypoints.openpose_json import write_openpose
 from bodyfit.data.photo.errors import PhotoError
-from bodyfit.data.photo.photo import Photo, read_photo
 from bodyfit.data.photo.video import VideoReader
 from bodyfit.fitting.clips.cuts import CutFinder
+from bodyfit.fitting.clips.detecting import Detecting, FrameFiles, clip_pictures
 from bodyfit.fitting.clips.sources import ClipFrame, ClipSource
 from bodyfit.fitting.run.error_log import ErrorLog
 from bodyfit.fitting.solve.frames import CameraOptions, Frame, read_frame
 
 log = logging.getLogger(__name__)
-
-UNEVEN_MS = 1.5
-"""How far off, in frames, a video's times may be before that is said."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +50,7 @@ def read_clip(source: ClipSource, camera: CameraOptions, out: Path) -> ReadClip:
         BodyfitError: where nothing can be fitted at all.
     """
     detector = _detector(source, camera)
-    stored = None if detector is None else _Stored(out, source, camera.detector)
+    stored = None if detector is None else _stored(out, source, camera.detector)
     source, cuts, problems = _look_through(source, detector, stored, camera.checks)
     frames, failures, blank = dict[int, Frame](), dict(problems), list[ClipFrame]()
     for one in tqdm(source.frames, unit="frame", desc="reading", disable=None, leave=False):
@@ -83,7 +73,7 @@ def read_clip(source: ClipSource, camera: CameraOptions, out: Path) -> ReadClip:
 
 
 def _read(
-    one: ClipFrame, camera: CameraOptions, detector: Detector | None, stored: _Stored | None, source: ClipSource
+    one: ClipFrame, camera: CameraOptions, detector: Detector | None, stored: FrameFiles | None, source: ClipSource
 ) -> Frame:
     if detector is not None and stored is not None:
         # Our own detector's people are not doubted, as in photos.
@@ -125,50 +115,37 @@ def _detector(source: ClipSource, camera: CameraOptions) -> Detector | None:
     return detector
 
 
-class _Stored:
-    """Keypoints that the detector finds, a file for each frame, kept for the next run."""
-
-    def __init__(self, out: Path, source: ClipSource, detector: str):
-        self.folder, self.name = out / "keypoints" / source.name, source.name
-        stamp = [detector]
-        if source.video is not None:
-            found = os.stat(source.video)
-            stamp += [str(found.st_size), str(found.st_mtime_ns)]
-        mark, text = self.folder / "of.txt", " ".join(stamp)
-        if self.folder.is_dir() and (not mark.is_file() or mark.read_text() != text):
-            for old in self.folder.glob("*_keypoints.json"):
-                old.unlink()  # of another video, or of another detector
-        self.folder.mkdir(parents=True, exist_ok=True)
-        mark.write_text(text)
-
-    def file(self, one: ClipFrame) -> Path:
-        """The file of a frame, named as OpenPose names it."""
-        number = int(one.item.name.rpartition("/")[2])
-        return self.folder / f"{Path(self.name).name}_{number:012d}_keypoints.json"
-
-    def wanted(self, one: ClipFrame) -> bool:
-        """Whether a frame's keypoints are still to be found."""
-        photo = one.item.photo
-        if photo is None or not self.file(one).is_file():
-            return True
-        return photo.is_file() and photo.stat().st_mtime_ns > self.file(one).stat().st_mtime_ns
+def _stored(out: Path, source: ClipSource, detector: str) -> FrameFiles:
+    """Files for what the detector finds, in the output folder, kept for the next run on the same video."""
+    folder = out / "keypoints" / source.name
+    stamp = [detector]
+    if source.video is not None:
+        found = os.stat(source.video)
+        stamp += [str(found.st_size), str(found.st_mtime_ns)]
+    mark, text = folder / "of.txt", " ".join(stamp)
+    if folder.is_dir() and (not mark.is_file() or mark.read_text() != text):
+        for old in folder.glob("*_keypoints.json"):
+            old.unlink()  # of another video, or of another detector
+    folder.mkdir(parents=True, exist_ok=True)
+    mark.write_text(text)
+    return FrameFiles(folder, source.name)
 
 
 # ---- the pass over the pictures -------------------------------------------------------------------------------------
 
 
 def _look_through(
-    source: ClipSource, detector: Detector | None, stored: _Stored | None, checks: bool
+    source: ClipSource, detector: Detector | None, stored: FrameFiles | None, checks: bool
 ) -> tuple[ClipSource, tuple[int, ...], dict[int, str]]:
     """Decode all pictures once, in order: which there are, where the film was cut, and who is in them."""
     with_pictures = [frame for frame in source.frames if frame.item.photo is not None]
     if not with_pictures:
         return source, (), {}
     finder, moments, problems = CutFinder(), [], {}
-    work = _Detecting(detector, stored)
+    work = Detecting(detector, stored)
     bar = tqdm(total=len(with_pictures), unit="frame", desc="detecting" if detector else "looking", disable=None)
     with bar, work:
-        for frame, image in _pictures(source, with_pictures):
+        for frame, image in clip_pictures(source, with_pictures):
             bar.update()
             if isinstance(image, PhotoError):
                 problems[frame.moment] = str(image)
@@ -188,37 +165,6 @@ def _seconds(moments: tuple[int, ...], fps: float) -> str:
     return ", ".join(f"{moment / fps:.2f}" for moment in moments[:8]) + (", ..." if len(moments) > 8 else "")
 
 
-def _pictures(
-    source: ClipSource, frames: list[ClipFrame]
-) -> Iterator[tuple[ClipFrame, UInt8[np.ndarray, "H W 3"] | PhotoError]]:
-    """Each frame with its pixels, in order; a video ends where nothing more can be decoded."""
-    if source.video is None:
-        for frame in frames:
-            try:
-                yield frame, read_photo(frame.item.photo).image
-            except PhotoError as error:
-                yield frame, error
-        return
-    reader = VideoReader(source.video)
-    worst = 0.0
-    for frame in frames:
-        number = int(frame.item.name.rpartition("/")[2])
-        try:
-            image = reader.read(number)
-        except PhotoError as error:
-            log.debug("%s", error)
-            break
-        if reader.fps is not None:
-            worst = max(worst, abs(reader.time_ms() * reader.fps / 1000 - number))
-        yield frame, image
-    reader.close()
-    if worst > UNEVEN_MS and reader.fps is not None:
-        log.warning(
-            "%s: its frames come at uneven times, up to %.2f s off; they are taken for evenly spaced, %g per second",
-            *(source.video, worst / reader.fps, reader.fps),
-        )
-
-
 def _as_decoded(source: ClipSource, moments: list[int], problems: dict[int, str], checks: bool) -> ClipSource:
     """A video's frames as far as they can be decoded, with their keypoint files."""
     if not moments:
@@ -236,49 +182,3 @@ def _as_decoded(source: ClipSource, moments: list[int], problems: dict[int, str]
         )
         count = last + 1
     return replace(source, frames=there).with_keypoints(count, checks=checks)
-
-
-class _Detecting:
-    """Finds the keypoints of pictures, several at a time, while the next ones are decoded."""
-
-    def __init__(self, detector: Detector | None, stored: _Stored | None):
-        self.detector, self.stored = detector, stored
-        self.workers = min(os.cpu_count() or 1, 8)
-        self._pending: deque[tuple[ClipFrame, Future[Detections]]] = deque()
-        self._pool = ThreadPoolExecutor(self.workers, initializer=_one_thread) if detector else None
-
-    def __enter__(self) -> _Detecting:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(wait=True, cancel_futures=True)
-
-    def give(self, frame: ClipFrame, image: UInt8[np.ndarray, "H W 3"]) -> dict[int, str]:
-        """The next picture; what went wrong with those that are done."""
-        if self._pool is None or self.stored is None or not self.stored.wanted(frame):
-            return {}
-        photo = Photo(image, None, None, frame.item.photo or Path(frame.item.name))
-        self._pending.append((frame, self._pool.submit(detect_photo, self.detector, photo)))
-        return self._taken(2 * self.workers)
-
-    def rest(self) -> dict[int, str]:
-        """Wait for all; what went wrong with them."""
-        return self._taken(0)
-
-    def _taken(self, left: int) -> dict[int, str]:
-        problems = {}
-        while len(self._pending) > left and self.stored is not None:
-            frame, future = self._pending.popleft()
-            try:
-                write_openpose(self.stored.file(frame), future.result())
-            except PhotoError as error:
-                problems[frame.moment] = str(error)
-        return problems
-
-
-def _one_thread() -> None:
-    """Pictures side by side keep the cores busy; threads within each would get into each other's way."""
-    import torch
-
-    torch.set_num_threads(1)

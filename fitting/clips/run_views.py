@@ -124,6 +124,8 @@ class _ViewsRun(ClipRun):
                 "right cameras, and do frames of one number show one moment?",
                 *(", ".join(lonely), source.rig.source),
             )
+        for camera, (unusable, count, first) in _unusable(views.moments).items():
+            log.warning("%s: %d of %d people found in its frames are not used. %s", camera, unusable, count, first)
         if found.dropped:
             log.info("%d sightings of people seen too shortly left out as spurious", sum(map(len, found.dropped)))
         section = {
@@ -161,6 +163,21 @@ def _disagreeing_cameras(people: Sequence[FollowedPerson]) -> list[str]:
         seen.update(*moments.values())
         agreeing.update(*(cameras for cameras in moments.values() if len(cameras) > 1))
     return sorted(seen - agreeing) if len(seen) > 1 else []
+
+
+def _unusable(moments: Moments) -> dict[str, tuple[int, int, str]]:
+    """Of each camera with people who cannot be used: how many, of how many, and the first one with the reason."""
+    found: dict[str, tuple[int, int, str]] = {}
+    for frames in moments.values():
+        for camera, frame in frames.items():
+            bad, count, first = found.get(camera, (0, 0, ""))
+            of = frame.detections
+            for person, problem in zip(of.person_ids, of.problems, strict=True):
+                count += 1
+                if problem is not None:
+                    bad, first = bad + 1, first or f"{frame.name}, person {person}: {problem}"
+            found[camera] = (bad, count, first)
+    return {camera: values for camera, values in found.items() if values[0]}
 
 
 def _of_camera(moments: Moments, name: str) -> list[Frame]:

@@ -49,7 +49,8 @@ class ClipSource:
         """The same with each frame's file, once it is known how many frames the video has (None: it is not)."""
         if self.keypoints is None:
             return self
-        files = self.keypoints.of_frames(count, checks=checks)
+        fitted = [_number_of(frame.item) for frame in self.frames]
+        files = self.keypoints.of_frames(count, fitted=fitted, checks=checks)
         frames = [
             replace(frame, item=_with_file(frame.item, files.get(_number_of(frame.item)))) for frame in self.frames
         ]
@@ -96,6 +97,12 @@ def _check(options: ClipOptions) -> None:
 
 
 def _of_video(path: Path, options: ClipOptions) -> ClipSource:
+    return replace(video_frames(path, options), keypoints=find_keypoints(path, options.keypoints))
+
+
+def video_frames(path: Path, options: ClipOptions) -> ClipSource:
+    """The frames of a video, without looking for keypoints. Raises BodyfitError as `open_source` does."""
+    _check(options)
     if not is_video(path):
         raise BodyfitError(f"{path}: --clip takes a video or a folder of pictures, and this is neither.")
     reader = VideoReader(path)
@@ -111,7 +118,7 @@ def _of_video(path: Path, options: ClipOptions) -> ClipSource:
     span = _span(path, options, fps, len(numbers))
     name = result_name(path.stem)
     frames = tuple(ClipFrame(m, FitInput(frame_path(path, numbers[m]), None, f"{name}/{numbers[m]:06d}")) for m in span)
-    return ClipSource(name, fps, path, frames, find_keypoints(path, options.keypoints))
+    return ClipSource(name, fps, path, frames)
 
 
 def _counted(path: Path) -> int:

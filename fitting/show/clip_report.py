@@ -17,17 +17,36 @@ _BODY_JOINTS = 22
 
 
 def people_over_time(clip: ClipFrames, most: int) -> tuple[PersonEntry, ...]:
-    """Of each person at most CARDS_PER_PERSON frames, evenly over time, and the worst one; in all at most `most`."""
+    """Of each person at most CARDS_PER_PERSON frames, evenly over time, and the worst one; in all at most `most`.
+
+    Where the run drew only some frames of a long clip, those: a card shows the body over the frame.
+    """
     of_person: dict[str, list[PersonEntry]] = {}
     for entry in clip.results.people:
         of_person.setdefault(entry.person, []).append(entry)
     chosen: list[PersonEntry] = []
-    for entries in of_person.values():
+    for everything in of_person.values():
+        entries = [entry for entry in everything if entry.overlay_path is not None] or everything
         entries.sort(key=lambda entry: clip.index.frames.get(entry.image, 0))
         rows = set(np.linspace(0, len(entries) - 1, min(len(entries), CARDS_PER_PERSON - 1)).round().astype(int))
         rows.add(int(np.argmax([-1.0 if entry.error_share is None else entry.error_share for entry in entries])))
         chosen += [entries[row] for row in sorted(rows)]
     return tuple(chosen[:most])
+
+
+def clip_tiles(clip: ClipFrames) -> dict[str, str]:
+    """Figures of a clip: people are counted once, not at every moment."""
+    people, moments = clip.results.people, clip.index.moments
+    count = {"cameras": str(len(clip.cameras))} if len(clip.cameras) > 1 else {}
+    rows = [entry for entry in people if entry.status != "failed"]
+    interpolated = sum(entry.status == "interpolated" for entry in rows)
+    return {
+        "people": str(len({entry.person for entry in rows})),
+        **count,
+        f"moments, {clip.index.fps:g} per second": str(moments[1] - moments[0] + 1),
+        "of results converged": f"{100 * sum(e.status == 'converged' for e in people) / len(people):.0f} %",
+        **({"of results interpolated": f"{100 * interpolated / len(people):.0f} %"} if interpolated else {}),
+    }
 
 
 def curves_over_time(clip: ClipFrames) -> tuple[Markup, ...]:

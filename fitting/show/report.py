@@ -21,7 +21,8 @@ from bodyfit.data.photo.photo import read_photo
 from bodyfit.data.results.result import FitResult
 from bodyfit.fitting.draw.colours import STATUS, person_hex
 from bodyfit.fitting.show.clip_frames import ClipFrames
-from bodyfit.fitting.show.clip_report import curves_over_time, people_over_time
+from bodyfit.fitting.show.clip_report import clip_tiles, curves_over_time, people_over_time
+from bodyfit.fitting.show.clip_strips import strips
 from bodyfit.fitting.show.mesh_code import Topology, encode_vertices
 from bodyfit.fitting.show.pages import fill_page, page_asset, script_safe_json
 from bodyfit.fitting.show.plots import bars_svg, histogram_svg
@@ -66,8 +67,9 @@ def write_report(
         title=title,
         subtitle=_subtitle(results),
         css=page_asset("report.css"),
-        tiles=_tiles(results),
+        tiles=_tiles(results) if clip is None else clip_tiles(clip) | _errors(results),
         plots=(*over_time, *_plots(results)),
+        strips=[] if clip is None else strips(clip),
         notes=_notes(results, len(people), clip is not None),
         data=script_safe_json(_page_data(results, people, meshes)),
         viewer_js=page_asset("viewer.js"),
@@ -188,11 +190,15 @@ def _subtitle(results: ResultsFolder) -> str:
 def _tiles(results: ResultsFolder) -> dict[str, str]:
     people = results.people
     converged = sum(person.status == "converged" for person in people)
-    tiles = {
+    return {
         "people": f"{len(people)}",
         "photos": f"{len({person.image for person in people})}",
         "converged": f"{100 * converged / len(people):.0f} %",
-    }
+    } | _errors(results)
+
+
+def _errors(results: ResultsFolder) -> dict[str, str]:
+    people, tiles = results.people, {}
     for label, values, form in (
         ("median error, of person size", [p.error_share and 100 * p.error_share for p in people], "{:.2f} %"),
         ("median error", [p.error_px for p in people], "{:.1f} px"),
@@ -227,10 +233,7 @@ def _notes(results: ResultsFolder, cards: int, over_time: bool) -> list[str]:
     """Problems and warnings of the run, and what this page leaves out."""
     notes = [str(note) for key in ("problems", "warnings") for note in results.run.get(key) or []]
     if over_time:
-        count = len({person.person for person in results.people})
-        notes.insert(
-            0, f"{count} people over time: {cards} of {len(results.people)} results have a card, spread evenly."
-        )
+        notes.insert(0, f"{cards} of {len(results.people)} results have a card, spread evenly over people and time.")
     elif cards < len(results.people):
         notes.insert(0, f"Cards for the {cards} worst of {len(results.people)} people; figures and plots count all.")
     return notes

@@ -36,7 +36,13 @@ def read_image(content: Mapping[str, Any], source: Source) -> ImagePeople:
     for entry, body, table in zip(entries, bodies, source.body_tables(bodies, "'pose_keypoints_2d'"), strict=True):
         person: Person = [(table, body)] if table is not None else []
         people.append(person + add_parts(source, entry, _PARTS))
-    return ImagePeople(people, size_in(content), [tracking_number(entry) for entry in entries])
+    detector = content.get("detector")
+    return ImagePeople(
+        people,
+        size_in(content),
+        [tracking_number(entry) for entry in entries],
+        detector=detector if isinstance(detector, str) else "",
+    )
 
 
 def read_many(contents: list[Mapping[str, Any]], source: Source) -> dict[str, ImagePeople]:

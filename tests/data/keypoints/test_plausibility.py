@@ -1,12 +1,15 @@
 """Exchanged sides are found where a face proves them, hands go back to their own arm, and real people pass."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from bodyfit.data.detect.detector import ShippedDetector
 from bodyfit.data.keypoints import formats as kf
-from bodyfit.data.keypoints.detections import read_keypoints
+from bodyfit.data.keypoints.detections import Detections, read_keypoints
+from bodyfit.data.keypoints.openpose_json import write_openpose
 from bodyfit.data.keypoints.plausibility import exchange_hands, sides_problem
 from bodyfit.data.landmarks import LANDMARK_INDEX as IDS
 from bodyfit.data.landmarks import LEFT_HAND, MIRRORED, RIGHT_HAND
@@ -62,6 +65,15 @@ def test_sides_in_files(tmp_path):
     path.write_text(json.dumps([{"keypoints": np.column_stack([xy, confidence > 0])[places].ravel().tolist()}]))
     found = read_keypoints(path)
     assert found.problems == (None,) and "seen from behind?" in found.warnings[0]
+
+
+def test_the_detector_that_ships_is_not_doubted_in_its_files(tmp_path):
+    """It looks at a back view and gives a face: fit takes that from the photo, and so it does from the file."""
+    xy, confidence = front_view()
+    back = Detections.from_points(xy[M][None], confidence[M][None], format=ShippedDetector.name, source=tmp_path)
+    assert read_keypoints(write_openpose(tmp_path / "ours.json", back)).problems == (None,)
+    theirs = write_openpose(tmp_path / "theirs.json", replace(back, format="another"))
+    assert "exchanged" in read_keypoints(theirs).problems[0]
 
 
 def test_hands_on_the_wrong_arms_go_back():

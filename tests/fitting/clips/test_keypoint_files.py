@@ -71,6 +71,15 @@ def test_fewer_files_than_frames_are_said_with_both_numbers(tmp_path, figures, c
     assert "keypoints of 8 frames" in caplog.text and "the video has 100 frames" in caplog.text
 
 
+def test_files_of_all_frames_that_are_fitted_need_no_word(tmp_path, figures, caplog):
+    write(figures, tmp_path / "keypoints", [f"clip_{n:06d}.json" for n in range(0, 100, 2)])
+    found = find_keypoints(tmp_path / "clip.mp4", None)
+    assert len(found.of_frames(100, fitted=range(0, 100, 2))) == 50 and not caplog.text
+    assert len(found.of_frames(100, fitted=range(0, 100, 4))) == 50 and not caplog.text
+    found.of_frames(100, fitted=range(100))
+    assert "nobody is seen in the others" in caplog.text
+
+
 def test_a_few_files_after_the_end_are_left_out_and_said(tmp_path, figures, caplog):
     write(figures, tmp_path / "keypoints", [f"clip_{n:06d}.json" for n in range(12)])
     assert numbers(find_keypoints(tmp_path / "clip.mp4", None), 10) == list(range(10))

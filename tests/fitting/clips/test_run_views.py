@@ -123,11 +123,15 @@ def test_one_camera_with_fewer_frames_and_one_that_loses_the_person(clip, fitter
         (views / "cam2" / f"cam2.{t:04d}.json").unlink()
     for t in range(2, 4):
         (views / "cam3" / f"cam3.{t:04d}.json").write_text('{"version": 1.3, "people": []}')
+    few = json.loads((views / "cam4" / "cam4.0000.json").read_text())
+    few["people"][0]["pose_keypoints_2d"][9:] = [0.0] * 66
+    (views / "cam4" / "cam4.0000.json").write_text(json.dumps(few))
     out = tmp_path / "out"
     run_views([views], out, fitter, config(clip[1]))
     assert "different numbers of frames" in caplog.text
     track = read_track(out / "tracks" / "000.npz")
-    assert track.views.tolist() == [4, 4, 3, 2, 3, 3] and away_mm(fitter, track, clip) < 25
+    assert "cam4: 1 of 6 people found in its frames are not used. cam4/000000, person 000: only" in caplog.text
+    assert track.views.tolist() == [3, 4, 3, 2, 3, 3] and away_mm(fitter, track, clip) < 25
     lost = FitResult.load(out / "results" / "cam3" / "000002" / "000.npz")
     assert lost.status == "interpolated" and "other cameras" in lost.reason
     assert not (out / "results" / "cam2" / "000004").exists()

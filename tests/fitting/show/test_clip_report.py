@@ -1,10 +1,18 @@
-"""The report of a clip: a few moments of each person instead of all, and curves over time."""
+"""The report of a clip: a few moments of each person instead of all, small pictures of them, and curves over time."""
 
+import base64
+import io
 from collections import Counter
 
+import numpy as np
+import pytest
+from PIL import Image
+
 from bodyfit.data.results.clip_index import ClipIndex
+from bodyfit.fitting.draw.colours import person_colour
 from bodyfit.fitting.show.clip_frames import ClipFrames
-from bodyfit.fitting.show.clip_report import CARDS_PER_PERSON, curves_over_time, people_over_time
+from bodyfit.fitting.show.clip_report import CARDS_PER_PERSON, clip_tiles, curves_over_time, people_over_time
+from bodyfit.fitting.show.clip_strips import strips
 from bodyfit.fitting.show.report import write_report
 from bodyfit.fitting.show.results_folder import ResultsFolder, open_results_folder
 
@@ -33,4 +41,27 @@ def test_curves_have_a_line_for_each_person(clip_folder):
 
 def test_the_page_says_what_it_leaves_out(clip_folder, tmp_path):
     page = write_report(open_results_folder(clip_folder), tmp_path / "r.html", meshes=False).read_text()
-    assert "Acceleration of the body joints" in page and "2 people over time" in page
+    assert "Acceleration of the body joints" in page and "results have a card" in page
+    assert page.count('class="strip"') == 2 and 'alt="001 at 0.40 s, interpolated"' in page
+
+
+@pytest.mark.parametrize("number, row", [(0, 0), (1, 1)])
+def test_everybody_is_seen_in_small_pictures_over_time(clip_folder, number, row):
+    """No overlay was written here: bodies are drawn for the strip, each in the colour of the person."""
+    strip = strips(ClipFrames.of(open_results_folder(clip_folder)))[row]
+    assert strip.person == f"{number:03d}"
+    times = [float(picture.caption.split()[0]) for picture in strip.pictures]
+    assert times == sorted(times) and len(times) == (7, 5)[row]
+    assert [("interpolated" in picture.caption) for picture in strip.pictures].count(True) == (0, 2)[row]
+    picture = Image.open(io.BytesIO(base64.b64decode(strip.pictures[-1].src.partition(",")[2])))
+    assert picture.height <= 160 and picture.width <= 240
+    colours = np.asarray(picture).reshape(-1, 3) / 255.0
+    alike = colours @ person_colour(number) / np.linalg.norm(colours, axis=1).clip(1e-6)
+    assert (alike > 0.98 * np.linalg.norm(person_colour(number))).mean() > 0.15
+
+
+def test_the_strip_of_several_cameras_is_one_cameras(views_folder):
+    clip = ClipFrames.of(open_results_folder(views_folder))
+    [strip] = strips(clip)
+    assert "8 moments seen · 3 cameras, here cam1" in strip.words and len(strip.pictures) == 8
+    assert clip_tiles(clip)["people"] == "1" and clip_tiles(clip)["cameras"] == "3"
