@@ -13,9 +13,13 @@ import torch
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.files import write_atomically
 from bodyfit.fitting.benchmark import calibration, flips
+from bodyfit.fitting.benchmark.clip_calibration import errors_over_time
+from bodyfit.fitting.benchmark.clip_table import some_clips
 from bodyfit.fitting.solve.ages import ADULT_YEARS, AgeConfig
 from bodyfit.fitting.solve.config import FitConfig
 from bodyfit.fitting.solve.fitter import Fitter, pick_device
+from bodyfit.fitting.start.synthetic import split_clips
+from bodyfit.fitting.uncertainty.temperature import CLIP, PHOTO, VIEWS
 
 log = logging.getLogger(__name__)
 
@@ -40,8 +44,14 @@ class BenchmarkUncertaintyCommand:
     """Keypoint errors (standard deviations along x and y) as shares of a person's size."""
     ages: tuple[float, float] | None = None
     """Ages of the people, from and to, years: children, who are fitted as such. Default: adults."""
+    clips: int = 0
+    """Measure so many clips instead: people over time, whose keypoints also have errors that last, and are hidden."""
+    cameras: int = 1
+    """Of clips: calibrated cameras around the person; 1: one that is not."""
+    moments: int = 60
+    """Of clips: frames of each at most, at 30 per second."""
     refit: bool = False
-    """Also fit temperatures and the probabilities of flips to these people, and print them as
+    """Also fit factors and floors of covariances and the probabilities of flips to these people, and print them as
     `fitting/uncertainty/temperature.py` and `flip_coefficients.py` have them."""
     plot: Path | None = None
     """Draw the reliability of the body's joints into this .svg file."""
@@ -62,10 +72,16 @@ class BenchmarkUncertaintyCommand:
             raise BodyfitError("--noise needs one or more shares above 0, such as 0.004.")
         if self.plot is not None and self.plot.suffix.lower() != ".svg":
             raise BodyfitError(f"--plot {self.plot}: expected a name that ends in .svg.")
+        if self.clips < 0 or self.cameras < 1 or self.moments < 3:
+            raise BodyfitError("--clips must not be below 0, --cameras not below 1, --moments not below 3.")
         if self.ages is not None and not 0 <= self.ages[0] <= self.ages[1] <= ADULT_YEARS:
             raise BodyfitError(f"--ages {self.ages[0]:g} {self.ages[1]:g}: expected years from 0 to {ADULT_YEARS:g}.")
         if self.threads:
             torch.set_num_threads(self.threads)
+        if self.clips:
+            document = self._clips()
+            print(json.dumps(document) if self.json else as_text(document))
+            return 0
         config = FitConfig() if self.ages is None else FitConfig(age=AgeConfig(kind="child"))
         fitter, studies = Fitter(config=config, device=pick_device(self.device)), []
         for noise in self.noise:
@@ -80,33 +96,45 @@ class BenchmarkUncertaintyCommand:
         print(json.dumps(document) if self.json else as_text(document))
         return 0
 
+    def _clips(self) -> dict[str, Any]:
+        """How sure fits over time are."""
+        fitter, motions = Fitter(device=pick_device(self.device)), []
+        if self.poses is not None:
+            motions = split_clips(self.poses, self.split) if self.split else sorted(self.poses.rglob("*.npz"))
+        settings = {"count": self.clips, "cameras": self.cameras, "fps": 30.0, "moments": self.moments}
+        errors = errors_over_time(fitter, some_clips(fitter, motions, seed=self.seed, **settings))
+        document: dict[str, Any] = {"clips": self.clips, "cameras": self.cameras, "studies": [_figures(errors)]}
+        if self.refit:
+            seen_as = CLIP if self.cameras == 1 else VIEWS
+            document["refit"] = {f"SCALES['{seen_as}']": calibration.fitted_scales([errors], seen_as)}
+        return document
+
     def _document(self, studies: list[calibration.Study]) -> dict[str, Any]:
         document: dict[str, Any] = {"people": sum(len(one.joints) for one in studies), "studies": []}
         for one in studies:
-            found = calibration.coverage([one])
-            document["studies"].append(
-                {
-                    "noise_share": one.noise_share,
-                    "coverage": found,
-                    "worst_gap_at_68": calibration.worst_gap(found, 0.68),
-                    "worst_gap": calibration.worst_gap(found),
-                    "flips": flips.figures([one]),
-                }
-            )
+            figures = {"noise_share": one.noise_share, "flips": flips.figures([one])}
+            document["studies"].append(figures | _figures(one.errors))
         if self.refit:
-            parts, overall = calibration.fitted_temperatures(studies)
-            document["refit"] = {"TEMPERATURES": parts, "OVERALL": overall} | flips.refitted(studies)
+            errors = [one.errors for one in studies]
+            scales, overall = calibration.fitted_scales(errors, PHOTO), calibration.fitted_overall(errors)
+            document["refit"] = {f"SCALES['{PHOTO}']": scales, "OVERALL": overall} | flips.refitted(studies)
         return document
+
+
+def _figures(errors: calibration.Errors) -> dict[str, Any]:
+    """Coverage, and the largest gaps."""
+    found = calibration.coverage([errors])
+    gaps = {"worst_gap_at_68": calibration.worst_gap(found, 0.68), "worst_gap": calibration.worst_gap(found)}
+    return {"coverage": found} | gaps
 
 
 def as_text(document: dict[str, Any]) -> str:
     """For people."""
-    lines = [f"{document['people']} people"]
+    clips = "clips" in document
+    lines = [f"{document['clips']} clips, cameras: {document['cameras']}" if clips else f"{document['people']} people"]
     for one in document["studies"]:
-        lines += [
-            "",
-            f"keypoint error {100 * one['noise_share']:.2g} % of a person's size: true joints within regions, %",
-        ]
+        noise = "" if clips else f"keypoint error {100 * one['noise_share']:.2g} % of a person's size: "
+        lines += ["", f"{noise}true joints within regions, %"]
         levels = [100 * level for level in calibration.LEVELS]
         for frame, parts in one["coverage"].items():
             head = {"camera": "camera frame", "root_relative": "relative to the pelvis"}[frame]
@@ -117,7 +145,7 @@ def as_text(document: dict[str, Any]) -> str:
         lines += [
             f"  largest difference at 68 %: {100 * one['worst_gap_at_68']:.1f}, anywhere {100 * one['worst_gap']:.1f}"
         ]
-        lines += flips_as_text(one["flips"])
+        lines += flips_as_text(one["flips"]) if "flips" in one else []
     if "refit" in document:
         lines += ["", *(f"{name} = {value}" for name, value in document["refit"].items())]
     return "\n".join(lines)
@@ -132,7 +160,7 @@ def flips_as_text(found: dict[str, Any]) -> list[str]:
         f"    of these, ambiguous or with the right mode kept {percent['flagged']} (ambiguous {percent['marked']}, "
         f"right mode kept {percent['right_mode_kept']})",
         f"    false alarms: ambiguous of those whose limbs are right {percent['false_alarms']}; "
-        f"people with a flipped mode kept {percent['modes_kept']}",
+        f"people with a flipped mode kept {percent['modes_kept']}, {found['modes_per_person']:.2f} modes per person",
         "    detected at other shares of false alarms: "
         + ", ".join(f"{100 * float(share):.0f} %: {100 * rate:.1f} %" for share, rate in found["roc"].items()),
     ]
@@ -163,7 +191,7 @@ def reliability_svg(studies: list[calibration.Study]) -> str:
             lines.append(f"<text x='{x}' y='{top + size + 18}' text-anchor='middle'>{tick}</text>")
             lines.append(f"<text x='{x0 - 8}' y='{y + 4}' text-anchor='end'>{tick}</text>")
         for colour, one in zip((BLUE, ORANGE, INK), studies, strict=False):
-            promised, found = calibration.reliability([one], frame)
+            promised, found = calibration.reliability([one.errors], frame)
             points = " ".join(
                 f"{x0 + size * p:.1f},{top + size * (1 - f):.1f}" for p, f in zip(promised, found, strict=True)
             )

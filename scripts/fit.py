@@ -160,8 +160,12 @@ class FitCommand:
     results: Literal["folders", "shards"] = "folders"
     """Parameters as one .npz per person, or shards: hundreds of people per .safetensors file, for large runs.
     `bodyfit.open_results(OUT)` and all commands read both."""
+    uncertainty: Literal["off", "joints", "landmarks"] = "joints"
+    """How sure the places of joints are, or of all 144 landmarks, as covariances in the results of photos, frames and
+    tracks; and which limbs of photos may be flipped in depth (docs/uncertainty.md). off: nothing of it."""
     posterior: bool = False
-    """Also write the posterior of everybody's unknowns, from which `FitResult.sample` draws: 15 kB more per person."""
+    """Of photos, also write the posterior of everybody's unknowns, from which `FitResult.sample` draws: 15 kB more per
+    person."""
     batch: int = 256
     """People that are solved together."""
     workers: int = 1
@@ -190,7 +194,7 @@ class FitCommand:
         others |= {f: getattr(run.clip, f) for f in _CLIP}
         own = {"config": path, "refine_focal": run.fit.refine_focal, "batch": run.batch}
         own |= {"height": run.fit.shape.height_m, "same_person": run.same_person, "age": run.fit.age.kind}
-        own |= {"ground": run.fit.ground.on, "gravity": run.fit.ground.gravity}
+        own |= {"uncertainty": run.fit.uncertainty, "ground": run.fit.ground.on, "gravity": run.fit.ground.gravity}
         own["collisions"] = "none" if math.isinf(run.fit.energy.collision_sigma_m) else "self"
         own["collisions"] = "people" if run.fit.people_apart else own["collisions"]
         return cls(**required, **output, **cameras, **others, **own)
@@ -208,7 +212,7 @@ class FitCommand:
         energy = replace(fit.energy, collision_sigma_m=self._collision_sigma_m(fit.energy.collision_sigma_m))
         from bodyfit.fitting.solve.config import on_ground
 
-        fit = replace(fit, people_apart=self.collisions == "people")
+        fit = replace(fit, people_apart=self.collisions == "people", uncertainty=self.uncertainty)
         gravity = self.gravity if self.ground or self.gravity != fit.ground.gravity else None  # --no-ground
         fit = on_ground(replace(fit, ground=replace(fit.ground, on=self.ground)), self.ground, gravity)
         return config_files.RunConfig(
@@ -237,6 +241,8 @@ class FitCommand:
             raise BodyfitError("name at least one photo, keypoint file or folder: bodyfit fit PHOTOS -o OUT")
         if self.batch < 1 or self.workers < 1:
             raise BodyfitError("--batch and --workers must be at least 1.")
+        if self.posterior and self.uncertainty == "off":
+            raise BodyfitError("--posterior writes what --uncertainty off leaves out. Leave out one of them.")
         share_memory_among_threads()  # before PyTorch starts some
         if self.cameras is not None or is_clip(self.inputs, self._clip()):
             return self._run_clip()
@@ -296,6 +302,8 @@ class FitCommand:
             raise BodyfitError("--results shards is for photos; a video has a file per frame and person.")
         if self.collisions == "people":
             raise BodyfitError("--collisions people is for photos; people of videos are fitted one by one so far.")
+        if self.posterior:
+            raise BodyfitError("--posterior is for photos; frames of a video have the covariances of joints alone.")
         if self.same_person:
             raise BodyfitError("--same-person is for photos; a person of a video has one shape in all frames anyway.")
         if self.refine_focal:

@@ -38,7 +38,7 @@ ROOMS = {
     },
     "fitting.sequence": {
         *("data", "data.body", "data.results", "prior.model"),
-        *("fitting.energy", "fitting.solve"),
+        *("fitting.energy", "fitting.uncertainty", "fitting.solve"),
     },
     "fitting.clips": {
         *("data", "data.body", "data.keypoints", "data.photo", "data.detect", "data.results", "prior.model"),

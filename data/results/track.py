@@ -12,10 +12,16 @@ MomentStatus = Literal["fitted", "interpolated", "failed"]
 """`interpolated`: nothing was seen at this moment; the pose comes from the moments around it."""
 Space = Literal["camera", "world"]
 
+COVARIANCES = {"joint_covariance": 55, "joint_covariance_root_relative": 55, "landmark_covariance": 144}
+"""Covariances of a track, and of how many points they are."""
 _WIDTHS = {
     **{name: 3 for name in ("global_orient", "transl", "jaw_pose", "leye_pose", "reye_pose")},
     **{"body_pose": 63, "left_hand_pose": 45, "right_hand_pose": 45, "expression": None, "latent": None},
 }
+
+
+def _none_of(points: int) -> Float[np.ndarray, "0 P 3 3"]:
+    return np.zeros((0, points, 3, 3), dtype=np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +67,13 @@ class Track:
     where none was found."""
     floor_source: str = ""
     """What that plane was found from, or why there is none."""
+    joint_covariance: Float[np.ndarray, "T 55 3 3"] = field(default_factory=lambda: _none_of(55))
+    """Covariance of each joint of JOINT_NAMES at each moment, in the frame of the track, m^2, as in a FitResult; NaN
+    for joints that the body lacks and at failed moments. No rows, like the next two, where it was not estimated."""
+    joint_covariance_root_relative: Float[np.ndarray, "T 55 3 3"] = field(default_factory=lambda: _none_of(55))
+    """The same of each joint's position relative to the pelvis."""
+    landmark_covariance: Float[np.ndarray, "T 144 3 3"] = field(default_factory=lambda: _none_of(144))
+    """The same as joint_covariance of all landmarks, where it was asked for."""
 
     def __post_init__(self) -> None:
         count = len(self.moments)
@@ -73,6 +86,12 @@ class Track:
         if len(self.status) != count or len(self.views) != count or not set(self.status) <= set(get_args(MomentStatus)):
             raise ResultError(f"track {self.person}: status and views need one entry for each of {count} moments.")
 
+        for name, points in COVARIANCES.items():
+            if np.shape(getattr(self, name)) not in ((0, points, 3, 3), (count, points, 3, 3)):
+                raise ResultError(
+                    f"track {self.person}: {name} has shape {np.shape(getattr(self, name))}, "
+                    f"expected ({count}, {points}, 3, 3), or no rows."
+                )
         if np.shape(self.touching) not in ((0, 2), (count, 2)) or np.shape(self.floor) not in ((0,), (4,)):
             raise ResultError(
                 f"track {self.person}: touching has shape {np.shape(self.touching)}, floor {np.shape(self.floor)}; "

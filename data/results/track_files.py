@@ -18,7 +18,7 @@ from bodyfit.data.files import ArrayFile, confined, write_atomically
 from bodyfit.data.results.animated import save_animated_glb
 from bodyfit.data.results.exports import amass_layout, moved_poses, rest_pelvis
 from bodyfit.data.results.result import ResultError
-from bodyfit.data.results.track import Track
+from bodyfit.data.results.track import COVARIANCES, Track
 from bodyfit.data.results.worlds import UpAxis, to_z_up, up_of
 
 TRACKS = "tracks"
@@ -30,7 +30,8 @@ _CONVENTIONS = (
     "last: rows first_row and following of moments. The vertices are smplx's forward of them with use_pca=False and "
     "flat_hand_mean=True, transl = trans. The origin is the camera's (space camera) or the calibration's (space "
     "world). Of bodyfit, a row per moment: moments, status, views, latent, expression, and global_orient and transl in "
-    "the frame of the fit, which to_z_up @ x takes to the file's world. Numbers of failed moments mean nothing."
+    "the frame of the fit, as the covariances are, which to_z_up @ x takes to the file's world. Numbers of failed "
+    "moments mean nothing."
 )
 _POSE_COLUMNS = {
     **{"body_pose": slice(3, 66), "jaw_pose": slice(66, 69), "leye_pose": slice(69, 72), "reye_pose": slice(72, 75)},
@@ -139,6 +140,7 @@ def _arrays(track: Track, body: BodyModel, up: UpAxis) -> dict[str, np.ndarray]:
     own = {name: np.asarray(getattr(track, name)) for name in _ROWS}
     words = {name: np.array(getattr(track, name)) for name in ("person", "space", "prior", "reason", "floor_source")}
     own |= {"touching": track.touching, "floor": track.floor}
+    own |= {name: value for name in COVARIANCES if len(value := getattr(track, name))}
     about = {
         "subject": track.person,
         "first_row": kept.start,
@@ -156,6 +158,7 @@ _KNOWN = (
     "bodyfit_track",
     "kid_axis",
     *("touching", "floor", "floor_source"),
+    *COVARIANCES,
 )
 
 
@@ -184,5 +187,6 @@ def _track(read: dict[str, np.ndarray]) -> Track:
     if "touching" in read:  # since --ground
         arrays |= {"touching": read["touching"].astype(bool), "floor": read["floor"].astype(float)}
         words["floor_source"] = str(read["floor_source"].item())
+    arrays |= {name: read[name].astype(np.float32) for name in COVARIANCES if name in read}
     words["kid_axis"] = bool(read.get("kid_axis", False))
     return Track(**words, **arrays, fps=fps, status=status, body_gender=str(read["gender"].item()))

@@ -1,14 +1,15 @@
 """Whether fits know how sure they are: true joints of synthetic people in the regions that their covariances promise.
 
 The squared Mahalanobis distance of a true joint from the fitted one has, if the covariance is right, a chi-squared
-distribution with three degrees of freedom: 68 % of the true joints lie within the region of 68 %. Temperatures are
-factors on covariances that bring the 68 % about; `bodyfit.fitting.uncertainty.temperature` holds those that ship.
+distribution with three degrees of freedom: 68 % of the true joints lie within the region of 68 %. Factors on
+covariances and floors bring that about; `bodyfit.fitting.uncertainty.temperature` holds those that ship.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +20,41 @@ from bodyfit.data.landmarks import JOINT_NAMES
 from bodyfit.fitting.benchmark.measure import Bench, usable
 from bodyfit.fitting.solve.fitter import Fitter
 from bodyfit.fitting.start.synthetic import PeopleMaker, SyntheticOptions, SyntheticPeople, mocap_poses, prior_poses
-from bodyfit.fitting.uncertainty.temperature import JOINT_PARTS, OVERALL, TEMPERATURES
+from bodyfit.fitting.uncertainty.temperature import JOINT_PARTS, PHOTO, SCALES, Scale
 
 LEVELS = {0.50: 2.366, 0.68: 3.506, 0.90: 6.251, 0.95: 7.815}
 """Quantiles of the chi-squared distribution with three degrees of freedom."""
 FRAMES = {"camera": "joint_covariance", "root_relative": "joint_covariance_root_relative"}
 BODY_JOINTS = JOINT_NAMES[:22]
 _TINY = 1e-12  # m^2
+_MOST_ERRORS = 6000
+_FLOORS_M = tuple(0.002 * n for n in range(11))
+_FACTORS = (0.02, 20.0)
+_WORTH_A_FLOOR = 2e-4  # squared shares: a floor must bring more
+_BESIDE = {"face": "head", "hands": "wrists"}
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Errors of N fits of joints, and what their covariances promise, by frame (FRAMES)."""
+
+    away: dict[str, Float[np.ndarray, "N 55 3"]]
+    """Fitted less true joints, m; NaN where there is none."""
+    covariance: dict[str, Float[np.ndarray, "N 55 3 3"]]
+    """As results have them; NaN where a person or joint has none."""
+
+    @cached_property
+    def distances(self) -> dict[str, Float[np.ndarray, "N 55"]]:
+        """Squared Mahalanobis distance of each true joint, by frame; NaN where there is none."""
+        found = {frame: squared_distance(self.away[frame], self.covariance[frame]) for frame in FRAMES}
+        found["root_relative"][:, 0] = np.nan  # the pelvis relative to itself
+        return found
+
+    @classmethod
+    def of(cls, apart: Float[np.ndarray, "N 55 3"], covariance: Mapping[str, Float[np.ndarray, "N 55 3 3"]]) -> Errors:
+        """From errors in the camera frame, and covariances by their names in a result."""
+        away = {"camera": apart, "root_relative": apart - apart[:, :1]}
+        return cls(away, {frame: covariance[name] for frame, name in FRAMES.items()})
 
 
 @dataclass(frozen=True)
@@ -37,12 +66,11 @@ class Study:
     people: SyntheticPeople
     joints: Float[np.ndarray, "N 55 3"]
     """Fitted, camera frame, m."""
-    distances: dict[str, Float[np.ndarray, "N 55"]]
-    """Squared Mahalanobis distance of each true joint, by frame; NaN where a person or joint has no covariance."""
+    errors: Errors
     uncertainty: dict[str, np.ndarray]
     """Covariances and the like by their names in a FitResult."""
-    alternative: Float[np.ndarray, "N 55 3"] = field(default_factory=lambda: np.zeros((0, 55, 3)))
-    """Joints of the alternative modes; NaN where there is none."""
+    alternatives: Float[np.ndarray, "N M 55 3"]
+    """Joints of the alternative modes, the most probable first; NaN where there are fewer."""
 
 
 def make_people(
@@ -70,19 +98,21 @@ def make_people(
 def study(fitter: Fitter, people: SyntheticPeople, noise_share: float) -> Study:
     """Fit people, and see how far the truth is in units of the covariances."""
     bench = Bench(fitter, people)
-    estimator = fitter.afterwards.estimator
-    estimator.for_studies = True
+    estimators = [one.afterwards.estimator for one in (fitter, fitter.children) if one is not None]
     try:
+        for estimator in estimators:
+            estimator.for_studies = True
         solution, other, uncertainty, _ = fitter.solve_with_uncertainty(bench.observations(people), bench.model)
     finally:
-        estimator.for_studies = False
-    joints, alternative = _joints(fitter, solution.x), _joints(fitter, other.x)
-    alternative[~np.isfinite(other.cost.cpu().numpy())] = np.nan
+        for estimator in estimators:
+            estimator.for_studies = False
+    joints, more = _joints(fitter, solution.x), torch.as_tensor(uncertainty["further_x"]).to(other.x)
+    everything = torch.cat([other.x[:, None], more], 1)
+    alternatives = _joints(fitter, everything.flatten(0, 1)).reshape(*everything.shape[:2], *joints.shape[1:])
+    alternatives[:, 0][~np.isfinite(other.cost.cpu().numpy())] = np.nan
+    alternatives[:, 1:][~np.isfinite(uncertainty["further_weight"])] = np.nan
     apart = joints - people.landmarks[:, : len(JOINT_NAMES)].double().cpu().numpy()
-    away = {"camera": apart, "root_relative": apart - apart[:, :1]}
-    distances = {frame: squared_distance(away[frame], uncertainty[name]) for frame, name in FRAMES.items()}
-    distances["root_relative"][:, 0] = np.nan  # the pelvis relative to itself
-    return Study(noise_share, people, joints, distances, uncertainty, alternative)
+    return Study(noise_share, people, joints, Errors.of(apart, uncertainty), uncertainty, alternatives)
 
 
 def _joints(fitter: Fitter, x: torch.Tensor) -> Float[np.ndarray, "N 55 3"]:
@@ -113,12 +143,13 @@ def groups_of_joints() -> dict[str, list[int]]:
     return found | {"body": list(range(len(BODY_JOINTS))), "all": list(range(len(JOINT_NAMES)))}
 
 
-def coverage(studies: Sequence[Study]) -> dict[str, dict[str, dict[float, float]]]:
-    """By frame and part: the share of true joints within the region of each level."""
+def coverage(studies: Sequence[Errors]) -> dict[str, dict[str, dict[float, float]]]:
+    """By frame and part: the share of true joints within the region of each level; parts without truth are left out."""
     found: dict[str, dict[str, dict[float, float]]] = {}
     for frame in FRAMES:
         distances = np.concatenate([one.distances[frame] for one in studies])
-        found[frame] = {part: _shares(distances[:, columns]) for part, columns in groups_of_joints().items()}
+        known = {part: distances[:, columns] for part, columns in groups_of_joints().items()}
+        found[frame] = {part: _shares(some) for part, some in known.items() if np.isfinite(some).any()}
     return found
 
 
@@ -138,7 +169,7 @@ def worst_gap(found: dict[str, dict[str, dict[float, float]]], level: float | No
     )
 
 
-def reliability(studies: Sequence[Study], frame: str, steps: int = 40) -> tuple[list[float], list[float]]:
+def reliability(studies: Sequence[Errors], frame: str, steps: int = 40) -> tuple[list[float], list[float]]:
     """Promised and found shares of the body's joints, for a curve."""
     distances = np.concatenate([one.distances[frame][:, : len(BODY_JOINTS)] for one in studies])
     known = np.sort(distances[np.isfinite(distances)])
@@ -155,38 +186,72 @@ def _chi_squared_3(bound: Float[np.ndarray, " N"]) -> Float[np.ndarray, " N"]:
     return (torch.erf(root / 2**0.5) - density).numpy()
 
 
-def fitted_temperatures(studies: Sequence[Study]) -> tuple[dict[str, dict[str, float]], float]:
-    """Temperatures that put 68 % of the true joints of each part into its regions, and one for everything.
+def fitted_scales(studies: Sequence[Errors], seen_as: str) -> dict[str, dict[str, Scale]]:
+    """The factor and floor of each part that put 68 % of the true joints into its regions of 68 %, and shares as near
+    as can be into those of other levels. The studies count alike, whatever their size. Parts without any truth have the
+    scale of the part beside them.
 
-    The studies count alike, whatever their size: a temperature is the geometric mean of what each of them asks for.
+    Args:
+        studies: fits under the scales that ship.
+        seen_as: which of these, see `temperature.SCALES`.
     """
-    found: dict[str, dict[str, float]] = {}
+    found: dict[str, dict[str, Scale]] = {}
     for frame in FRAMES:
         found[frame] = {}
-        for part, columns in groups_of_joints().items():
-            asked = [_asked(one.distances[frame][:, columns]) for one in studies]
-            found[frame][part] = float(np.exp(np.mean(np.log(asked))))
-            if part in TEMPERATURES[frame]:
-                found[frame][part] *= TEMPERATURES[frame][part]
-    overall = OVERALL * float(np.exp(np.mean([np.log(_overall(one)) for one in studies])))
-    parts = {frame: {part: round(found[frame][part], 3) for part in JOINT_PARTS} for frame in FRAMES}
-    return parts, round(overall, 3)
+        for part, names in JOINT_PARTS.items():
+            columns = [JOINT_NAMES.index(name) for name in names]
+            known = [_as_laplace_says(one, frame, columns, SCALES[seen_as][frame][part]) for one in studies]
+            if (frame, part) == ("root_relative", "pelvis"):
+                found[frame][part] = (1.0, 0.0)
+            elif all(len(away) for away, _ in known):
+                found[frame][part] = _fitted_scale(known)
+            else:
+                found[frame][part] = found[frame][_BESIDE[part]]
+    return found
 
 
-def _asked(distances: Float[np.ndarray, "N J"]) -> float:
-    """Factor on the covariances with which 68 % of the truths are within the region of 68 %."""
-    return float(np.nanquantile(distances, 0.68) / LEVELS[0.68])
+def _as_laplace_says(
+    one: Errors, frame: str, columns: list[int], scale: Scale
+) -> tuple[Float[np.ndarray, "N 3"], Float[np.ndarray, "N 3"]]:
+    """Squared errors of some joints along the axes of their covariances, and variances along these without factor and
+    floor; of a few thousand of them at most."""
+    away, covariance = one.away[frame][:, columns].reshape(-1, 3), one.covariance[frame][:, columns].reshape(-1, 3, 3)
+    known = np.flatnonzero(np.isfinite(away).all(axis=1) & np.isfinite(covariance).all(axis=(1, 2)))
+    known = known[:: max(1, len(known) // _MOST_ERRORS)]
+    variances, axes = np.linalg.eigh((covariance[known].astype(float) - scale[1] ** 2 * np.eye(3)) / scale[0])
+    return np.square((axes.swapaxes(1, 2) @ away[known][..., None])[..., 0]), variances.clip(_TINY)
 
 
-def _overall(one: Study) -> float:
+def _fitted_scale(studies: list[tuple[Float[np.ndarray, "N 3"], Float[np.ndarray, "N 3"]]]) -> Scale:
+    best: tuple[float, Scale] = (np.inf, (1.0, 0.0))
+    for floor in _FLOORS_M:
+        low, high = _FACTORS
+        for _ in range(20):
+            factor = (low * high) ** 0.5
+            low, high = (factor, high) if _within(studies, (factor, floor))[0.68] < 0.68 else (low, factor)
+        shares = _within(studies, (factor, floor))
+        missed = sum((share - level) ** 2 for level, share in shares.items())
+        if missed < best[0] - _WORTH_A_FLOOR:
+            best = missed, (round(factor, 3), floor)
+    return best[1]
+
+
+def _within(studies: list[tuple[np.ndarray, np.ndarray]], scale: Scale) -> dict[float, float]:
+    """Shares of truths within the regions of all levels, the mean over studies."""
+    distances = [(squares / (scale[0] * variances + scale[1] ** 2)).sum(axis=1) for squares, variances in studies]
+    return {level: float(np.mean([(d <= bound).mean() for d in distances])) for level, bound in LEVELS.items()}
+
+
+def fitted_overall(studies: Sequence[Errors]) -> float:
     """The factor on covariances as Laplace gives them, for the body's joints in both frames together."""
-    pooled = []
-    for frame in FRAMES:
-        factors = np.array([TEMPERATURES[frame][part_of_joint] for part_of_joint in _parts_of_joints()])
-        pooled.append((one.distances[frame] * factors)[:, : len(BODY_JOINTS)])
-    return _asked(np.concatenate(pooled)) / OVERALL
-
-
-def _parts_of_joints() -> list[str]:
-    by_name = {name: part for part, names in JOINT_PARTS.items() for name in names}
-    return [by_name[name] for name in JOINT_NAMES]
+    asked = []
+    for one in studies:
+        pooled = []
+        for frame in FRAMES:
+            for part, names in JOINT_PARTS.items():
+                columns = [JOINT_NAMES.index(name) for name in names if name in BODY_JOINTS]
+                if columns and (frame, part) != ("root_relative", "pelvis"):
+                    squares, variances = _as_laplace_says(one, frame, columns, SCALES[PHOTO][frame][part])
+                    pooled.append((squares / variances).sum(axis=1))
+        asked.append(np.quantile(np.concatenate(pooled), 0.68) / LEVELS[0.68])
+    return round(float(np.exp(np.mean(np.log(asked)))), 3)

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from bodyfit.data.results.result import FitResult
-from bodyfit.data.results.track import Track
+from bodyfit.data.results.track import COVARIANCES, Track
 from bodyfit.fitting.energy.levenberg_marquardt import CONVERGED, Solution
 from bodyfit.fitting.energy.observations import Observations, observe
 from bodyfit.fitting.energy.problem import BodyProblem
@@ -83,7 +83,12 @@ def _results(fitter: Fitter, track: Track, rows: list[int], sightings: list[Sigh
     said = _said(fitter, track)
     return [
         replace(
-            result, person_id=track.person, **said, **_interpolated(track, row, result), **_ground(track, row, frame)
+            result,
+            person_id=track.person,
+            **said,
+            **_interpolated(track, row, result),
+            **_ground(track, row, frame),
+            **_sure(track, row, frame),
         )
         for row, result, (frame, _) in zip(rows, made, chosen, strict=True)
     ]
@@ -110,6 +115,17 @@ def _ground(track: Track, row: int, frame: Frame) -> dict[str, Any]:
         normal = np.asarray(frame.extrinsics.rotation) @ normal
         offset = offset + normal @ np.asarray(frame.extrinsics.translation)
     return said | {"floor": np.array([*normal, offset])}
+
+
+def _sure(track: Track, row: int, frame: Frame) -> dict[str, np.ndarray]:
+    """The covariances at a row of a track, in the frame's camera; none where they are not known."""
+    found = {name: getattr(track, name)[row] for name in COVARIANCES if len(getattr(track, name))}
+    if not found or not np.isfinite(found["joint_covariance"][0]).all():
+        return {}
+    if frame.extrinsics is None:
+        return found
+    turn = np.asarray(frame.extrinsics.rotation, dtype=np.float32)
+    return {name: turn @ value @ turn.T for name, value in found.items()}
 
 
 def _interpolated(track: Track, row: int, result: FitResult) -> dict[str, str]:

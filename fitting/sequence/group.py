@@ -5,9 +5,10 @@ track = fit_group(Fitter(), [Sighting(t, frame) for t, frame in enumerate(frames
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from bodyfit.data.results.track import Track
 from bodyfit.fitting.energy.floor import Feet, Floor, foot_points, seen_sides
 from bodyfit.fitting.energy.landmark_model import CONTOUR_NAMES, LandmarkModel, in_limb_order
 from bodyfit.fitting.energy.observations import observe
+from bodyfit.fitting.sequence.certainty import covariances_of
 from bodyfit.fitting.sequence.config import SequenceConfig
 from bodyfit.fitting.sequence.contacts import Contacts, GroundConfig, find_contacts
 from bodyfit.fitting.sequence.smoothness import SMOOTHED
@@ -32,6 +34,8 @@ from bodyfit.fitting.sequence.windows import GroupSolver
 from bodyfit.fitting.solve.fitter import Fitter
 from bodyfit.fitting.solve.frames import Frame
 from bodyfit.fitting.solve.threads import worker_threads
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -134,6 +138,8 @@ class _Solved:
     """How many views each moment has."""
     standing: Standing | None = None
     """None where that was not asked for."""
+    sure: dict[str, Float[np.ndarray, "T N 3 3"]] = field(default_factory=dict)
+    """Covariances by their names in a Track; empty where that was not asked for, or there are none."""
     reason: str = ""
     """What went wrong."""
 
@@ -149,7 +155,9 @@ def _solve(
 ) -> _Solved:
     model, views = observed(fitter, sightings, first, foot_points(fitter.body) if config.ground else ())
     calibrated = bool(sightings[0].frame.extrinsics)
-    counts, standing = np.bincount(views.moment.cpu().numpy(), minlength=moments), None
+    counts, standing, sure = np.bincount(views.moment.cpu().numpy(), minlength=moments), None, {}
+    _ = fitter.afterwards  # made here, before threads need it
+    contacts = None
     starter = GroupStarter(fitter, model, views, moments, fps, config, calibrated=calibrated)
     try:
         x = starter.start(given)
@@ -157,16 +165,29 @@ def _solve(
             solver = GroupSolver(fitter, model, starter.views, fps, config, map_)
             x = solver.solve(x)
             if config.ground is not None:
-                x, standing = settle(solver, x, config.ground, one_camera=not calibrated)
+                x, standing, contacts = settle(solver, x, config.ground, one_camera=not calibrated)
+            if fitter.afterwards.estimator is not None:
+                sure = _how_sure(solver, x, contacts)
     except ValueError as error:
         return _Solved(None, counts, reason=str(error))
-    return _Solved(x, counts, standing)
+    return _Solved(x, counts, standing, sure)
+
+
+def _how_sure(solver: GroupSolver, x: Float[Tensor, "T D"], contacts: Contacts | None) -> dict[str, np.ndarray]:
+    """Covariances at a solution, single precision; none where the Hessian has no inverse."""
+    try:
+        found = covariances_of(solver, x, contacts)
+    except ValueError as error:
+        log.warning("how sure a person is over time is not known: %s", error)
+        return {}
+    return {name: value.float().cpu().numpy() for name, value in found.items()}
 
 
 def settle(
     solver: GroupSolver, x: Float[Tensor, "T D"], config: GroundConfig, *, one_camera: bool
-) -> tuple[Float[Tensor, "T D"], Standing]:
-    """Find where feet rest and what they rest on, and lower the cost under that; in turns."""
+) -> tuple[Float[Tensor, "T D"], Standing, Contacts | None]:
+    """Find where feet rest and what they rest on, and lower the cost under that; in turns. Last comes what feet were
+    held by in the end; None: by nothing."""
     feet, model = Feet(solver.fitter.body, solver.model), solver.model
     seen = _feet_seen(solver, len(x), config)
 
@@ -174,14 +195,14 @@ def settle(
         points = solver.landmarks(x)
         return find_contacts(feet, model, points, solver.fps, config, one_camera=one_camera, seen=seen)
 
-    contacts = found(x)
+    contacts, held = found(x), None
     for _ in range(config.rounds):
         if not bool(contacts.links.any()):
             break
-        x = solver.on_ground(x, contacts)
+        x, held = solver.on_ground(x, contacts), contacts
         contacts = found(x)
     points = solver.landmarks(x).index_select(1, feet.landmarks)
-    return x, Standing(contacts.touching(points, config).cpu().numpy(), contacts.floor, contacts.reason)
+    return x, Standing(contacts.touching(points, config).cpu().numpy(), contacts.floor, contacts.reason), held
 
 
 def _feet_seen(solver: GroupSolver, moments: int, config: GroundConfig) -> Bool[Tensor, "T 2"]:
@@ -247,7 +268,16 @@ class _Blank:
         betas = x[0, self.fitter.unknowns.layout["betas"]].double().cpu().numpy()
         outside = len(self.moments) - len(x)
         reason = f"{outside} moments at the ends have no sighting that can be fitted" if outside else ""
-        return self._track(betas, arrays, tuple(status), views, reason, **self._ground(solved.standing, rows))
+        more = self._ground(solved.standing, rows) | self._sure(solved.sure, rows)
+        return self._track(betas, arrays, tuple(status), views, reason, **more)
+
+    def _sure(self, sure: dict[str, np.ndarray], rows: slice) -> dict[str, np.ndarray]:
+        """Covariances of all moments, NaN of those that failed."""
+        whole = {}
+        for name, found in sure.items():
+            whole[name] = np.full((len(self.moments), *found.shape[1:]), np.nan, dtype=found.dtype)
+            whole[name][rows] = found
+        return whole
 
     def _ground(self, standing: Standing | None, rows: slice) -> dict[str, Any]:
         """The fields of a track about feet and floor."""
@@ -279,7 +309,7 @@ class _Blank:
         return {name: np.zeros((count, width)) for name, width in widths.items()}
 
     def _track(
-        self, betas: np.ndarray, arrays: dict, status: tuple, views: np.ndarray, reason: str, **ground: Any
+        self, betas: np.ndarray, arrays: dict, status: tuple, views: np.ndarray, reason: str, **more: Any
     ) -> Track:
         fitter = self.fitter
         return Track(
@@ -289,7 +319,7 @@ class _Blank:
             space=self.space,
             betas=betas,
             **arrays,
-            **ground,
+            **more,
             status=status,
             views=views,
             body_model=fitter.body.name,

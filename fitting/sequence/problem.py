@@ -64,6 +64,7 @@ class GroupProblem:
     Attributes:
         own, shared: columns of the unknowns that each moment has, and of the shared ones.
         seen: moments that somebody saw.
+        betas_slope: one over the standard deviation of each of the shared unknowns under their prior.
     """
 
     def __init__(
@@ -101,7 +102,7 @@ class GroupProblem:
         self.seen = torch.zeros(moments, dtype=torch.bool, device=model.device)
         self.seen[views.moment] = True
         times = 1 + config.shape_per_moment * max(int(self.seen.sum()) - 1, 0)
-        self._betas_slope = times**0.5 / self.betas.sigma
+        self.betas_slope = times**0.5 / self.betas.sigma
         if linked is None:
             linked = torch.ones(max(moments - 2, 0), dtype=torch.bool, device=model.device)
         self.smoothness = Smoothness(unknowns, model, self.own, terms, self.seen, linked, fps, config)
@@ -132,7 +133,7 @@ class GroupProblem:
         return cost + (term.weights(through) * loss).sum(), at.points
 
     def _betas_residual(self, x: Tensor) -> Float[Tensor, " S"]:
-        return (x[0, self.shared] - self.betas.mean) * self._betas_slope
+        return (x[0, self.shared] - self.betas.mean) * self.betas_slope
 
     def follow_motion(self, x: Float[Tensor, "T D"]) -> None:
         """Hold accelerations from now on as suits the motion at x, see `Smoothness.follow_motion`."""
@@ -152,7 +153,7 @@ class GroupProblem:
         self.smoothness.add(system, BodyMotion.joined(body), x, floor)
         if self.ground is not None:
             self.ground.add(system, BodyMotion.joined(feet), x, floor)
-        residual, slope = self._betas_residual(x), self._betas_slope
+        residual, slope = self._betas_residual(x), self.betas_slope
         system.cost += residual.square().sum()
         system.shared_gradient[0] += slope * residual
         system.corner[0].diagonal().add_(slope.square())

@@ -168,7 +168,7 @@ class GroupSolver:
         """All landmarks and unknowns, to the minimum."""
         config, start = self.config, (self.fitter.unknowns, self.model, self.fitter.prior, views, len(x))
         given: Mapping = {"held": held, "linked": linked, "contacts": contacts, "map_": self.map}
-        problem = GroupProblem(*start, self.energy, self.fps, config, self._rotation_jacobian, **given)
+        problem = GroupProblem(*start, self.energy, self.fps, config, self.rotation_jacobian, **given)
         if not self.several_views:
             problem.follow_motion(x)
         solution = minimise_group(problem, x, config.solver)
@@ -177,7 +177,7 @@ class GroupSolver:
         return solution.x
 
     @cached_property
-    def _rotation_jacobian(self) -> RotationJacobian:
+    def rotation_jacobian(self) -> RotationJacobian:
         return RotationJacobian(self.fitter.unknowns, self.model, each=3)
 
     @cached_property

@@ -50,7 +50,7 @@ def clip_tiles(clip: ClipFrames) -> dict[str, str]:
 
 
 def curves_over_time(clip: ClipFrames) -> tuple[Markup, ...]:
-    """Reprojection error and acceleration of each person over time, as SVG; the first six people."""
+    """Reprojection error, acceleration and uncertainty of each person over time, as SVG; the first six people."""
     errors: dict[str, tuple[list[float], list[float]]] = {}
     sums: dict[tuple[str, int], list[float]] = {}
     for entry in clip.results.people:
@@ -64,7 +64,24 @@ def curves_over_time(clip: ClipFrames) -> tuple[Markup, ...]:
     first = dict(list(errors.items())[:_MOST_CURVES])
     error = lines_svg(first, title="Reprojection error over time, % of person size", x_unit="s")
     acceleration = lines_svg(_accelerations(clip), title="Acceleration of the body joints, m/s²", x_unit="s")
-    return error, acceleration
+    deviations = _deviations(clip)
+    if not deviations:
+        return error, acceleration
+    title = "How sure: standard deviation of the least sure joint, cm"
+    return error, acceleration, lines_svg(deviations, title=title, x_unit="s")
+
+
+def _deviations(clip: ClipFrames) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Of each track, the standard deviation of the body's least sure joint along its least sure direction, relative to
+    the pelvis, cm."""
+    found = {}
+    for track, _ in clip.tracks()[:_MOST_CURVES]:
+        covariances = track.joint_covariance_root_relative[:, :_BODY_JOINTS]
+        known = np.isfinite(covariances).all(axis=(1, 2, 3))
+        if known.any():
+            variances = np.linalg.eigvalsh(covariances[known].astype(float))[..., -1].max(axis=1)
+            found[track.person] = (track.moments[known] / track.fps, 100 * np.sqrt(variances.clip(0)))
+    return found
 
 
 def _accelerations(clip: ClipFrames) -> dict[str, tuple[np.ndarray, np.ndarray]]:

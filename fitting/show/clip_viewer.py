@@ -10,24 +10,28 @@ import time
 
 import numpy as np
 import torch
+import trimesh
 from jaxtyping import Float
 from roma import rotmat_to_unitquat
 
-from bodyfit.data.body.posing import pose_body
+from bodyfit.data.body.body_model import BodyModel
+from bodyfit.data.body.posing import PosedBody, pose_body
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.results.result import FitResult
 from bodyfit.data.results.track import Track
 from bodyfit.data.results.worlds import UpAxis
 from bodyfit.fitting.draw.colours import person_colour
+from bodyfit.fitting.draw.ellipsoids import ellipsoids
 from bodyfit.fitting.draw.layers import Mesh
 from bodyfit.fitting.show.clip_frames import ClipFrames
 from bodyfit.fitting.show.page_server import Page, add_lights
-from bodyfit.fitting.show.photo_scene import shrunk
+from bodyfit.fitting.show.photo_scene import SHOWN_JOINTS, shrunk
 from bodyfit.fitting.show.results_folder import body_of_track
 
 _AXES = {"x": 0, "y": 1, "z": 2}
 _PALE = 0.5
 _FRUSTUM_M = 0.5
+_SURE_HINT = "Ellipsoids about the joints, relative to the pelvis: blue +- 2 cm, red +- 25 cm and more"
 _PICTURE_PX = 640  # a camera's picture in the scene, longer side
 
 
@@ -70,7 +74,9 @@ class ClipViewer(Page):
         with self._lock, self._server.atomic():
             self._moment = int(np.clip(moment, self._first, self._last))
             for (track, body), switch in zip(self._tracks, self._people, strict=True):
-                self._draw(track, self._body_at(track, body) if switch.value else None)
+                posed = self._posed_at(track, body) if switch.value else None
+                self._draw(track, None if posed is None else (posed.vertices[0].numpy(), body.faces))
+                self._draw_uncertainty(track, posed if self._sure.value else None)
             for camera, frustum in self._frusta.items():
                 frustum.image = self._picture(camera) if self._pictures.value else None
             if self._slider.value != self._moment:
@@ -79,12 +85,25 @@ class ClipViewer(Page):
 
     # ---- what is drawn ----------------------------------------------------------------------------------------------
 
-    def _body_at(self, track: Track, body) -> Mesh | None:
+    def _posed_at(self, track: Track, body: BodyModel) -> PosedBody | None:
         row = self._moment - int(track.moments[0])
         if not 0 <= row < len(track) or track.status[row] == "failed":
             return None
         given = {name: torch.as_tensor(value[row : row + 1]).float() for name, value in track.parameters().items()}
-        return pose_body(body, **given).vertices[0].numpy(), body.faces
+        return pose_body(body, **given)
+
+    def _draw_uncertainty(self, track: Track, posed: PosedBody | None) -> None:
+        """Ellipsoids of one standard deviation about the body's joints, relative to the pelvis."""
+        name, row = f"/uncertainty/{track.person}", self._moment - int(track.moments[0])
+        if (old := self._nodes.pop(name, None)) is not None:
+            old.remove()
+        if posed is None or not len(track.joint_covariance_root_relative):
+            return
+        covariances = track.joint_covariance_root_relative[row, :SHOWN_JOINTS]
+        vertices, faces, colours = ellipsoids(posed.joints[0, :SHOWN_JOINTS].numpy(), covariances)
+        if len(vertices):
+            mesh = trimesh.Trimesh(vertices, faces, vertex_colors=colours.astype(np.uint8), process=False)
+            self._nodes[name] = self._server.scene.add_mesh_trimesh(name, mesh)
 
     def _draw(self, track: Track, mesh: Mesh | None) -> None:
         name = f"/people/{track.person}"
@@ -156,9 +175,13 @@ class ClipViewer(Page):
         with gui.add_folder("Look"):
             self._people = [gui.add_checkbox(f"person {track.person}", True) for track, _ in self._tracks]
             self._pictures = gui.add_checkbox("pictures of the cameras", True)
+            known = any(len(track.joint_covariance_root_relative) for track, _ in self._tracks)
+            self._sure = gui.add_checkbox(
+                "how sure: one standard deviation", False, disabled=not known, hint=_SURE_HINT
+            )
             through = gui.add_button_group("through", tuple(self._frusta)) if self._frusta else None
         self._slider.on_update(lambda _: self._slid())
-        for switch in (*self._people, self._pictures):
+        for switch in (*self._people, self._pictures, self._sure):
             switch.on_update(lambda _: self.show(self._moment))
         if through is not None:
             through.on_click(lambda event: self._look_through(event.client, event.target.value))

@@ -18,7 +18,7 @@ from bodyfit.fitting.energy.unknowns import Unknowns
 from bodyfit.fitting.uncertainty.flip_probability import SolvedLimbs, features, flip_probability
 from bodyfit.fitting.uncertainty.flips import BONE_ROWS
 from bodyfit.fitting.uncertainty.laplace import PointCovariance, Posterior, posterior_at
-from bodyfit.fitting.uncertainty.temperature import OVERALL, TEMPERATURES, VARIANCES, part_of
+from bodyfit.fitting.uncertainty.temperature import OVERALL, PHOTO, SCALES, VARIANCES, part_of
 
 Kind = Literal["off", "joints", "landmarks"]
 
@@ -46,10 +46,13 @@ class Estimator:
         """Whether to say as well what probabilities come from: `flip_features`, which no result holds."""
         self._latent = unknowns.layout.mask("latent").nonzero()[:, 0].to(model.device)
         self.places = torch.tensor([LANDMARK_INDEX[name] for name in model.names], device=model.device)
-        self.temperatures = [
-            torch.tensor([TEMPERATURES[frame][part_of(name)] for name in model.names], dtype=dtype, device=device)
-            for frame in ("camera", "root_relative")
-        ]
+        parts = [part_of(name) for name in model.names]
+        to = {"dtype": dtype, "device": device}
+        self.scales = {
+            seen_as: [torch.tensor([by_part[part] for part in parts], **to) for by_part in frames.values()]
+            for seen_as, frames in SCALES.items()
+        }
+        """Factor and floor of each point in the frame of the fit, and relative to the pelvis."""
 
     def __call__(
         self, problem: Problem, at: Evaluation, free: Bool[Tensor, " D"], floor: float, lin: Linearization | None = None
@@ -65,22 +68,34 @@ class Estimator:
         posterior = posterior_at(problem, at, free, floor, VARIANCES, lin)
         whitened = self.points.whitened(posterior, at)
         relative = whitened - whitened[:, :1]
-        found = zip((whitened @ whitened.mT, relative @ relative.mT), self.temperatures, strict=True)
-        camera, relative = (temperature[:, None, None] * covariance for covariance, temperature in found)
-        count = len(JOINT_NAMES)
-        covariances = {
-            "joint_covariance": self._of_all(camera, count),
-            "joint_covariance_root_relative": self._of_all(relative, count),
-            "posterior_factor": packed(posterior),
-        }
+        covariances = self.named(whitened @ whitened.mT, relative @ relative.mT, PHOTO)
+        covariances["posterior_factor"] = packed(posterior)
         if self.limbs:
             found = features(self.solved_limbs(problem, at, lin, whitened))
             covariances["flip_probability"] = flip_probability(found)
             if self.for_studies:
                 covariances["flip_features"] = found
-        if self.kind == "landmarks":
-            covariances["landmark_covariance"] = self._of_all(camera, len(LANDMARK_NAMES))
         return covariances
+
+    def named(
+        self, camera: Float[Tensor, "B K 3 3"], relative: Float[Tensor, "B K 3 3"], seen_as: str
+    ) -> dict[str, Float[Tensor, "B N 3 3"]]:
+        """Covariances of the estimator's points as results have them: calibrated, in the order of all landmarks.
+
+        Args:
+            camera, relative: in the frame of the fit, and relative to the pelvis.
+            seen_as: how people were seen: `temperature.PHOTO`, CLIP or VIEWS.
+        """
+        found = zip((camera, relative), self.scales[seen_as], strict=True)
+        camera, relative = (scaled(covariance, scale) for covariance, scale in found)
+        count = len(JOINT_NAMES)
+        named = {
+            "joint_covariance": self._of_all(camera, count),
+            "joint_covariance_root_relative": self._of_all(relative, count),
+        }
+        if self.kind == "landmarks":
+            named["landmark_covariance"] = self._of_all(camera, len(LANDMARK_NAMES))
+        return named
 
     def solved_limbs(
         self, problem: Problem, at: Evaluation, lin: Linearization, whitened: Float[Tensor, "B K 3 F"]
@@ -113,6 +128,13 @@ class Estimator:
         here = (self.places < count).nonzero()[:, 0]
         whole = covariance.new_full((len(covariance), count, 3, 3), torch.nan)
         return whole.index_copy(1, self.places[here], covariance[:, here])
+
+
+def scaled(covariance: Float[Tensor, "B K 3 3"], scale: Float[Tensor, "K 2"]) -> Float[Tensor, "B K 3 3"]:
+    """Covariances times a factor, plus the square of a floor (m) in all directions."""
+    factor, floor = scale.unbind(1)
+    floors = floor.square()[:, None, None] * torch.eye(3, dtype=scale.dtype, device=scale.device)
+    return factor[:, None, None] * covariance + floors
 
 
 def blocks_of(unknowns: Unknowns, free: Bool[Tensor, " D"]) -> str:

@@ -121,12 +121,12 @@ def noise_variance(
         names: of the landmarks, two rows each.
         assumed_rows: as in `Variances`.
     """
-    parts = _parts(names, squares)
+    parts = keypoint_parts(names, squares)
     found = (squares @ parts + assumed_rows) / ((freedom @ parts).clamp_min(0) + assumed_rows)
     return found @ parts.T
 
 
-def _parts(names: tuple[str, ...], like: Tensor) -> Float[Tensor, "R P"]:
+def keypoint_parts(names: tuple[str, ...], like: Tensor) -> Float[Tensor, "R P"]:
     """1 where a row of the reprojection belongs to a part."""
     hands, body = {*LEFT_HAND, *RIGHT_HAND}, set(BODY)
     part = [0 if LANDMARK_INDEX[n] in body else 1 if LANDMARK_INDEX[n] in hands else 2 for n in names]

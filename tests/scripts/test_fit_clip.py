@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from bodyfit.data.results.clip_index import ClipIndex
+from bodyfit.data.results.track_files import read_track
 from bodyfit.scripts.cli import main
 
 
@@ -56,15 +57,18 @@ def test_a_video_from_the_command_line(video, tmp_path, capsys):
     for name in ("results/clip/000002/000.npz", "images/clip/000002.png", "tracks/000.npz", "tracks/000.glb"):
         assert (out / name).is_file(), name
     assert not (out / "meshes").exists()
+    assert all(row["weakest_part"] and row["weakest_deviation_m"] > 0.01 for row in document["people"])
     again = ran(video, "-o", tmp_path / "again", "--config", out / "config.json", capsys=capsys)
     assert again.code == 0 and ClipIndex.read(tmp_path / "again") == ClipIndex.read(out)
-    standing = ran(
-        video, "-o", tmp_path / "standing", "--fps", "10", "--ground", "--no-overlays", "--json", capsys=capsys
-    )
+    options = ("--ground", "--no-overlays", "--json", "--uncertainty", "off")
+    standing = ran(video, "-o", tmp_path / "standing", "--fps", "10", *options, capsys=capsys)
     assert standing.code == 0, standing.err
     rows = json.loads(standing.out)["people"]
     assert {row["touching"] for row in rows} == {"left foot, right foot"} and all(row["floor_source"] for row in rows)
     assert not any(row["touching"] for row in document["people"])
+    assert not any(row["weakest_part"] for row in rows) and not len(
+        read_track(tmp_path / "standing/tracks/000.npz").joint_covariance
+    )
     assert "left foot, right foot" in ran_other("summary", tmp_path / "standing", capsys=capsys).out
     assert "holds the results of a clip" in ran(tmp_path, "-o", out, capsys=capsys).err
 
@@ -81,6 +85,7 @@ def test_a_video_from_the_command_line(video, tmp_path, capsys):
         (["--gravity", "0", "1", "0"], "without --ground"),
         (["--ground", "--gravity", "0", "0", "0"], "Expected a direction"),
         (["--age", "child"], "--age child is for photos"),
+        (["--posterior"], "--posterior is for photos"),
         (["--keypoints", "EMPTY"], "is empty"),
     ],
 )

@@ -3,35 +3,50 @@
 import numpy as np
 import pytest
 
+from bodyfit.data.landmarks import JOINT_NAMES
 from bodyfit.fitting.benchmark import calibration
-from bodyfit.fitting.benchmark.calibration import LEVELS, Study, coverage, fitted_temperatures, reliability, worst_gap
+from bodyfit.fitting.benchmark.calibration import LEVELS, Errors, coverage, fitted_scales, reliability, worst_gap
 from bodyfit.fitting.solve.fitter import Fitter
-from bodyfit.fitting.uncertainty.temperature import TEMPERATURES
+from bodyfit.fitting.uncertainty.temperature import PHOTO, SCALES
 
 
-def study_of(distances: np.ndarray) -> Study:
-    return Study(0.004, None, None, {frame: distances for frame in calibration.FRAMES}, {})
+def errors_of(away: np.ndarray, deviation_m: float) -> Errors:
+    covariance = np.tile(deviation_m**2 * np.eye(3), (*away.shape[:2], 1, 1))
+    return Errors(dict.fromkeys(calibration.FRAMES, away), dict.fromkeys(calibration.FRAMES, covariance))
 
 
 @pytest.fixture(scope="module")
-def true_distances() -> np.ndarray:
-    return np.random.default_rng(0).chisquare(3, size=(4000, 55))
+def away() -> np.ndarray:
+    """Errors of 5 cm along each axis."""
+    return 0.05 * np.random.default_rng(0).standard_normal((4000, 55, 3))
 
 
-def test_the_right_distribution_is_calibrated(true_distances):
-    found = coverage([study_of(true_distances)])
-    assert worst_gap(found) < 0.02
-    levels, shares = reliability([study_of(true_distances)], "camera")
+def test_the_right_distribution_is_calibrated(away):
+    one = errors_of(away, 0.05)
+    assert worst_gap(coverage([one])) < 0.03
+    levels, shares = reliability([one], "camera")
     np.testing.assert_allclose(levels, shares, atol=0.01)
 
 
-def test_covariances_that_are_too_small_by_two_ask_for_a_factor_of_two(true_distances):
-    one = study_of(2 * true_distances)
-    assert worst_gap(coverage([one]), 0.68) > 0.15
-    parts, _ = fitted_temperatures([one])
-    for frame, factors in parts.items():
-        for part, factor in factors.items():
-            assert factor == pytest.approx(2 * TEMPERATURES[frame][part], rel=0.05)
+def test_scales_are_found_again(away, monkeypatch):
+    """A factor where covariances are too small alike; a floor where an error is the same however sure fits are."""
+    half = {frame: dict.fromkeys(by_part, (0.5, 0.0)) for frame, by_part in SCALES[PHOTO].items()}
+    monkeypatch.setattr(calibration, "SCALES", {PHOTO: half})
+    one = errors_of(away.copy(), 0.05)
+    wrist, sure = JOINT_NAMES.index("left_wrist"), np.geomspace(0.002, 0.02, len(away))
+    draw = np.random.default_rng(1)
+    for frame in calibration.FRAMES:
+        one.covariance[frame][:, wrist : wrist + 2] = 0.5 * (sure**2)[:, None, None, None] * np.eye(3)
+    spread = np.sqrt(sure**2 + 0.008**2)[:, None, None] * draw.standard_normal((len(away), 2, 3))
+    one.away["camera"][:, wrist : wrist + 2] = spread
+    found = fitted_scales([one], PHOTO)
+    assert worst_gap(coverage([one]), 0.68) > 0.1
+    for by_part in found.values():
+        assert by_part.keys() == half["camera"].keys()
+        factor, floor = by_part["knees"]
+        assert factor * 2 + floor**2 / 0.05**2 == pytest.approx(0.5 * 2, rel=0.05)
+    factor, floor = found["camera"]["wrists"]
+    assert floor == pytest.approx(0.008, abs=0.0021) and factor == pytest.approx(1.0, rel=0.15)
 
 
 def test_levels_are_quantiles_of_the_distribution():
@@ -51,7 +66,9 @@ def test_fits_of_synthetic_people_are_roughly_calibrated():
     """From the prior's own poses, end to end: neither half nor twice as sure as they should be."""
     fitter = Fitter()
     people = calibration.make_people(fitter, None, None, 96, 3, 0.004)
-    found = coverage([calibration.study(fitter, people, 0.004)])
+    study = calibration.study(fitter, people, 0.004)
+    assert study.uncertainty["flip_features"].shape[:2] == (len(people), 8)  # what --refit takes
+    found = coverage([study.errors])
     for frame in calibration.FRAMES:
         assert 0.5 < found[frame]["body"][0.68] < 0.9
         assert found[frame]["body"][0.95] > 0.85

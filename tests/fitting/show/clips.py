@@ -25,12 +25,13 @@ def walker(body, person, first, count, x, unseen=()) -> Track:
     zeros = {name: np.zeros((count, width)) for name, width in WIDTHS.items()}
     moments = np.arange(first, first + count)
     transl = np.stack([x + 0.05 * moments, np.zeros(count), np.full(count, 3.5)], axis=1)
+    sure = np.tile(0.05**2 * np.eye(3), (count, 55, 1, 1)).astype(np.float32)
     status = tuple("interpolated" if m in unseen else "fitted" for m in moments)
     return Track(
         person=person, fps=FPS, moments=moments, space="camera", betas=np.zeros(10), body_pose=pose, transl=transl,
         global_orient=np.tile([np.pi, 0.0, 0.0], (count, 1)), **zeros, latent=np.zeros((count, 32)), status=status,
         views=np.array([0 if m in unseen else 1 for m in moments]), body_model=body.name, body_gender="neutral",
-        prior="test",
+        prior="test", joint_covariance=sure, joint_covariance_root_relative=sure,
     )  # fmt: skip
 
 

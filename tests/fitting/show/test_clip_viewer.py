@@ -56,6 +56,26 @@ def test_bodies_are_where_the_track_has_them(viewer, clip_folder):
         np.testing.assert_allclose(middle[0], track.transl[moment, 0], atol=0.03)
 
 
+def test_ellipsoids_say_how_sure_the_joints_are(viewer, monkeypatch):
+    """About the joints of those who are there, as large as their standard deviations."""
+    drawn, scene = {}, viewer._server.scene
+    add = scene.add_mesh_trimesh
+    monkeypatch.setattr(scene, "add_mesh_trimesh", lambda name, mesh: drawn.update({name: mesh}) or add(name, mesh))
+    viewer._sure.value = True
+    viewer.show(4)
+    assert {"/uncertainty/000", "/uncertainty/001"} <= set(viewer._nodes)
+    viewer._people[1].value = False
+    viewer.show(4)
+    assert "/uncertainty/001" not in viewer._nodes
+    body, (low, high) = viewer._nodes["/people/000"].vertices, drawn["/uncertainty/000"].bounds
+    assert (low < body.max(axis=0)).all() and (high > body.min(axis=0)).all()
+    balls = drawn["/uncertainty/000"].vertices.reshape(22, -1, 3)  # of 5 cm: 10 cm across
+    np.testing.assert_allclose(np.ptp(balls, axis=1)[:, 2], 0.1, atol=2e-3)
+    viewer._sure.value = False
+    viewer.show(4)
+    assert "/uncertainty/000" not in viewer._nodes
+
+
 def test_the_slider_moves_time_and_people_can_be_hidden(viewer):
     viewer._slider.value = 5
     assert waited_for(lambda: viewer.moment == 5)

@@ -12,7 +12,7 @@ from bodyfit.data.landmarks import JOINT_NAMES, LANDMARK_INDEX
 from bodyfit.fitting.solve.config import FitConfig
 from bodyfit.fitting.solve.fitter import Fitter
 from bodyfit.fitting.solve.frames import Frame
-from bodyfit.fitting.uncertainty.temperature import JOINT_PARTS, TEMPERATURES, part_of
+from bodyfit.fitting.uncertainty.temperature import JOINT_PARTS, SCALES, part_of
 
 SAMPLES = Path(__file__).parents[3] / "data" / "assets" / "samples"
 
@@ -89,7 +89,10 @@ def test_off_is_off(frame):
     assert result.joint_covariance.size == result.posterior_factor.size == 0 and result.posterior_blocks == ""
 
 
-def test_every_joint_has_one_temperature():
+def test_every_joint_has_one_scale():
     assert sorted(name for part in JOINT_PARTS.values() for name in part) == sorted(JOINT_NAMES)
-    assert all(temperatures.keys() == JOINT_PARTS.keys() for temperatures in TEMPERATURES.values())
-    assert [part_of(n) for n in ("left_heel", "right_thumb", "nose", "left_ankle")] == ["feet", "hands", "face", "feet"]
+    assert all(t.keys() == JOINT_PARTS.keys() for frames in SCALES.values() for t in frames.values())
+    assert all(frames["root_relative"]["pelvis"] == (1.0, 0.0) for frames in SCALES.values())
+    assert [part_of(n) for n in ("left_heel", "right_thumb", "nose", "left_ankle")] == [
+        *("feet", "hands", "face", "ankles")
+    ]

@@ -1,0 +1,194 @@
+"""How sure a person is over time: covariances of joints at every moment, from the joint problem's own Hessian.
+
+Laplace's approximation, as for photos (`fitting.uncertainty.laplace`): the Hessian has all views, priors, temporal and
+ground terms, and the shared shape. `arrow_inverse` gives each moment's block of its inverse. The error of keypoints is
+estimated from the residuals of a part of the clip (`_noise`). How far the result is off, mainly because errors of
+neighbouring moments are alike, is measured: clips have temperatures of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from bodyfit.fitting.energy.levenberg_marquardt import geman_mcclure
+from bodyfit.fitting.energy.terms import Evaluation, write_point_jacobian
+from bodyfit.fitting.sequence.arrow_inverse import Marginal, Rows, marginals
+from bodyfit.fitting.sequence.arrow_system import ArrowSystem
+from bodyfit.fitting.sequence.contacts import Contacts
+from bodyfit.fitting.sequence.problem import GroupProblem
+from bodyfit.fitting.sequence.views import Views, point_information
+from bodyfit.fitting.sequence.windows import GroupSolver
+from bodyfit.fitting.uncertainty.laplace import PointCovariance, keypoint_parts
+from bodyfit.fitting.uncertainty.temperature import CLIP, VIEWS
+
+REACH = 2
+"""Moments on either side that a moment's terms reach."""
+KEYPOINT_SECONDS, PRIOR_SECONDS = 0.25, 0.3
+"""How long errors of keypoints, and of the poses that the prior expects, stay alike. What they say of moments within
+this time does not add up: its weight is less by the number of moments in twice that time."""
+NOISE_MOMENTS = 120
+"""Moments whose residuals say how large keypoint errors are, at most."""
+ASSUMED_ROWS = 5.0
+"""The variance of keypoint errors is estimated as if so many more residuals had the assumed one."""
+
+
+def covariances_of(
+    solver: GroupSolver, x: Float[Tensor, "T D"], contacts: Contacts | None = None
+) -> dict[str, Float[Tensor, "T N 3 3"]]:
+    """Covariances of joints, by their names in a Track; in the frame of the fit, m^2.
+
+    Args:
+        solver: with the views, and a fitter that estimates uncertainty.
+        x: the solution.
+        contacts: where feet were held in it.
+
+    Raises:
+        ValueError: where the Hessian has no inverse.
+    """
+    estimator, count = solver.fitter.afterwards.estimator, len(x)
+    seen_as = VIEWS if solver.several_views else CLIP
+    variance = _noise(_Hessian(solver, x, solver.views, contacts), *_middle(count, NOISE_MOMENTS))
+    alike = variance * _times(KEYPOINT_SECONDS, solver)
+    told = replace(solver.views.seen, weights=solver.views.seen.weights / alike)
+    hessian = _Hessian(solver, x, replace(solver.views, seen=told), contacts, _times(PRIOR_SECONDS, solver))
+    parts = [estimator.named(*hessian.moved(one, estimator.points), seen_as) for one in hessian.marginals(0, count)]
+    return {name: torch.cat([part[name] for part in reversed(parts)]) for name in parts[0]}
+
+
+def _times(seconds: float, solver: GroupSolver) -> float:
+    """How many moments with a sighting are within twice this time: they say as much as one."""
+    seen = len(solver.views.moment.unique())
+    return float(min(max(2 * seconds * solver.fps, 1.0), seen))
+
+
+def _middle(count: int, window: int) -> tuple[int, int]:
+    """First and last + 1 of moments in the middle, a window at most."""
+    length = min(count, window)
+    return (count - length) // 2, (count - length) // 2 + length
+
+
+class _Hessian:
+    """The Hessian at a solution, evaluated a window at a time.
+
+    Args:
+        solver, x, contacts: as in `covariances_of`.
+        views: those of the solver, with whatever weights.
+        prior_variance: of the predicted poses, in units of that of single fits; None: as the solver has it. The shape's
+            prior then counts once.
+    """
+
+    def __init__(
+        self,
+        solver: GroupSolver,
+        x: Float[Tensor, "T D"],
+        views: Views,
+        contacts: Contacts | None,
+        prior_variance: float | None = None,
+    ):
+        self.solver, self.x, self.views, self.contacts = solver, x, views, contacts
+        self.energy, single = solver.energy, solver.fitter.config.energy
+        if prior_variance is not None:
+            self.energy = replace(single, predicted_sigma=prior_variance**0.5 * single.predicted_sigma)
+        self.whole = self._problem(0, len(x))
+        if not solver.several_views:
+            self.whole.follow_motion(x)
+        slope = self.whole.betas_slope if prior_variance is None else 1 / self.whole.betas.sigma
+        self.shape_information = torch.diag(slope.square().expand(self.whole.shared.stop - self.whole.shared.start))
+
+    def _problem(self, first: int, last: int) -> GroupProblem:
+        """Of moments first to last - 1 alone."""
+        solver, fitter = self.solver, self.solver.fitter
+        contacts = None if self.contacts is None else self.contacts.between(first, last)
+        start = (fitter.unknowns, solver.model, fitter.prior, self.views.between(first, last), last - first)
+        weights = (self.energy, solver.fps, solver.config, solver.rotation_jacobian)
+        return GroupProblem(*start, *weights, contacts=contacts, map_=solver.map)
+
+    def _terms_within(self, first: int, last: int) -> ArrowSystem:
+        """Normal equations of the terms that are about moments first to last - 1 alone, but for the shape's prior."""
+        problem = self._problem(first, last)
+        problem.smoothness.by_acceleration = self.whole.smoothness.by_acceleration[first : max(last - 2, first)]
+        problem.betas_slope = torch.zeros_like(problem.betas_slope)
+        return problem.evaluate(self.x[first:last], self.solver.config.solver.curvature_floor)
+
+    def marginals(self, low: int, high: int) -> Iterator[Marginal]:
+        """Covariances of the unknowns of moments low to high - 1, from the last to the first, as if there were no
+        others."""
+        step = self.solver.config.window // 2 * 2
+        windows = [(a, min(a + step, high)) for a in range(low, high, step)]
+
+        def rows_of(first: int, last: int) -> Rows:
+            start, end = max(first - REACH, low), min(last + REACH, high)
+            system = self._terms_within(start, end)
+            corner, some = system.corner[0], slice(first - start, last - start)
+            if first > low:  # these were in the rows before
+                corner = corner - self._terms_within(first - REACH, min(first + REACH, high)).corner[0]
+            return Rows(system.band[0, :, some], system.edge[0, some], corner)
+
+        return marginals(
+            rows_of, self.shape_information, windows, shared_known=bool(self.solver.fitter.config.shape.betas)
+        )
+
+    def moved(
+        self, one: Marginal, points: PointCovariance
+    ) -> tuple[Float[Tensor, "W K 3 3"], Float[Tensor, "W K 3 3"]]:
+        """Covariances of points at some moments, in the frame of the fit and relative to the first point."""
+
+        def work(rows: slice) -> tuple[Tensor, Tensor]:
+            jacobian = points.jacobian(self._posed(one.first, rows))
+            relative = jacobian - jacobian[:, :1]
+            return self._spread(one, rows, jacobian), self._spread(one, rows, relative)
+
+        camera, relative = zip(*self.solver.map(work, self._chunks(one)), strict=True)
+        return torch.cat(camera), torch.cat(relative)
+
+    def leverage(self, one: Marginal) -> tuple[Float[Tensor, " P"], Float[Tensor, " P"], Float[Tensor, " P"]]:
+        """Of keypoints of the body, hands and face at some moments: their weighted squared residuals, their weights,
+        and how much of these the unknowns take up."""
+        problem, floor = self.whole, self.solver.config.solver.curvature_floor
+        parts = keypoint_parts(self.solver.model.names, self.x)
+
+        def work(rows: slice) -> tuple[Tensor, Tensor, Tensor]:
+            at, span = self._posed(one.first, rows), (one.first + rows.start, one.first + rows.stop)
+            jacobian = self.x.new_zeros(len(at.x), len(self.solver.model.names), 3, self.x.shape[1])
+            write_point_jacobian(problem.unknowns, problem.rotation_jacobian, at, jacobian)
+            views = self.views.between(*span)
+            told = point_information(views, problem.reprojection, at.points, floor)
+            taken = (told.hessian * self._spread(one, rows, jacobian)).sum((0, 2, 3))
+            through, term = views.through_cameras(at.points), problem.reprojection
+            residuals, trust = term.residuals(through), term.weights(through)
+            _, weight, curvature = geman_mcclure(residuals, term.robust_scale(through))
+            bent = trust * torch.maximum(curvature, floor * weight)
+            squares = (bent * residuals.square()).nan_to_num()
+            return squares.sum(0) @ parts, trust.sum(0) @ parts, taken @ parts[::2]
+
+        return tuple(torch.stack(some).sum(0) for some in zip(*self.solver.map(work, self._chunks(one)), strict=True))
+
+    def _chunks(self, one: Marginal) -> list[slice]:
+        count, chunk = len(one.own), self.solver.config.chunk
+        return [slice(a, min(a + chunk, count)) for a in range(0, count, chunk)]
+
+    def _posed(self, first: int, rows: slice) -> Evaluation:
+        some = torch.arange(first + rows.start, first + rows.stop, device=self.x.device)
+        return self.whole.priors.at(self.x[some], some, derivatives=True)
+
+    def _spread(self, one: Marginal, rows: slice, jacobian: Float[Tensor, "W K 3 D"]) -> Float[Tensor, "W K 3 3"]:
+        """Covariance of each point, given its derivative in all unknowns."""
+        own, shared = jacobian[..., self.whole.own], jacobian[..., self.whole.shared]
+        inner, cross, corner = (part.to(jacobian) for part in (one.own[rows], one.cross[rows], one.shared))
+        by_own = own.flatten(1, 2) @ inner + shared.flatten(1, 2) @ cross.mT
+        by_shared = own.flatten(1, 2) @ cross + shared.flatten(1, 2) @ corner
+        return by_own.view_as(own) @ own.mT + by_shared.view_as(shared) @ shared.mT
+
+
+def _noise(hessian: _Hessian, first: int, last: int) -> Float[Tensor, " K"]:
+    """Variance of the keypoint errors of each landmark in units of the assumed one, from moments first to last - 1: the
+    squared residuals over their degrees of freedom, as in `laplace.noise_variance`."""
+    found = [hessian.leverage(one) for one in hessian.marginals(first, last)]
+    squares, weights, taken = (torch.stack(some).sum(0) for some in zip(*found, strict=True))
+    variance = (squares + ASSUMED_ROWS) / ((weights - taken).clamp_min(0) + ASSUMED_ROWS)
+    return variance @ keypoint_parts(hessian.solver.model.names, variance)[::2].T
