@@ -135,6 +135,16 @@ class FitResult:
     runner_up_body_pose: Float[np.ndarray, " 63"] = field(default_factory=_empty)
     runner_up_transl: Float[np.ndarray, " 3"] = field(default_factory=_empty)
     runner_up_betas: Float[np.ndarray, " Nb"] = field(default_factory=_empty)
+    further_weight: Float[np.ndarray, " M"] = field(default_factory=_empty)
+    """Probabilities of further modes, less probable than the runner-up, the most probable one first; empty, like the
+    next six, where there are none."""
+    further_flipped: str = ""
+    """What is flipped in each of them, "left shin; right forearm"."""
+    further_cost: Float[np.ndarray, " M"] = field(default_factory=_empty)
+    further_global_orient: Float[np.ndarray, "M 3"] = field(default_factory=_empty)
+    further_body_pose: Float[np.ndarray, "M 63"] = field(default_factory=_empty)
+    further_transl: Float[np.ndarray, "M 3"] = field(default_factory=_empty)
+    further_betas: Float[np.ndarray, "M Nb"] = field(default_factory=_empty)
     ambiguous: bool = False
     """Whether another pose is about as good: a limb may well be flipped in depth, or another start cost nearly as much.
     """
@@ -207,6 +217,10 @@ class FitResult:
                 raise ResultError(f"{name} has shape {array.shape}, expected {shape} (-1: any length).")
         if len({values[name].size > 0 for name in _RUNNER_UP}) > 1:
             raise ResultError(f"an alternative hypothesis needs all of {', '.join(_RUNNER_UP)}, or none of them.")
+        try:
+            modes.check_further(values)
+        except modes.ModesError as cause:
+            raise ResultError(str(cause)) from cause
         for name in _COVARIANCES:
             _check_covariances(name, values[name])
         self._check_posterior()
@@ -383,9 +397,15 @@ class FitResult:
         other = {name.removeprefix("runner_up_"): getattr(self, name)[None] for name in _RUNNER_UP}
         return self.parameters() | other
 
+    def further_parameters(self, n: int) -> dict[str, Float[np.ndarray, "1 n"]]:
+        """`runner_up_parameters` of a further mode, counted from 0."""
+        other = {name.removeprefix("further_"): getattr(self, name)[n : n + 1] for name in _FURTHER}
+        return self.parameters() | other
+
     @property
     def modes(self) -> "tuple[modes.Mode, ...]":
-        """The poses that this person may have, with weights: the best one, then the alternative where one was kept.
+        """The poses that this person may have, with weights: the best one, then the alternatives that were kept, the
+        most probable one first.
 
         for mode in result.modes:
             mode.weight, mode.words, mode.parameters["body_pose"]
@@ -476,9 +496,10 @@ _PARAMETERS = (
     *("left_hand_pose", "right_hand_pose", "transl"),
 )
 _RUNNER_UP = tuple(f"runner_up_{name}" for name in ("global_orient", "body_pose", "transl", "betas"))
+_FURTHER = tuple(f"further_{name}" for name in ("global_orient", "body_pose", "transl", "betas"))
 _COVARIANCES = ("joint_covariance", "joint_covariance_root_relative", "landmark_covariance")
 _CAMERA = ("lens", "camera_rotation", "camera_translation")
-_MAY_BE_ABSENT = frozenset((*_RUNNER_UP, *_CAMERA, *_COVARIANCES, "floor", "flip_probability"))
+_MAY_BE_ABSENT = frozenset((*_RUNNER_UP, *_FURTHER, *_CAMERA, *_COVARIANCES, "floor", "flip_probability"))
 _STATUSES = get_args(Status)
 _SHAPES: dict[str, tuple[int, ...]] = {
     **{name: (3,) for name in ("global_orient", "jaw_pose", "leye_pose", "reye_pose", "transl")},
@@ -486,7 +507,8 @@ _SHAPES: dict[str, tuple[int, ...]] = {
     **{"body_pose": (63,), "left_hand_pose": (45,), "right_hand_pose": (45,), "center_px": (2,), "floor": (4,)},
     **dict(zip(_CAMERA, ((-1,), (3, 3), (3,)), strict=True)),
     **dict(zip(_RUNNER_UP, ((3,), (63,), (3,), (-1,)), strict=True)),
-    "flip_probability": (8,),
+    **dict(zip(_FURTHER, ((-1, 3), (-1, 63), (-1, 3), (-1, -1)), strict=True)),
+    **{"further_weight": (-1,), "further_cost": (-1,), "flip_probability": (8,)},
     **dict(zip(_COVARIANCES, ((55, 3, 3), (55, 3, 3), (144, 3, 3)), strict=True)),
     **{"landmarks": (144, 3), "landmarks_px": (144, 2), "keypoints_px": (144, 2), "keypoint_confidence": (144,)},
 }

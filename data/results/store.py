@@ -40,6 +40,8 @@ _UNCERTAINTY += ("flip_probability",)
 """Arrays that some people have: in a shard all NaN for those without, and left out where nobody has them."""
 _LONGER_OF_CHILDREN = ("betas", "runner_up_betas", "posterior_factor")
 """Arrays that are longer for children, who have a shape number more: in a shard, others' end with NaN."""
+_FURTHER = tuple(f"further_{name}" for name in ("weight", "cost", "global_orient", "body_pose", "transl", "betas"))
+"""Arrays with a row for each further mode: in a shard, others' end with rows of NaN."""
 _NUMBERS = tuple(f.name for f in fields(FitResult) if f.name not in _WORDS + _SAME_FOR_ALL)
 
 
@@ -192,6 +194,10 @@ def save_shard(path: Path | str, results: Sequence[FitResult]) -> Path:
         if name in _OPTIONAL:
             filler = np.zeros(max(row.size for row in rows))
             rows = [row if row.size else filler for row in rows]
+        if name in _FURTHER:
+            rows = _of_one_size(rows)
+            if not rows[0].size:
+                continue
         if name in _UNCERTAINTY:
             filler = np.full_like(max(rows, key=np.size), np.nan)
             rows = [row if row.size else filler for row in rows]
@@ -204,6 +210,18 @@ def save_shard(path: Path | str, results: Sequence[FitResult]) -> Path:
     metadata = {"bodyfit": json.dumps(words)}
     content = save({name: np.ascontiguousarray(array) for name, array in arrays.items()}, metadata=metadata)
     return write_bytes_atomically(path, content)
+
+
+def _of_one_size(rows: list[np.ndarray]) -> list[np.ndarray]:
+    """Further modes of people, filled up with NaN; all empty where nobody has any."""
+    some = [row for row in rows if row.size]
+    if not some:
+        return rows
+    whole = [np.full(np.max([row.shape for row in some], axis=0), np.nan) for _ in rows]
+    for target, row in zip(whole, rows, strict=True):
+        if row.size:
+            target[tuple(slice(length) for length in row.shape)] = row
+    return whole
 
 
 def load_shard(path: Path | str) -> list[FitResult]:
@@ -227,6 +245,11 @@ def _person(arrays: dict[str, np.ndarray], words: dict[str, Any], shared: dict[s
     values: dict[str, Any] = {name: words[name][n] for name in _WORDS if name in words} | shared
     for name in _NUMBERS:
         if name in _UNCERTAINTY and (name not in arrays or np.isnan(arrays[name][n]).all()):
+            continue
+        if name in _FURTHER:
+            if name in arrays and (kept := np.isfinite(arrays["further_weight"][n])).any():
+                mine = arrays[name][n][kept]
+                values[name] = mine[:, np.isfinite(mine).any(axis=0)] if mine.ndim == 2 else mine
             continue
         left_out = name in _OPTIONAL and not arrays["has_runner_up"][n]
         row = np.zeros(0) if left_out else arrays[name][n]

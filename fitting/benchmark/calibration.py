@@ -29,7 +29,7 @@ BODY_JOINTS = JOINT_NAMES[:22]
 _TINY = 1e-12  # m^2
 _MOST_ERRORS = 6000
 _FLOORS_M = tuple(0.002 * n for n in range(11))
-_FACTORS = (0.02, 20.0)
+_FACTORS = (0.2, 20.0)
 _WORTH_A_FLOOR = 2e-4  # squared shares: a floor must bring more
 _BESIDE = {"face": "head", "hands": "wrists"}
 

@@ -36,18 +36,18 @@ def figures(studies: Sequence[Study]) -> dict[str, Any]:
     Returns:
         `wrong`: people whose best mode is wrong by a flipped limb; `flagged`: of these, those marked as ambiguous, or
         with a mode kept in which the flipped bones are right; `false_alarms`: people marked as ambiguous whose limbs
-        are right, of all whose limbs are; `right_mode_kept`: of the wrong; `roc`: detection at other thresholds;
+        are right, of all whose limbs are; `right_mode_kept`: of the wrong; `modes_kept`: people with a flipped mode
+        kept, `modes_per_person`: how many on average; `roc`: detection at other thresholds;
         `bones`, `modes`: rows of a reliability table for probabilities of bones and weights of kept modes.
     """
     wrong_bones = np.concatenate([flipped(one) for one in studies])
     probability = np.concatenate([one.uncertainty["flip_probability"] for one in studies])
-    weight = np.concatenate([one.uncertainty["runner_up_weight"] for one in studies])
-    bones = np.concatenate([one.uncertainty["runner_up_flips"] for one in studies])
+    weight, bones = (np.concatenate([_of_modes(one, name) for one in studies]) for name in ("weight", "flips"))
     cured = np.concatenate([_cured(one) for one in studies])
     wrong, likely = wrong_bones.any(1), np.array([any_flip(row) for row in probability])
     marked = likely >= AMBIGUOUS_FROM
-    kept = np.isfinite(weight) & bones.any(1)
-    mode_right = kept & (wrong_bones & bones).any(1)
+    kept = np.isfinite(weight) & bones.any(2)
+    mode_right = kept & (wrong_bones[:, None] & bones).any(2)
     return {
         "people": len(wrong),
         "wrong": float(wrong.mean()),
@@ -55,7 +55,8 @@ def figures(studies: Sequence[Study]) -> dict[str, Any]:
         "marked": _share(marked[wrong]),
         "right_mode_kept": _share(cured[wrong]),
         "false_alarms": _share(marked[~wrong]),
-        "modes_kept": float(kept.mean()),
+        "modes_kept": float(kept.any(1).mean()),
+        "modes_per_person": float(kept.sum(1).mean()),
         "roc": {str(share): detection(likely, wrong, share) for share in FALSE_ALARMS},
         "bones": _reliability(probability.ravel(), wrong_bones.ravel()),
         "modes": _reliability(weight[kept], mode_right[kept]),
@@ -83,12 +84,20 @@ def _truth(study: Study) -> Float[np.ndarray, "N 55 3"]:
     return study.people.landmarks[:, : study.joints.shape[1]].double().cpu().numpy()
 
 
+def _of_modes(study: Study, name: str) -> np.ndarray:
+    """Of the runner-up and further modes, (N, M, ...)."""
+    found = study.uncertainty
+    return np.concatenate([found[f"runner_up_{name}"][:, None], found[f"further_{name}"]], 1)
+
+
 def _cured(study: Study) -> Bool[np.ndarray, " N"]:
-    """Whose kept alternative mode has no flipped bone where the best mode has one."""
-    other, true = torch.as_tensor(study.alternative), torch.as_tensor(_truth(study))
-    still = flipped_bones(other, true).numpy()
-    before = flipped(study)
-    return np.isfinite(study.alternative[:, 0, 0]) & before.any(1) & ~(still & before).any(1)
+    """Who has a kept alternative mode without a flipped bone where the best mode has one."""
+    count = study.alternatives.shape[1]
+    other, true = torch.as_tensor(study.alternatives), torch.as_tensor(_truth(study))[:, None].expand(-1, count, -1, -1)
+    still = flipped_bones(other.flatten(0, 1), true.flatten(0, 1)).numpy().reshape(-1, count, 8)
+    before = flipped(study)[:, None]
+    there = np.isfinite(study.alternatives[:, :, 0, 0])
+    return (there & before.any(2) & ~(still & before).any(2)).any(1)
 
 
 def _share(values: Bool[np.ndarray, " N"]) -> float:

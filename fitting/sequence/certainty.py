@@ -31,7 +31,7 @@ REACH = 2
 KEYPOINT_SECONDS, PRIOR_SECONDS = 0.25, 0.3
 """How long errors of keypoints, and of the poses that the prior expects, stay alike. What they say of moments within
 this time does not add up: its weight is less by the number of moments in twice that time."""
-NOISE_MOMENTS = 120
+NOISE_MOMENTS = 40
 """Moments whose residuals say how large keypoint errors are, at most."""
 ASSUMED_ROWS = 5.0
 """The variance of keypoint errors is estimated as if so many more residuals had the assumed one."""

@@ -72,12 +72,16 @@ class PhotoScene:
                 self._draw_photo(shown.person, shown.result)
         self.draw_points(at_camera=at_camera)
 
-    def show_alternative(self, mesh: Mesh | None) -> None:
-        """Adds the selected person's alternative hypothesis, pale; None where there is none."""
+    def show_alternatives(self, meshes: Sequence[Mesh]) -> None:
+        """Adds the selected person's alternative hypotheses, pale, all at once."""
         self._remove("runner_up")
-        if mesh is not None and np.isfinite(mesh[0]).all():
-            ghost = self._scene.add_mesh_simple("/alternative", *mesh, color=rgb8(PANEL), opacity=0.75, **_BODY)
-            self.nodes["runner_up"] = [ghost]
+        ghosts = [
+            self._scene.add_mesh_simple(f"/alternative/{n}", *mesh, color=rgb8(PANEL), opacity=0.75, **_BODY)
+            for n, mesh in enumerate(meshes)
+            if np.isfinite(mesh[0]).all()
+        ]
+        if ghosts:
+            self.nodes["runner_up"] = ghosts
 
     def restyle(self, switches: Mapping[str, bool], opacity: float, view: str) -> None:
         """Sets visibility: `switches` by the names of the nodes, and `others` for everybody but the selected person."""

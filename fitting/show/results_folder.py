@@ -134,6 +134,14 @@ class PersonEntry:
             return None
         return _posed(self.body_of(result), result.runner_up_parameters())
 
+    def other_meshes(self, result: FitResult | None = None) -> list[Mesh]:
+        """The bodies of all alternatives that were kept, the most probable first; as `runner_up_mesh`."""
+        result = self.result() if result is None else result
+        if result is None or not result.has_runner_up:
+            return []
+        posed = [_posed(self.body_of(result), mode.parameters) for mode in result.modes[1:]]
+        return [mesh for mesh in posed if mesh is not None]
+
     def body_of(self, result: FitResult) -> "body_model.BodyModel | None":
         """The body model that a result's numbers belong to; None where another one is at hand."""
         count = len(result.betas) - 1 if result.kid_axis else 300  # as many as results can have
@@ -357,6 +365,10 @@ def _result_figures(result: FitResult, body: "body_model.BodyModel | None") -> d
         words = f"{doubt(result)}, " if result.has_runner_up else ""
         figures["alternative hypothesis"] = f"{words}cost {result.runner_up_cost:.4g}{dearer}"
         figures["alternative hypothesis"] += ": ambiguous" if result.ambiguous else ""
+    if len(result.further_weight):
+        figures["further hypotheses"] = "; ".join(
+            f"{mode.words}, weight {mode.weight:.2f}" for mode in result.modes[2:]
+        )
     return figures
 
 

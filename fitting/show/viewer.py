@@ -22,7 +22,7 @@ _VIEWS = ("camera", "three-quarter", "side", "top")
 _STEPS = {"Previous": -1, "Next": 1}
 _ALL = "all"
 _UNCERTAINTY_HINT = "Ellipsoids about the joints, relative to the pelvis: blue +- 2 cm, red +- 25 cm and more"
-_ALTERNATIVE_HINT = "The second-best hypothesis, where the run kept one: pale, over the best one"
+_ALTERNATIVE_HINT = "Other hypotheses, where the run kept some: pale, over the best one"
 
 
 class ResultsViewer(Page):
@@ -82,7 +82,7 @@ class ResultsViewer(Page):
                     self._restyle()
 
     def _show_figures(self) -> None:
-        """Shows the figures and the alternative hypothesis of the selected person, once the body model is loaded."""
+        """Shows the figures and the alternative hypotheses of the selected person, once the body model is loaded."""
         selected = self._scene.selected
         if selected is None:
             return
@@ -90,7 +90,7 @@ class ResultsViewer(Page):
         at_hand = result is not None and self._bodies_at_hand.is_set()
         rows = person.figures(result, person.body_of(result) if at_hand else None) | self._words_on_cameras()
         self._figures.content = _table(person, rows)
-        self._scene.show_alternative(person.runner_up_mesh(result) if at_hand else None)
+        self._scene.show_alternatives(person.other_meshes(result) if at_hand else ())
         self._switches["runner_up"].disabled = "runner_up" not in self._scene.nodes
 
     # ---- controls ---------------------------------------------------------------------------------------------------

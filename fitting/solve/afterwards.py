@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from bodyfit.data.body.body_model import BodyModel
+from bodyfit.data.landmarks import LIMB_BONES
 from bodyfit.fitting.energy.landmark_model import LandmarkModel
 from bodyfit.fitting.energy.levenberg_marquardt import Solution
 from bodyfit.fitting.energy.observations import Observations
@@ -20,7 +22,7 @@ from bodyfit.fitting.solve.landmark_sets import Landmarks, remembered
 from bodyfit.fitting.solve.stages import Alternative, coarse_unknowns
 from bodyfit.fitting.uncertainty.estimate import Estimator, Kind
 from bodyfit.fitting.uncertainty.flips import LimbFlipper
-from bodyfit.fitting.uncertainty.modes import ModeFinder, alternative_weight
+from bodyfit.fitting.uncertainty.modes import MOST, ModeFinder, OtherModes, alternative_weight
 from bodyfit.prior.model.vposer import VPoser
 
 
@@ -122,7 +124,8 @@ class Afterwards:
         found: dict[str, Tensor],
         held: tuple[str, ...] = (),
     ) -> tuple[Alternative, dict[str, Tensor]]:
-        """Flipped limbs in place of alternatives that are less probable, and what is found about them.
+        """The most probable alternatives, flipped limbs among them, and what is found about them: of the first as
+        `runner_up_...`, of others as `further_...`.
 
         Args:
             fitter, seen, model, solution: as in `found`.
@@ -136,15 +139,45 @@ class Afterwards:
         movable = fitter.free() & coarse_unknowns(fitter.unknowns).to(solution.x.device)
         movable &= ~fitter.unknowns.layout.mask(*held).to(movable.device)
         modes = self._modes_on(coarse.model)(make, body, solution.x, found["flip_probability"], movable)
-        weight = alternative_weight(other.cost - solution.cost)
-        flips = torch.zeros_like(found["flip_probability"], dtype=torch.bool)
-        better = ~(weight[modes.rows] > modes.weight)
-        rows, x, cost = modes.rows[better], other.x, other.cost
-        if len(rows):
-            some = fitter.problem_on(fine, seen.select(rows))
-            x = x.index_copy(0, rows, modes.x[better])
-            cost = cost.index_copy(0, rows, some.costs(modes.x[better]))
-            weight = weight.index_copy(0, rows, modes.weight[better])
-            flips = flips.index_copy(0, rows, modes.bones[better])
-        found = found | {"runner_up_weight": weight, "runner_up_flips": flips}
-        return Alternative(x, cost), found
+        ranked = _Ranked.of_starts(other, alternative_weight(other.cost - solution.cost))
+        if len(modes.rows):
+            problem = fitter.problem_on(fine, seen.select(modes.rows))
+            ranked = ranked.with_flips(modes, problem.costs(modes.x))
+        return Alternative(ranked.x[:, 0], ranked.cost[:, 0]), found | {
+            "runner_up_weight": ranked.weight[:, 0],
+            "runner_up_flips": ranked.flips[:, 0],
+            **{f"further_{name}": getattr(ranked, name)[:, 1:] for name in ("x", "cost", "weight", "flips")},
+        }
+
+
+@dataclass(frozen=True)
+class _Ranked:
+    """M alternatives of each person, the most probable one first; cost and weight are NaN where there are fewer."""
+
+    x: Float[Tensor, "B M D"]
+    cost: Float[Tensor, "B M"]
+    weight: Float[Tensor, "B M"]
+    flips: Bool[Tensor, "B M 8"]
+
+    @classmethod
+    def of_starts(cls, other: Alternative, weight: Float[Tensor, " B"]) -> _Ranked:
+        """The runners-up among the starts alone."""
+        more = (0, MOST - 1)
+        x = torch.nn.functional.pad(other.x[:, None], (0, 0, *more))
+        cost, weight = (torch.nn.functional.pad(one[:, None], more, value=torch.nan) for one in (other.cost, weight))
+        return cls(x, cost, weight, torch.zeros(*cost.shape, len(LIMB_BONES), dtype=torch.bool, device=x.device))
+
+    def with_flips(self, modes: OtherModes, cost: Float[Tensor, " K"]) -> _Ranked:
+        """The same and flipped limbs, the most probable of all of them."""
+        same = modes.rows[:, None] == modes.rows
+        place = same.tril(-1).sum(1)  # how many of the same person come before
+        parts = {"x": modes.x, "cost": cost, "weight": modes.weight, "flips": modes.bones}
+        both = {}
+        for name, values in parts.items():
+            mine = getattr(self, name)
+            blank = torch.full_like(mine, False if name == "flips" else torch.nan)
+            both[name] = torch.cat([mine, blank.index_put((modes.rows, place), values)], 1)
+        order = both["weight"].nan_to_num(-1.0).argsort(dim=1, descending=True, stable=True)[:, :MOST]
+        rows = torch.arange(len(order), device=order.device)[:, None]
+        ranked = {name: values[rows, order] for name, values in both.items()}
+        return _Ranked(**ranked | {"x": ranked["x"].nan_to_num()})

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 import roma
-from jaxtyping import Float
+import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from bodyfit.data.body.body_model import BodyModel
@@ -62,7 +63,8 @@ class ResultMaker:
         """
         age = {"kid_axis": self.body.has_kid_axis, "age": self._age(age_margin is not None)}
         margins = None if age_margin is None else age_margin.double().cpu().numpy()
-        fitted, alternatives = self._fitted(solution.x, seen), self._alternative(alternative.x)
+        fitted, alternatives = self._fitted(solution.x, seen), self._alternative(alternative.x, "runner_up")
+        further = self._further(uncertainty or {})
         cost, second = solution.cost.double().cpu().numpy(), alternative.cost.double().cpu().numpy()
         status, iterations = solution.status.tolist(), solution.iterations.tolist()
         finite = np.isfinite(fitted["landmarks_px"][:, 0]).all(axis=1)
@@ -82,11 +84,9 @@ class ResultMaker:
             mine = {name: array[n] for name, array in fitted.items()}
             if np.isfinite(second[n]):
                 mine |= {name: array[n] for name, array in alternatives.items()}
-            mine |= _covariances(uncertainty or {}, n)
-            flipped = mine.pop("runner_up_flips", np.zeros(0, dtype=bool))
-            mine["runner_up_flipped"] = " and ".join(
-                name for name, yes in zip(LIMB_BONES, flipped, strict=False) if yes
-            )
+            sure = _covariances(uncertainty or {}, n)
+            flipped = sure.pop("runner_up_flips", np.zeros(0, dtype=bool))
+            mine |= sure | {"runner_up_flipped": _names_of(flipped)} | ({} if not sure else further[n])
             margin = (second[n] - cost[n]) / cost[n] if cost[n] > 0 and not flipped.any() else np.inf
             mine |= {name: float(values[n]) for name, values in errors.items()}
             mine |= {"cost": float(cost[n]), "runner_up_cost": float(second[n]), "iterations": iterations[n]}
@@ -138,12 +138,27 @@ class ResultMaker:
             arrays[name][:, places] = some.double().cpu().numpy()
         return arrays
 
-    def _alternative(self, x: Float[Tensor, "B D"]) -> dict[str, np.ndarray]:
-        """Everybody's parameters under the alternative hypothesis, by their names in a FitResult."""
+    def _further(self, uncertainty: dict[str, np.ndarray]) -> list[dict[str, Any]]:
+        """Everybody's further modes, by their names in a FitResult."""
+        if "further_x" not in uncertainty:
+            return [{}] * len(next(iter(uncertainty.values()), ()))
+        x, weight = torch.as_tensor(uncertainty["further_x"]).to(self.landmarks.device), uncertainty["further_weight"]
+        values = self._alternative(x.flatten(0, 1), "further")
+        values = {name: value.reshape(*weight.shape, -1) for name, value in values.items()}
+        values |= {"further_weight": weight, "further_cost": uncertainty["further_cost"]}
+        people = []
+        for n, kept in enumerate(np.isfinite(weight)):
+            flipped = [_names_of(flips) for flips in uncertainty["further_flips"][n][kept]]
+            mine = {name: value[n][kept] for name, value in values.items()} if kept.any() else {}
+            people.append(mine | {"further_flipped": "; ".join(flipped)})
+        return people
+
+    def _alternative(self, x: Float[Tensor, "B D"], prefix: str) -> dict[str, np.ndarray]:
+        """Everybody's parameters under an alternative hypothesis, by their names in a FitResult."""
         layout = self.unknowns.layout
         values = {
-            "runner_up_body_pose": roma.rotmat_to_rotvec(self.unknowns.decode(x)).flatten(1),
-            **{f"runner_up_{name}": x[:, layout[name]] for name in ("global_orient", "transl", "betas")},
+            f"{prefix}_body_pose": roma.rotmat_to_rotvec(self.unknowns.decode(x)).flatten(1),
+            **{f"{prefix}_{name}": x[:, layout[name]] for name in ("global_orient", "transl", "betas")},
         }
         return {name: value.double().cpu().numpy() for name, value in values.items()}
 
@@ -179,12 +194,18 @@ class ResultMaker:
         )
 
 
+def _names_of(flips: Bool[np.ndarray, " 8"]) -> str:
+    """Of the flipped ones of LIMB_BONES, "left forearm and left upper arm"."""
+    return " and ".join(name for name, yes in zip(LIMB_BONES, flips, strict=False) if yes)
+
+
 def _covariances(uncertainty: dict[str, Any], n: int) -> dict[str, Any]:
     """Person n's covariances; none where the Hessian had no inverse."""
     factor = uncertainty.get("posterior_factor")
     if factor is None or not np.isfinite(factor[n]).all():
         return {}
-    mine = {name: array if isinstance(array, str) else array[n] for name, array in uncertainty.items()}
+    given = {name: array for name, array in uncertainty.items() if not name.startswith("further_")}
+    mine = {name: array if isinstance(array, str) else array[n] for name, array in given.items()}
     return mine | {name: value.item() for name, value in mine.items() if isinstance(value, np.floating)}
 
 

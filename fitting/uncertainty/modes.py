@@ -1,8 +1,8 @@
 """Other modes of a fit: poses with a limb flipped in depth that explain the keypoints nearly as well.
 
-The most probable flip of each person (`flip_probability`) is followed for some steps, on the body's landmarks, while a
-spring holds the limb at its flipped place, so that it does not slide back where there is a slope but no second minimum.
-Flips that the pose prior undoes even so are no modes.
+The most probable flips of each person (`flip_probability`), a bone each, are followed for some steps, on the body's
+landmarks, while a spring holds the limb at its flipped place, so that it does not slide back where there is a slope but
+no second minimum. Flips that the pose prior undoes even so are no modes.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ from bodyfit.fitting.energy.problem import Problem
 from bodyfit.fitting.energy.terms import PointDistance
 from bodyfit.fitting.uncertainty.flips import LimbFlipper, depth_sines
 
-HELD_SIGMA_M = 0.02
+HELD_SIGMA_M = 0.005
 """Stiffness of the spring, as the standard deviation of a joint's place."""
-STEPS = 5
-KEPT_FROM = 0.03
+STEPS = 3
+KEPT_FROM = 0.01
 """Flips that are less probable are not kept as a mode."""
 START_SCALE = 10.0
 """Another start is less probable by a factor e where it costs so much more: the energy is too sure of its differences.
 There are too few such people (1 in 200) to measure this."""
-TOGETHER = 0.5
-"""Both bones of a limb are flipped where the less probable one is so many times as probable as the other."""
+MOST = 3
+"""Alternative modes of a person that are kept at most."""
 
 
 @dataclass(frozen=True)
 class OtherModes:
-    """The most probable flips of some people: the K of B people who have one worth keeping."""
+    """The K most probable flips of some people, those worth keeping."""
 
     rows: Int[Tensor, " K"]
-    """Whose they are."""
+    """Whose they are, ascending; those of one person follow each other, the most probable one first."""
     x: Float[Tensor, "K D"]
     """Unknowns with the limb flipped."""
     bones: Bool[Tensor, "K 8"]
@@ -80,16 +80,14 @@ class ModeFinder:
             probability: that each bone is flipped.
             free: unknowns that may move.
         """
-        limbs = (probability * self._seen(seen.weights).repeat_interleave(2, 1)).unflatten(1, (-1, 2))
-        weight, limb = limbs.amax(2).max(1)
-        rows = (weight >= KEPT_FROM).nonzero()[:, 0]
-        weight, limb = weight[rows], limb[rows]
-        bones = limbs[rows, limb] >= TOGETHER * weight[:, None]
-        flipped = torch.zeros_like(limbs[rows], dtype=torch.bool)
-        flipped[torch.arange(len(rows), device=x.device), limb] = bones
+        probability = probability * self._seen(seen.weights).repeat_interleave(2, 1)
+        weight, bone = probability.sort(dim=1, descending=True)
+        rows, place = (weight[:, :MOST] >= KEPT_FROM).nonzero().unbind(1)
+        weight, bone = weight[rows, place], bone[rows, place]
+        flipped = torch.nn.functional.one_hot(bone, probability.shape[1]).bool()
+        bones = torch.nn.functional.one_hot(bone % 2, 2).bool()  # of its limb
         before = depth_sines(self.flipper.joints(x))
-        x = self._followed(make_problem, seen.select(rows), x[rows], free, limb, bones) if len(rows) else x[rows]
-        flipped = flipped.flatten(1)
+        x = self._followed(make_problem, seen.select(rows), x[rows], free, bone // 2, bones) if len(rows) else x[rows]
         there = (depth_sines(self.flipper.joints(x)) * before[rows] < 0) | ~flipped if len(rows) else flipped
         kept = there.all(1)  # the prior pulls limbs back against the spring that cannot be where the flip puts them
         return OtherModes(rows[kept], x[kept], flipped[kept], weight[kept])

@@ -29,7 +29,9 @@ def study() -> Study:
     probability[-16:, BONE] = 0.3  # a tenth of the others: false alarms
     uncertainty = {"flip_probability": probability, "runner_up_weight": weight, "runner_up_flips": bones}
     people = SimpleNamespace(landmarks=torch.as_tensor(truth))
-    return Study(0.004, people, joints, {}, uncertainty, alternative)
+    nothing = {"further_weight": np.full((PEOPLE, 2), np.nan), "further_flips": np.zeros((PEOPLE, 2, 8), bool)}
+    others = np.concatenate([alternative[:, None], np.full((PEOPLE, 2, 55, 3), np.nan)], 1)
+    return Study(0.004, people, joints, None, uncertainty | nothing, others)
 
 
 def test_detection_and_false_alarms_are_counted(study):

@@ -9,19 +9,22 @@ import pytest
 import roma
 import torch
 
+from bodyfit.data.body.posing import pose_body
 from bodyfit.data.keypoints.detections import Detections
 from bodyfit.data.landmarks import JOINT_NAMES, LIMB_BONES
-from bodyfit.data.results.modes import any_flip, doubt
-from bodyfit.data.results.result import FitResult
+from bodyfit.data.results.modes import any_flip, doubt, points_towards
+from bodyfit.data.results.result import FitResult, ResultError
 from bodyfit.data.results.store import load_shard, save_shard
 from bodyfit.fitting.benchmark.measure import Bench, usable
 from bodyfit.fitting.solve.config import FitConfig
 from bodyfit.fitting.solve.fitter import Fitter
 from bodyfit.fitting.solve.frames import Frame
 from bodyfit.fitting.start.synthetic import PeopleMaker, prior_poses
+from bodyfit.fitting.uncertainty import modes
 from bodyfit.fitting.uncertainty.flip_coefficients import AMBIGUOUS_FROM
 from bodyfit.fitting.uncertainty.flips import BONE_ROWS, LimbFlipper, depth_sines, flipped_bones, flipped_places
 
+NOTHING = {f"further_{name}": [] for name in ("global_orient", "body_pose", "transl", "betas")}
 FOREARM = LIMB_BONES.index("left forearm")
 
 
@@ -122,8 +125,9 @@ def test_results_say_that_they_are_ambiguous_and_hold_both_modes(fitter, people,
     frame = frame_of(people, doubtful)
     [result] = fitter.fit([frame])
     assert result.runner_up_flipped and result.ambiguous == (any_flip(result.flip_probability) >= AMBIGUOUS_FROM)
-    best, other = result.modes
-    assert best.weight + other.weight == pytest.approx(1) and other.weight == pytest.approx(result.runner_up_weight)
+    best, other = result.modes[:2]
+    assert sum(mode.weight for mode in result.modes) == pytest.approx(1)
+    assert other.weight == pytest.approx(result.runner_up_weight)
     assert "the camera" in other.words and "the camera instead, weight" in doubt(result)
     assert np.abs(best.parameters["body_pose"] - other.parameters["body_pose"]).max() > 0.2
     save_shard(tmp_path / "x.safetensors", [result])
@@ -131,6 +135,33 @@ def test_results_say_that_they_are_ambiguous_and_hold_both_modes(fitter, people,
         assert doubt(loaded) == doubt(result) and loaded.modes[1].weight == pytest.approx(other.weight)
         np.testing.assert_allclose(loaded.flip_probability, result.flip_probability)
     assert Fitter(config=FitConfig(uncertainty="off")).fit([frame])[0].flip_probability.size == 0
+
+
+def test_several_flips_are_several_modes(fitter, people, solved, tmp_path, monkeypatch):
+    """The most probable ones, each with a limb of its own, through `bodyfit.fit`'s own way and files."""
+    monkeypatch.setattr(modes, "KEPT_FROM", 1e-4)
+    results = fitter.fit([frame_of(people, n) for n in range(16)])
+    several = [r for r in results if len(r.further_weight)]
+    assert len(several) > 1 and max(len(r.further_weight) for r in several) <= modes.MOST - 1
+    for result in several:
+        kept = result.modes
+        weights = [mode.weight for mode in kept]
+        assert sum(weights) == pytest.approx(1) and weights[1:] == sorted(weights[1:])[::-1]
+        assert len({mode.words for mode in kept}) == len(kept)
+        for mode, flipped in zip(kept[2:], result.further_flipped.split("; "), strict=True):
+            bone = flipped.split(" and ")[0]
+            given = {name: torch.as_tensor(value).float() for name, value in mode.parameters.items()}
+            joints = pose_body(fitter.body, **given).joints
+            upper, lower = joints[0, BONE_ROWS[LIMB_BONES.index(bone)]]
+            assert ((lower - upper) @ upper < 0) != points_towards(result, bone)
+    people = [*results, replace(results[0], further_weight=[], further_flipped="", further_cost=[], **NOTHING)]
+    for n, before in enumerate(people):
+        read = load_shard(save_shard(tmp_path / "x.safetensors", people))[n]
+        for after in (read, FitResult.load(before.save(tmp_path / "x.npz"))):
+            assert [mode.words for mode in after.modes] == [mode.words for mode in before.modes]
+            np.testing.assert_allclose(after.further_body_pose, before.further_body_pose, atol=1e-6)
+    with pytest.raises(ResultError, match="different numbers of rows"):
+        replace(several[0], further_weight=[0.1] * 3)
 
 
 def frame_of(people, n: int) -> Frame:
