@@ -22,7 +22,7 @@ from bodyfit.data.landmarks import LANDMARK_NAMES
 from bodyfit.data.results.result import Parameters
 from bodyfit.data.results.track import Track
 from bodyfit.fitting.energy.floor import Feet, Floor, foot_points, seen_sides
-from bodyfit.fitting.energy.landmark_model import CONTOUR_NAMES, LandmarkModel, in_limb_order
+from bodyfit.fitting.energy.landmark_model import CONTOUR_NAMES, LandmarkModel
 from bodyfit.fitting.energy.observations import observe
 from bodyfit.fitting.sequence.certainty import covariances_of
 from bodyfit.fitting.sequence.config import SequenceConfig
@@ -232,9 +232,8 @@ def observed(
         # The contour is a silhouette: which points of the head it shows depends on the view.
         confidence[:, [LANDMARK_NAMES.index(name) for name in CONTOUR_NAMES]] = 0
     seen_names = {n for n, some in zip(LANDMARK_NAMES, (confidence > 0).any(0), strict=True) if some}
-    names = in_limb_order(fitter.body, sorted(seen_names.union(SMOOTHED, more)))
+    model = fitter.landmarks.model_of(tuple(sorted(seen_names.union(SMOOTHED, more))))
     to = {"dtype": fitter.dtype, "device": fitter.device}
-    model = LandmarkModel(fitter.body, names=names, **to)
     focal = np.array([s.frame.focal_px for s in sightings])
     center = np.array([s.frame.center_px for s in sightings])
     seen = observe(xy, confidence, focal, center, names=model.names, **to)

@@ -111,7 +111,8 @@ class GroupProblem:
             given = (contacts, fps, config.ground or GroundConfig(), self.smoothness.size)
             columns = moved_columns(unknowns, model, contacts.feet.landmarks)
             self.ground = GroundTerms(unknowns, contacts.feet, columns, self.own, *given)
-        edges = [*range(0, moments, config.chunk), moments]
+        parts = 2 * -(-moments // (2 * config.chunk))  # an even number: two threads are busy in short clips, too
+        edges = sorted({moments * n // parts for n in range(parts + 1)})
         self._chunks = [(a, b, views.between(a, b)) for a, b in pairwise(edges)]
 
     def cost(self, x: Float[Tensor, "T D"]) -> Float[Tensor, ""]:

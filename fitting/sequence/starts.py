@@ -83,8 +83,8 @@ class GroupStarter:
         self.step = 1 if calibrated else max(int(fps / config.starts_per_second), 1)
         self.views = replace(views, seen=self._with_predicted_poses(views.seen))
         self.x, self.cost = self._hypotheses(start)
-        self.names = tuple(name for name in SMOOTHED if name in model.names)
-        self.body = LandmarkModel(fitter.body, names=self.names, dtype=fitter.dtype, device=fitter.device)
+        self.body = fitter.landmarks.model_of(tuple(sorted(set(SMOOTHED).intersection(model.names))))
+        self.names = self.body.names
 
     def start(self, given: Mapping[int, Float[Tensor, " D"]] | None = None) -> Float[Tensor, "T D"]:
         """Unknowns of all moments, those that nobody saw included, with one shape.

@@ -184,7 +184,6 @@ class GroupSolver:
     def _body(self) -> _Landmarks:
         """The body's landmarks, and knuckles and finger tips, which show where the hands are."""
         fitter, all_names = self.fitter, self.model.names
-        names = tuple(name for name in all_names if name in COARSE_NAMES or name in SMOOTHED)
-        model = LandmarkModel(fitter.body, names=names, dtype=fitter.dtype, device=fitter.device)
-        columns = torch.tensor([all_names.index(name) for name in names], device=fitter.device)
+        model = fitter.landmarks.model_of(tuple(name for name in all_names if name in COARSE_NAMES or name in SMOOTHED))
+        columns = torch.tensor([all_names.index(name) for name in model.names], device=fitter.device)
         return _Landmarks(model, RotationJacobian(fitter.unknowns, model, each=3), columns)
