@@ -24,6 +24,7 @@ from bodyfit.fitting.run.worker import PartOutcome, PartWorker
 from bodyfit.fitting.run.writing import prepare_overlays
 from bodyfit.fitting.solve.fitter import Fitter
 from bodyfit.fitting.solve.loading import load_fitter
+from bodyfit.fitting.solve.threads import shared_threads
 
 PARTS_AT_ONCE = 3
 """Parts in work in one process: one is solved while others are read and written."""
@@ -67,9 +68,11 @@ class InThreads:
         executor = self.helpers.executor if self.helpers else None
         worker = PartWorker(run.out, run.fitter, run.config, run.identity, executor, self.ahead)
         share_memory_among_threads()
-        threads = ThreadPoolExecutor(PARTS_AT_ONCE if self.helpers else 1, "part")
+        one = {"initializer": torch.set_num_threads, "initargs": (1,)}
+        threads = ThreadPoolExecutor(PARTS_AT_ONCE if self.helpers else 1, "part", **one)
         try:
-            yield lambda parts: _as_they_come(lambda part: threads.submit(worker.work, part), parts, PARTS_AT_ONCE)
+            with shared_threads():
+                yield lambda parts: _as_they_come(lambda part: threads.submit(worker.work, part), parts, PARTS_AT_ONCE)
         except BrokenProcessPool as error:
             raise BodyfitError(LOST) from error
         finally:

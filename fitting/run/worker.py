@@ -44,12 +44,16 @@ from bodyfit.fitting.run.said import Said, collected
 from bodyfit.fitting.run.writing import PhotoJob, PhotoWriter, Record, failed_record
 from bodyfit.fitting.solve.fitter import Fitter
 from bodyfit.fitting.solve.frames import Frame
+from bodyfit.fitting.solve.threads import in_turn
 
 log = logging.getLogger(__name__)
 
 POSED_AT_ONCE = 16
-SLICES_AHEAD = 4
+SLICES_AHEAD = 8
 """Slices of a part that are read before they are needed."""
+BATCHES_ON_CPU = 2
+"""Batches that are solved at a time on a CPU: they share its cores (`threads.shared_threads`), and while one waits for
+its last group, or does what only one thread can do, the other keeps the cores busy."""
 WRITES_AHEAD = 8
 """Slices of a part that wait to be written; more would only take memory."""
 
@@ -72,7 +76,7 @@ class PartOutcome:
 
 
 class PartWorker:
-    """Fits parts into an output folder. Safe to use from several threads; one batch is solved at a time.
+    """Fits parts into an output folder. Safe to use from several threads: one batch is solved at a time, on a CPU two.
 
     Args:
         out: the output folder, which exists.
@@ -98,7 +102,8 @@ class PartWorker:
         self.starts = PreviousResults(config.init, fitter.prior) if config.init else None
         self.faces = np.ascontiguousarray(fitter.body.faces, dtype=np.int32)
         self._helpers, self._ahead = helpers, ahead
-        self._solving, self._stop = threading.Lock(), threading.Event()
+        at_once = BATCHES_ON_CPU if fitter.device.type == "cpu" else 1
+        self._solving, self._stop = threading.BoundedSemaphore(at_once), threading.Event()
         self._at_home = threading.Lock()  # detectors and caches of files are not made for several threads
 
     def stop(self) -> None:
@@ -199,8 +204,8 @@ class PartWorker:
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
-        """One batch is solved at a time; results are made of one while the next is solved."""
-        with self._solving:
+        """Few batches are solved at a time; results are made of one while the next is solved."""
+        with self._solving, in_turn():
             if self._stop.is_set():
                 raise Stopped
             yield

@@ -40,7 +40,7 @@ from bodyfit.fitting.solve.memory import free_bytes, people_at_once
 from bodyfit.fitting.solve.networks import load_networks
 from bodyfit.fitting.solve.results import ResultMaker
 from bodyfit.fitting.solve.stages import Alternative, follow, solve_in_stages
-from bodyfit.fitting.solve.threads import map_in_threads
+from bodyfit.fitting.solve.threads import map_in_threads, threads_at_work
 from bodyfit.fitting.solve.together import Together, solve_together
 from bodyfit.fitting.start.network import StartNetwork, StartProposals
 from bodyfit.fitting.uncertainty.estimate import blocks_of
@@ -356,7 +356,7 @@ class Fitter:
         if self.device.type != "cpu":
             with torch.inference_mode():
                 return [work(group) for group in rows.split(people_at_once(free, 1, PEOPLE_ON_GPU))]
-        threads = torch.get_num_threads()
+        threads = threads_at_work()
         share = max(-(-people // threads), FEWEST_ON_CPU)
         return map_in_threads(work, rows.split(min(share, people_at_once(free, threads, PEOPLE_ON_CPU))))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -77,5 +78,11 @@ class LandmarkSets:
 def remembered(method: Callable[..., Any]) -> Callable[..., Any]:
     """A method that remembers its last results and does not keep its owner alive: a fitter holds some 100 MB, which
     are to be free as soon as nobody has it, not when Python next looks for cycles."""
-    weak = WeakMethod(method)
-    return lru_cache(KEPT_SETS)(lambda *key: weak()(*key))
+    weak, lock = WeakMethod(method), threading.RLock()
+    made = lru_cache(KEPT_SETS)(lambda *key: weak()(*key))
+
+    def remember(*key: Any) -> Any:
+        with lock:  # several threads that need the same would each make it
+            return made(*key)
+
+    return remember

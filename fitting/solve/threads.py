@@ -7,11 +7,15 @@ computes.
 
 from __future__ import annotations
 
+import itertools
+import queue
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TypeVar
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import torch
 
@@ -69,6 +73,116 @@ def worker_threads() -> Iterator[Mapper]:
 
 
 def map_in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-    """function(item) of every item by `worker_threads`."""
+    """function(item) of every item by `worker_threads`, or by `shared_threads` within their block."""
+    if _shared is not None:
+        return _shared.map(function, items)
     with worker_threads() as map_:
         return map_(function, items)
+
+
+class _SharedThreads:
+    """Threads that compute for several callers. Who entered `in_turn` first comes first: else callers would get in step
+    with each other, and leave the cores idle together."""
+
+    def __init__(self, count: int):
+        self.count, self.mine = count, threading.local()
+        self._numbers, self._waiting = itertools.count(), queue.PriorityQueue[_Task]()
+        self._threads = [threading.Thread(target=self._work, name=f"solve_{n}", daemon=True) for n in range(count)]
+        for thread in self._threads:
+            thread.start()
+
+    def number(self) -> int:
+        """Each is larger than those before."""
+        return next(self._numbers)
+
+    def map(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+        """function(item) of every item."""
+        if getattr(self.mine, "works", False):  # a thread of these that waited for the others could wait for ever
+            return [function(item) for item in items]
+        turn = getattr(self.mine, "turn", None)
+        tasks = [_Task((self.number() if turn is None else turn, self.number()), function, item) for item in items]
+        for task in tasks:
+            self._waiting.put(task)
+        try:
+            return [task.done.result() for task in tasks]
+        finally:
+            for task in tasks:
+                task.done.cancel()
+
+    def end(self) -> None:
+        """End the threads, after what they have in work."""
+        for _ in self._threads:
+            self._waiting.put(_Task((-1, self.number())))
+        for thread in self._threads:
+            thread.join()
+
+    def _work(self) -> None:
+        torch.set_num_threads(1)
+        self.mine.works = True
+        while (task := self._waiting.get()).function is not None:
+            task.run()
+            del task  # what it holds may go before the next one comes
+
+
+@dataclass(order=True)
+class _Task:
+    """One call, and when it is its turn: the smallest comes first."""
+
+    when: tuple[int, int]
+    function: Callable[[Any], Any] | None = field(default=None, compare=False)
+    """None: the thread that gets it ends."""
+    item: Any = field(default=None, compare=False)
+    done: Future[Any] = field(default_factory=Future, compare=False)
+
+    def run(self) -> None:
+        """Call it, unless nobody waits for it any more."""
+        if not self.done.set_running_or_notify_cancel():
+            return
+        try:
+            with torch.inference_mode():
+                self.done.set_result(self.function(self.item))
+        except BaseException as error:
+            self.done.set_exception(error)
+
+
+_shared: _SharedThreads | None = None
+
+
+@contextmanager
+def shared_threads() -> Iterator[None]:
+    """Within, all threads that call `map_in_threads` share as many worker threads as PyTorch has, so that several
+    batches can be in work at a time: while one waits for its last group, groups of the others keep the cores busy.
+
+    The callers compute on one thread each. Not to be entered twice at a time.
+    """
+    global _shared
+    count, interval = torch.get_num_threads(), sys.getswitchinterval()
+    _shared = _SharedThreads(count)
+    try:
+        torch.set_num_threads(1)
+        sys.setswitchinterval(SWITCH_INTERVAL)
+        yield
+    finally:
+        shared, _shared = _shared, None
+        shared.end()
+        sys.setswitchinterval(interval)
+        torch.set_num_threads(count)
+
+
+@contextmanager
+def in_turn() -> Iterator[None]:
+    """Within, what this thread asks of `shared_threads` comes before what threads ask that have entered later."""
+    if _shared is None:
+        yield
+        return
+    mine = _shared.mine
+    mine.turn = _shared.number()
+    try:
+        yield
+    finally:
+        mine.turn = None
+
+
+def threads_at_work() -> int:
+    """How many threads `map_in_threads` has."""
+    return torch.get_num_threads() if _shared is None else _shared.count
