@@ -69,15 +69,15 @@ class InThreads:
         worker = PartWorker(run.out, run.fitter, run.config, run.identity, executor, self.ahead)
         share_memory_among_threads()
         one = {"initializer": torch.set_num_threads, "initargs": (1,)}
-        threads = ThreadPoolExecutor(PARTS_AT_ONCE if self.helpers else 1, "part", **one)
-        try:
-            with shared_threads():
+        with shared_threads():  # they end last: parts in work wait for them
+            threads = ThreadPoolExecutor(PARTS_AT_ONCE if self.helpers else 1, "part", **one)
+            try:
                 yield lambda parts: _as_they_come(lambda part: threads.submit(worker.work, part), parts, PARTS_AT_ONCE)
-        except BrokenProcessPool as error:
-            raise BodyfitError(LOST) from error
-        finally:
-            worker.stop()
-            threads.shutdown(wait=True, cancel_futures=True)
+            except BrokenProcessPool as error:
+                raise BodyfitError(LOST) from error
+            finally:
+                worker.stop()
+                threads.shutdown(wait=True, cancel_futures=True)
 
     def status(self) -> str:
         return ""

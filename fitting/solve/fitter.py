@@ -6,6 +6,7 @@ All people of all frames form one batch. A person who cannot be fitted comes bac
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -111,6 +112,7 @@ class Fitter:
             self.config.shape.said,
         )
         self.landmarks = LandmarkSets(self.body, self.unknowns, **to)
+        self._making = threading.RLock()  # what is made when first needed, for several batches at a time
 
     @cached_property
     def children(self) -> Fitter | None:
@@ -230,7 +232,9 @@ class Fitter:
     ) -> tuple[Solution, Alternative, dict[str, Any], Screened | None]:
         """`solve`, everybody's covariances as arrays by their names in a FitResult, empty where not wanted, and how
         much their proportions speak for a child, where children are tried."""
-        children, afterwards = self.children, self.afterwards  # made here, before threads need them
+        with self._making:
+            children, afterwards = self.children, self.afterwards  # made here, before threads need them
+            _ = children and children.afterwards
 
         def solve(rows: Tensor) -> tuple[Solution, Alternative, dict[str, Tensor]]:
             some, proposed = self._read(seen.select(rows), model)
@@ -351,7 +355,8 @@ class Fitter:
         """work(rows) for groups of people: on a CPU small ones, something for every thread; on a GPU large ones; none
         larger than there is memory for."""
         if self.config.energy.collision_sigma_m != math.inf:
-            _ = self.spheres  # made once, before threads need it
+            with self._making:
+                _ = self.spheres  # made once, before threads need it
         rows, free = torch.arange(people, device=self.device), free_bytes(self.device)
         if self.device.type != "cpu":
             with torch.inference_mode():

@@ -115,6 +115,8 @@ class _SharedThreads:
             self._waiting.put(_Task((-1, self.number())))
         for thread in self._threads:
             thread.join()
+        while not self._waiting.empty():  # nobody waits for what will not come
+            self._waiting.get().done.cancel()
 
     def _work(self) -> None:
         torch.set_num_threads(1)
