@@ -77,6 +77,9 @@ class BodyModel:
     contour_bary: Float[np.ndarray, "79 17 3"] | None = None
     kid_ages: Float[np.ndarray, "2 N"] | None = None
     """Ages in years, ascending, and the kid beta of each, where the file says; None: not known."""
+    age_betas: Float[np.ndarray, "M 1+n"] | None = None
+    """Of bodies with the kid axis: years, ascending, and the other betas of average people of these ages, where the
+    file says (`age_shapes.average_betas`); None: not known."""
     has_kid_axis: bool = False
     """Whether the last shape component is the kid axis, as smplx's `age="kid"` adds it: 0 an adult, 1 the template of
     the smallest child."""
@@ -188,7 +191,7 @@ def without_kid_axis(body: BodyModel) -> BodyModel:
     if not body.has_kid_axis:
         return body
     shapedirs = np.ascontiguousarray(body.shapedirs[:, :, :-1])
-    return replace(body, shapedirs=shapedirs, has_kid_axis=False, kid_ages=None)
+    return replace(body, shapedirs=shapedirs, has_kid_axis=False, kid_ages=None, age_betas=None)
 
 
 def with_kid_axis(body: BodyModel, template: Path | str | None = None) -> BodyModel:
@@ -209,11 +212,12 @@ def with_kid_axis(body: BodyModel, template: Path | str | None = None) -> BodyMo
         raise BodyModelError(
             f"{body.path}: {body.name} knows no children. Expected {body.kind}_kid_template.npy (AGORA's) beside it."
         )
-    ages = None
+    ages = shapes = None
     if file.suffix.lower() == ".npz":
         content = ModelFields(file)
         kid = content.numbers("kid_template", (None, 3))
         ages = content.numbers("kid_ages", (2, None)) if "kid_ages" in content else None
+        shapes = content.numbers("age_betas", (None, None)) if "age_betas" in content else None
     else:
         kid = numbers_of_npy(file)
     if kid.shape != body.v_template.shape:
@@ -224,7 +228,7 @@ def with_kid_axis(body: BodyModel, template: Path | str | None = None) -> BodyMo
     # smplx moves the template's centre to zero and leaves the mean body where it is.
     axis = kid - kid.mean(0) - body.v_template
     shapedirs = np.concatenate([body.shapedirs, axis[:, :, None]], axis=2)
-    return replace(body, shapedirs=shapedirs, has_kid_axis=True, kid_ages=ages)
+    return replace(body, shapedirs=shapedirs, has_kid_axis=True, kid_ages=ages, age_betas=shapes)
 
 
 def _load_file(path: Path, gender: str, num_betas: int, num_expression: int) -> BodyModel:

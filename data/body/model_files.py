@@ -10,8 +10,9 @@ from bodyfit.data.errors import BodyfitError
 from bodyfit.data.files import ArrayFile, check_file
 
 GENDERS = ("neutral", "female", "male")
-FILE_VERSION = 2
-"""Of files that this project writes (`bodyfit_version`). 1: ten betas; 2: with a kid axis. Files without it are 1."""
+FILE_VERSION = 3
+"""Of files that this project writes (`bodyfit_version`). 1: ten betas; 2: with a kid axis; 3: with the betas of average
+people by age. Files without it are 1."""
 KINDS = ("smplx", "smplh", "smpl")
 
 MAX_NUMBERS = 2**25

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from bodyfit.data.landmarks import BODY, LANDMARK_NAMES, LEFT_HAND, RIGHT_HAND
+from bodyfit.fitting.energy.age_prior import ShapeOfAge
 from bodyfit.fitting.energy.collisions import SelfCollision
 from bodyfit.fitting.energy.jacobian import RotationJacobian
 from bodyfit.fitting.energy.landmark_model import LandmarkModel
@@ -61,8 +62,11 @@ class EnergyConfig:
     was predicted from count in the reprojection, too."""
     betas_sigma: float = 1.0
     """Standard deviation of the shape numbers."""
+    betas_mean: tuple[float, ...] = ()
+    """Means of an adult's shape numbers, zeros where shorter: those of the old, where an age is given."""
     child_betas_sigma: float = 0.6
-    """The same of children, who differ less in metres; for bodies with a kid axis."""
+    """Standard deviation of the shape numbers about those of the average child, who differ less in metres; for bodies
+    with a kid axis."""
     kid_mean: float = 0.55
     """Mean of the kid beta, where the body has a kid axis: 0 an adult, 1 the smallest child."""
     kid_sigma: float = 0.2
@@ -170,11 +174,19 @@ def parameter_priors(unknowns: Unknowns, model: LandmarkModel, energy: EnergyCon
         return Gaussian(name, layout[name], torch.full((layout[name].stop - layout[name].start,), sigma, **to))
 
     terms: list[Term] = [equal("betas", energy.betas_sigma), equal("expression", energy.expression_sigma)]
+    if energy.betas_mean:
+        mean = torch.zeros(unknowns.num_betas, **to)
+        mean[: len(energy.betas_mean)] = torch.tensor(energy.betas_mean, **to)[: len(mean)]
+        terms[0] = Gaussian("betas", layout["betas"], torch.full_like(mean, energy.betas_sigma), mean)
     if unknowns.has_kid_axis:
-        sigma = torch.full((unknowns.num_betas,), energy.child_betas_sigma, **to)
+        curve = unknowns.age_curve
+        free = torch.inf if curve is not None else energy.child_betas_sigma
+        sigma = torch.full((unknowns.num_betas,), free, **to)
         mean = torch.zeros_like(sigma)
         sigma[-1], mean[-1] = energy.kid_sigma, energy.kid_mean
         terms[0] = Gaussian("betas", layout["betas"], sigma, mean)
+        if curve is not None:
+            terms.append(ShapeOfAge(layout["betas"], curve, energy.child_betas_sigma))
     if unknowns.has_jaw:
         sigma = torch.tensor([energy.jaw_sigma] + [energy.jaw_sideways_sigma] * 2, **to)
         terms.append(Gaussian("jaw_pose", layout["jaw_pose"], sigma))

@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from bodyfit.data.body.body_model import BodyModel
+from bodyfit.fitting.energy.age_curve import AgeCurve
 from bodyfit.fitting.energy.landmark_model import LandmarkModel
 from bodyfit.fitting.energy.so3 import exponential
 from bodyfit.fitting.energy.stature import Stature
@@ -71,6 +72,7 @@ class Unknowns:
             joints = list(range(first, first + 15))
             self.hands[side] = joints, torch.as_tensor(mean, **to), torch.as_tensor(basis[:components], **to)
         self.has_kid_axis = body.has_kid_axis
+        self.age_curve = AgeCurve.of(body, torch.zeros(0, **to))
         self.num_betas, self.num_expression = body.shapedirs.shape[2], body.exprdirs.shape[2]
         self.layout = Layout(
             {

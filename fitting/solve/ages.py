@@ -17,8 +17,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from bodyfit.data.body.age_shapes import ADULT_YEARS, average_betas
 from bodyfit.data.body.body_model import BodyModel, kid_template_of, with_kid_axis, without_kid_axis
 from bodyfit.data.errors import BodyfitError
+from bodyfit.fitting.energy.age_prior import ShapeOfAge
 from bodyfit.fitting.energy.config import EnergyConfig
 from bodyfit.fitting.energy.landmark_model import LandmarkModel
 from bodyfit.fitting.energy.levenberg_marquardt import Linearization, Solution, minimise, quadratic, slice_or_index
@@ -28,11 +30,14 @@ from bodyfit.fitting.energy.terms import Reprojection
 from bodyfit.fitting.energy.unknowns import Unknowns
 from bodyfit.fitting.solve.landmark_sets import LandmarkSets
 
-ADULT_YEARS, OLDEST_YEARS = 18.0, 120.0
-USUAL_AGES = ((0.0, 1.0, 3.0, 6.0, 10.0, 14.0, 18.0), (1.0, 0.80, 0.65, 0.49, 0.31, 0.10, 0.0))
-"""Years, and the kid beta of each, where the body's file does not say: those of the open body."""
+OLDEST_YEARS = 120.0
+USUAL_AGES = ((0.0, 1.0, 3.0, 6.0, 10.0, 14.0, 18.0), (1.0, 0.79, 0.62, 0.45, 0.27, 0.07, 0.0))
+"""Years, and the kid beta of each, where the body's file does not say: the share of the way from an adult's to a
+newborn's stature, by growth charts."""
 _FIRST_KID, _LAST_KID = 0.15, 0.95
 """Where fits of children start on the kid axis."""
+_SCHOOL_CHILD = 0.5
+"""The kid beta at which the local model's straight line meets the average children: those who are hard to tell."""
 
 
 @dataclass(frozen=True)
@@ -100,9 +105,12 @@ class AgeConfig:
         return self.adult_advantage + self.misfit_asks * (misfit - 1).clamp(0, self.most_misfit)
 
     def energy(self, energy: EnergyConfig, body: BodyModel) -> EnergyConfig:
-        """The energy with a given age in it."""
-        if self.years is None or not body.has_kid_axis:
+        """The energy with a given age in it: a child's kid beta, or the mean betas of an old adult."""
+        if self.years is None:
             return energy
+        if not body.has_kid_axis:
+            old = average_betas(body, self.years) if self.years >= ADULT_YEARS else np.zeros(0)
+            return replace(energy, betas_mean=tuple(old.tolist())) if old.any() else energy
         known = USUAL_AGES if body.kid_ages is None else body.kid_ages
         kid = float(np.interp(self.years, *known))
         narrower = energy.child_betas_sigma * (1 - 0.6 * kid)  # in metres, small children differ less
@@ -163,13 +171,25 @@ class AsChildren:
         slope[:, kid] = diagonal[:, kid] = 0
         slope[:, adult], diagonal[:, adult] = 1 / sigma, x[:, adult] / sigma
         self.lin = replace(lin, diagonal=diagonal, diagonal_slope=slope)
+        if problem.unknowns.age_curve is not None:
+            rows = problem.rows[ShapeOfAge.name]
+            self.lin.residuals[:, rows] = self.lin.jacobian[:, rows] = 0
         """With the priors of adults, and none on the kid axis."""
 
     def screened(self) -> Screened:
         """What a free kid axis would gain."""
         reprojection = next(term for term in self.problem.terms if isinstance(term, Reprojection))
-        gain, kid = what_a_kid_axis_gains(self.problem, self.lin)
+        gain, kid = what_a_kid_axis_gains(self.problem, self._towards_average_children())
         return Screened(gain, kid, reprojection.point_weights(self.at.seen).sum(1))
+
+    def _towards_average_children(self) -> Linearization:
+        """With the kid beta leading along the average children: other betas are what a person differs from them by."""
+        curve, columns = self.problem.unknowns.age_curve, self.problem.unknowns.layout["betas"]
+        if curve is None:
+            return self.lin
+        jacobian, kid = self.lin.jacobian.clone(), columns.stop - 1
+        jacobian[..., kid] += jacobian[..., columns.start : kid] @ curve.chord(_SCHOOL_CHILD)
+        return replace(self.lin, jacobian=jacobian)
 
 
 class Screened(NamedTuple):
@@ -224,7 +244,9 @@ def find_children(
         start = as_child(solution.x[who], adults, children)
         columns = children.unknowns.layout["betas"]
         start[:, columns] = 0
-        start[:, columns.stop - 1] = kid[who].clamp(_FIRST_KID, _LAST_KID)
+        start[:, columns.stop - 1] = place = kid[who].clamp(_FIRST_KID, _LAST_KID)
+        if children.unknowns.age_curve is not None:
+            start[:, columns.start : columns.stop - 1] = children.unknowns.age_curve.at(place)[0]
         start = children.config.shape.applied(start, children.unknowns)
         problem = children.problem(seen.select(who), there)
         start, _ = problem.placed(start)

@@ -116,7 +116,10 @@ class Starter:
             parts.append(x)
         x = torch.cat(parts, dim=1)
         if self.unknowns.has_kid_axis:
-            x[..., layout["betas"].stop - 1] = kid_mean
+            kid, curve = layout["betas"].stop - 1, self.unknowns.age_curve
+            x[..., kid] = kid_mean
+            if curve is not None:
+                x[..., layout["betas"].start : kid] = curve.at(x.new_tensor([kid_mean]))[0]
         return self.known.applied(x, self.unknowns)
 
     def best_starts(

@@ -21,6 +21,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from bodyfit.data.errors import BodyfitError
+from bodyfit.fitting.energy.age_prior import ShapeOfAge
 from bodyfit.fitting.energy.levenberg_marquardt import SolverOptions, quadratic, total_cost
 from bodyfit.fitting.energy.problem import BodyProblem
 from bodyfit.fitting.energy.terms import Gaussian
@@ -111,13 +112,22 @@ def minimise_with_shared_shape(
 
 
 def _cost(problem: BodyProblem, x: Float[Tensor, "N D"]) -> float:
-    prior, shared = _shape_prior(problem), problem.unknowns.layout["betas"]
-    counted = (len(x) - 1) * ((x[0, shared] - prior.mean) / prior.sigma).square().sum()
+    counted = (len(x) - 1) * _shape_priors(problem, x[0, problem.unknowns.layout["betas"]])[0].square().sum()
     return float(problem.costs(x).double().sum() - counted)
 
 
-def _shape_prior(problem: BodyProblem) -> Gaussian:
-    return next(term for term in problem.terms if isinstance(term, Gaussian) and term.name == "betas")
+def _shape_priors(problem: BodyProblem, shape: Float[Tensor, " n"]) -> tuple[Float[Tensor, " M"], Float[Tensor, "M n"]]:
+    """Residuals of all priors on the shape alone, and their Jacobian in it."""
+    residuals, slopes = [], []
+    for term in problem.terms:
+        if isinstance(term, Gaussian) and term.name == "betas":
+            residuals.append((shape - term.mean) / term.sigma)
+            slopes.append(torch.diag(1 / term.sigma))
+        elif isinstance(term, ShapeOfAge):
+            away, slope = term.away(shape[None])
+            residuals.append(away[0])
+            slopes.append(slope[0])
+    return torch.cat(residuals).double(), torch.cat(slopes).double()
 
 
 def _moving(problem: BodyProblem) -> tuple[Bool[Tensor, " D"], Bool[Tensor, " D"]]:
@@ -138,10 +148,10 @@ def _step(
     own, shared = (mask.nonzero()[:, 0].to(x.device) for mask in _moving(problem))
     a, e = hessian[:, own][:, :, own], hessian[:, own][:, :, shared]
     c, b = hessian[:, shared][:, :, shared].sum(0), gradient[:, shared].sum(0)
-    prior = _shape_prior(problem)
-    once, away = (len(x) - 1) / prior.sigma.double() ** 2, (x[0, shared] - prior.mean).double()
-    c.diagonal().sub_(once)
-    b = b - once * away
+    away, slopes = _shape_priors(problem, x[0, shared])
+    once, pull = (len(x) - 1) * slopes.mT @ slopes, (len(x) - 1) * slopes.mT @ away
+    c = c - once
+    b = b - pull
     a.diagonal(dim1=1, dim2=2).mul_(1 + damping)
     c_damped = c.clone()
     c_damped.diagonal().mul_(1 + damping)
@@ -159,8 +169,8 @@ def _step(
     step[:, own] = (solved[..., 0] - by_shape @ s).to(x)
     step[:, shared] = s.to(x)
     moved = step.double()
-    linear = (gradient * moved).sum() - (once * away * s).sum()
-    curved = (moved[:, None] @ hessian @ moved[..., None]).sum() - (once * s.square()).sum()
+    linear = (gradient * moved).sum() - (pull * s).sum()
+    curved = (moved[:, None] @ hessian @ moved[..., None]).sum() - (once @ s) @ s
     return step, float(-(2 * linear + curved))
 
 

@@ -23,6 +23,7 @@ from bodyfit.data.errors import BodyfitError
 from bodyfit.data.files import confined, read_json
 from bodyfit.data.landmarks import FACE, LANDMARK_INDEX, LANDMARK_NAMES, LEFT_HAND, MIRRORED, RIGHT_HAND
 from bodyfit.data.motion.mocap import read_motion
+from bodyfit.fitting.energy.age_curve import AgeCurve
 from bodyfit.fitting.energy.landmark_model import FLIP_Y_Z, LandmarkModel
 from bodyfit.fitting.energy.projection import project
 from bodyfit.prior.model.vposer import VPoser
@@ -271,6 +272,9 @@ class PeopleMaker:
             known = np.interp(years.cpu().numpy(), *body.kid_ages)
             kid = torch.as_tensor(known).to(betas) + opt.kid_spread * draw.normal(draw.count)
         betas = betas * (1 - 0.6 * kid.clamp(0, 1))[:, None]
+        curve = AgeCurve.of(body, betas)
+        if opt.ages is not None and curve is not None:
+            betas[:, :-1] += curve.at(kid)[0]
         betas[:, -1] = kid
         return betas
 

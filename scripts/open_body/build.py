@@ -20,6 +20,7 @@ import tyro
 from bodyfit.data.body.body_model import load_body_model
 from bodyfit.data.body.model_files import FILE_VERSION
 from bodyfit.data.landmarks import JOINT_NAMES, SKIN_POINT_NAMES
+from bodyfit.scripts.open_body.aged import old_betas
 from bodyfit.scripts.open_body.children import fit_kid_axis
 from bodyfit.scripts.open_body.correctives import JointCorrective, fit_pose_correctives
 from bodyfit.scripts.open_body.face import (
@@ -63,7 +64,7 @@ class BuildOpenBody:
     seed: int = 1
     """Seed of the sampled adults."""
     keep: bool = False
-    """Keep what the files of the output folder hold, and find the kid axis alone anew."""
+    """Keep what the files of the output folder hold, and find the kid axis and the shapes of ages alone anew."""
     pictures: Path | None = None
     """PNG that receives a sheet of the bodies in several shapes, poses and faces."""
 
@@ -96,16 +97,19 @@ class BuildOpenBody:
 
 
 def add_kid_axis(source: MakeHuman, surface: Surface, path: Path, gender: str) -> None:
-    """Find the kid axis of a body file and put it into the file."""
+    """Find the kid axis and the average shapes of ages of a body file, and put them into the file."""
     with np.load(path) as file:
-        arrays = {name: file[name] for name in file.files if not name.startswith("kid_")}
+        arrays = {name: file[name] for name in file.files if not name.startswith(("kid_", "age_"))}
     _write(path, arrays)
-    kid = fit_kid_axis(source, surface, load_body_model(path, gender=gender))
+    body = load_body_model(path, gender=gender)
+    kid, old = fit_kid_axis(source, surface, body), old_betas(source, surface, body)
     for age, place in kid.place.items():
         error = f", {1000 * kid.error[age]:.1f} mm off with the ten betas" if age in kid.error else ""
-        logger.info("  %s, %d years: kid beta %.3f%s", gender, age, place, error)
+        logger.info("  %s, %g years: kid beta %.3f%s", gender, age, place, error)
+    by_age = kid.betas | old
     arrays["kid_template"] = _coarse(kid.template, 2.0**-20)
     arrays["kid_ages"] = np.array([list(kid.place), list(kid.place.values())], dtype=np.float32)
+    arrays["age_betas"] = np.array([[age, *betas.round(3)] for age, betas in by_age.items()], dtype=np.float32)
     arrays["bodyfit_version"] = np.array(FILE_VERSION)
     _write(path, arrays)
 

@@ -8,6 +8,8 @@ import torch
 from bodyfit.data.body.volume import fit_spheres
 from bodyfit.data.landmarks import LANDMARK_NAMES
 from bodyfit.fitting.energy import terms
+from bodyfit.fitting.energy.age_curve import AgeCurve
+from bodyfit.fitting.energy.age_prior import ShapeOfAge
 from bodyfit.fitting.energy.collisions import SelfCollision
 from bodyfit.fitting.energy.config import EnergyConfig, energy_terms
 from bodyfit.fitting.energy.floor import Feet
@@ -21,6 +23,8 @@ from bodyfit.fitting.energy.terms import BENDING_AXES, BENDING_JOINTS, Evaluatio
 from bodyfit.fitting.energy.unknowns import Unknowns
 
 NAMES = LANDMARK_NAMES[:127]
+CURVE = AgeCurve(torch.tensor([-1.0, 0.0, 0.2, 1.0]).double(), torch.linspace(-1, 2, 36).view(4, 9).square().double())
+"""Of a body whose tenth beta is the kid axis."""
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +59,7 @@ def every_term(setting, prior):
     points = torch.randn(2, len(NAMES), 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     found["self_collision"] = [], SelfCollision(unknowns, spheres, sigma_m=0.01)
     found |= of_shared_space(setting)
+    found["shape_of_age"] = [], ShapeOfAge(unknowns.layout["betas"], CURVE, sigma=0.6)
     found["points"] = [], terms.PointDistance(unknowns, by_rotation, points, seen.weights, sigma_m=0.02)
     return found
 
@@ -193,3 +198,20 @@ def test_bending_costs_more_the_wrong_way(setting, joint, wrong_way):
         costs.append(float(term.residuals(Evaluation(x[:1], None, body, None))[0, joint]))
     assert costs[0] < costs[1] < costs[2]
     assert costs[2] == pytest.approx(torch.e), f"axis {BENDING_AXES[joint]}"
+
+
+def test_the_average_child_of_any_age_costs_nothing():
+    term = ShapeOfAge(slice(0, 10), CURVE, sigma=0.5)
+    kid = torch.tensor([-0.4, 0.1, 0.9]).double()
+    mean, _ = CURVE.at(kid)
+    assert term.away(torch.cat([mean, kid[:, None]], 1))[0].abs().max() < 1e-12
+    torch.testing.assert_close(mean[1], (CURVE.betas[1] + CURVE.betas[2]) / 2)
+    away, _ = term.away(torch.cat([mean + 1, kid[:, None]], 1))
+    torch.testing.assert_close(away, torch.full_like(away, 2.0))
+
+
+def test_beyond_its_ends_the_curve_stays():
+    for kid, end in ((-3.0, 0), (2.0, -1)):
+        mean, slope = CURVE.at(torch.tensor([kid]).double())
+        torch.testing.assert_close(mean[0], CURVE.betas[end])
+        assert not slope.any()
