@@ -40,10 +40,13 @@ _HOLD = 0.3
 _BEND = 0.8
 """Kid betas are the lacking share of the adult's stature to this power. Below one, average children of school age have
 a positive first beta, which brings the larger head that a straight line would not give them."""
-_NEWBORN = 0.1
-"""How much the newborn counts for the axis beside other ages: it is farthest from any line."""
+_NEWBORN = 3.0
+"""How much the newborn counts for the axis beside other ages."""
+_NEWBORN_MEASURES = 0.03
+"""How much its measures count. No line passes a head as small as a newborn's and those of older children: with more,
+ten betas of up to seven standard deviations give the small head and bodies that nobody has."""
 _NEWBORN_HOLD = 3.0
-"""`_HOLD` of the newborn, whose ten betas would else be up to seven standard deviations for a smaller head."""
+"""`_HOLD` of the newborn."""
 
 
 @dataclass(frozen=True)
@@ -166,7 +169,7 @@ class ShapeSpan:
         """Vertices from the mean adult's, about the centre."""
         return (self.basis @ coordinates).reshape(-1, 3) / self.root_area
 
-    def metric(self, vertices: Float[np.ndarray, "V 3"]) -> Float[np.ndarray, "n n"]:
+    def metric(self, vertices: Float[np.ndarray, "V 3"], measures: float = 1.0) -> Float[np.ndarray, "n n"]:
         """How much it matters to miss a body: its vertices, in the mean over skin area, and its measures."""
         area, known = float((self.root_area**2).sum()), proportions(self.body, vertices)
         step = 0.02 * np.sqrt(area)  # 2 cm in the mean
@@ -177,7 +180,7 @@ class ShapeSpan:
             slopes.append((there - back) / (2 * step))
         sigma = _MEASURE_SIGMAS * np.where([True, False, True, False, True], known, 1)
         rows = np.stack(slopes, 1) / sigma[:, None]
-        return np.eye(len(slopes)) / area / (_VERTEX_SIGMA * known[0]) ** 2 + rows.T @ rows
+        return np.eye(len(slopes)) / area / (_VERTEX_SIGMA * known[0]) ** 2 + measures * rows.T @ rows
 
     def betas_for(self, metric: np.ndarray, away: Float[np.ndarray, "n k"], hold: float = _HOLD) -> np.ndarray:
         """The ten betas that come nearest to some coordinates, held towards zero."""
@@ -194,7 +197,7 @@ def fit_kid_axis(source: MakeHuman, surface: Surface, body: BodyModel) -> KidAxi
     children = reference_children(makehuman_children(source, surface, body.gender), body)
     span = ShapeSpan(body, list(children.values()))
     away = {age: span.coordinates(child) for age, child in children.items()}
-    metric = {age: span.metric(child) for age, child in children.items()}
+    metric = {age: span.metric(child, _NEWBORN_MEASURES if age == 0 else 1.0) for age, child in children.items()}
     statures = {age: CHARTS[body.gender][age].stature for age in children}
     adult, newborn = float(np.ptp(body.v_template[:, 1])), min(statures.values())
     place = {age: float(((adult - stature) / (adult - newborn)) ** _BEND) for age, stature in statures.items()}

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import torch
 
+from bodyfit.data.body.age_shapes import average_betas
 from bodyfit.data.body.body_model import BodyModel, load_body_model
 from bodyfit.data.body.posing import pose_body
 from bodyfit.data.landmarks import JOINT_NAMES
@@ -30,6 +31,9 @@ POSES: dict[str, dict[str, tuple[float, float, float]]] = {
 }
 
 
+AGES = (0, 1, 3, 6, 10, 14, 18, 40, 75)
+
+
 def draw_sheet(bodies: Sequence[Path], output: Path) -> None:
     """Draw rest poses, betas of -3 and 3, poses, and faces of each expression component into one PNG."""
     from bodyfit.fitting.draw.render import render_mesh_sheet  # needs a renderer, which building does not
@@ -37,9 +41,9 @@ def draw_sheet(bodies: Sequence[Path], output: Path) -> None:
     meshes, labels = [], []
     for path in bodies:
         kid = load_body_model(path, kid=True)
-        for age, place in kid.kid_ages.T:
-            meshes.append(_mesh(kid, betas={10: place}, degrees=ARMS_DOWN))
-            labels.append(f"{kid.gender}, {age:.0f} years")
+        for years in AGES:
+            meshes.append(_mesh(kid, betas=dict(enumerate(average_betas(kid, years))), degrees=ARMS_DOWN))
+            labels.append(f"{kid.gender}, {years} years")
     for path in bodies:
         body = load_body_model(path)
         meshes.append(_mesh(body))
@@ -52,15 +56,15 @@ def draw_sheet(bodies: Sequence[Path], output: Path) -> None:
     for name, degrees in POSES.items():
         meshes.append(_mesh(body, degrees=degrees))
         labels.append(name)
-    sheet = render_mesh_sheet(meshes, columns=8, cell_px=360, labels=labels)
+    sheet = render_mesh_sheet(meshes, columns=9, cell_px=360, labels=labels)
     faces, labels = [], []
-    for component in range(8):
+    for component in range(9):
         vertices, triangles = _mesh(body, expression={component: 2.5})
         head = body.weights[:, [JOINT_NAMES.index(name) for name in ("head", "jaw")]].sum(1) > 0.5
         eyes = body.weights[:, [JOINT_NAMES.index(f"{side}_eye_smplhf") for side in ("left", "right")]].sum(1) > 0.5
         faces.append((vertices, triangles[(head | eyes)[triangles].all(1)]))
         labels.append(f"expression {component + 1}: +2.5")
-    row = render_mesh_sheet(_without_unused(faces), columns=8, cell_px=360, view="front", labels=labels, shadow=False)
+    row = render_mesh_sheet(_without_unused(faces), columns=9, cell_px=360, view="front", labels=labels, shadow=False)
     cv2.imwrite(str(output), np.concatenate([sheet, row])[:, :, ::-1])
 
 

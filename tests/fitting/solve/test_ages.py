@@ -122,6 +122,17 @@ def test_a_given_age_is_kept_to(small):
     assert {r.age for r in bodyfit.fit(frames[:2], age="child")} == {"child, given"}
 
 
+def test_the_age_of_the_old_is_where_their_shape_is_looked_for(fitter):
+    """The prior is about the average of that age, shorter by what is published. At other ages nothing changes."""
+    frames, _ = people_of(None, count=8, seed=7)
+    adults, old = (bodyfit.fit(frames, age=age) for age in ("adult", 75))
+    shorter = np.mean([a.stature_m - o.stature_m for a, o in zip(adults, old, strict=True)])
+    assert 0.03 < shorter < 0.08
+    assert {(r.age, len(r.betas)) for r in old} == {("adult, given", 10)}
+    body, config = fitter.body, FitConfig().energy
+    assert [AgeConfig(kind=kind).energy(config, body) == config for kind in ("adult", "18", "44", "60")] == [1, 1, 1, 0]
+
+
 def test_children_reach_a_given_height_and_share_a_shape(small):
     _, _, frames = small
     some = frames[:3]
