@@ -65,8 +65,9 @@ class FitCommand:
     num_betas: int = 10
     """Shape components to fit, at most those of the body: 10 to 300 in official files."""
     age: str = "auto"
-    """adult, child, auto (by proportions: the result says which, and by what margin), or the age in years. Bodies other
-    than the open ones know children where smplx_kid_template.npy lies beside them; else everybody is an adult."""
+    """adult, child, auto (by proportions: the result says which, and by what margin), or the age in years: a
+    child by growth charts, from 45 years on an adult who has lost stature. Bodies other than the open ones know
+    children where smplx_kid_template.npy lies beside them, and no old; else everybody is an adult."""
     height: float | None = None
     """Known stature of everybody who is fitted, in metres (1.80). Bodies reach it, and their distance follows."""
     betas: Path | None = None

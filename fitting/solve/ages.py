@@ -49,7 +49,7 @@ class AgeConfig:
     screen: float = 1.0
     """auto: people are also fitted as children where a free kid axis lowers the cost by more than this, by the local
     model of the cost at the adult solution; more where keypoints are explained badly."""
-    adult_advantage: float = 0.75
+    adult_advantage: float = 1.1
     """auto: a person is a child where the fit as a child costs less than that as an adult by more than this ..."""
     usual_misfit: float = 0.9
     """... and by more where even the better fit explains the keypoints badly: its cost per weight of a keypoint is
