@@ -105,7 +105,7 @@ def fit_video(
     tracking = track_people(frames, fps, cuts)
     people = followed_people(tracking.tracklets, frames)
     sequence = SequenceConfig.for_choice(fitter.config.ground, moving_camera=moving_camera)
-    return ClipFit(tuple(fit_people(fitter, people, fps, sequence)), fitter, len(tracking.dropped))
+    return ClipFit(tuple(fit_people(fitter, people, fps, sequence, cuts)), fitter, len(tracking.dropped))
 
 
 def frames_from_arrays(

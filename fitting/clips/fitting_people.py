@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,7 +13,8 @@ from bodyfit.fitting.clips.tracking import Tracking, Tracklet
 from bodyfit.fitting.clips.writing import FittedPerson
 from bodyfit.fitting.run.memory import give_back_freed_memory
 from bodyfit.fitting.sequence.config import SequenceConfig
-from bodyfit.fitting.sequence.group import Sighting, fit_group
+from bodyfit.fitting.sequence.contacts import GroundConfig
+from bodyfit.fitting.sequence.group import GroupFit, Sighting, put_on_ground, solve_group
 from bodyfit.fitting.solve.fitter import Fitter
 from bodyfit.fitting.solve.frames import Frame
 
@@ -68,19 +69,71 @@ def said_of_dropped(tracking: Tracking, fps: float) -> str:
 
 
 def fit_people(
-    fitter: Fitter, people: Sequence[FollowedPerson], fps: float, config: SequenceConfig | None = None
+    fitter: Fitter,
+    people: Sequence[FollowedPerson],
+    fps: float,
+    config: SequenceConfig | None = None,
+    cuts: Collection[int] = (),
 ) -> Iterator[FittedPerson]:
-    """Fit each person over time; who cannot be fitted has a reason instead of a track."""
+    """Fit each person over time; who cannot be fitted has a reason instead of a track.
+
+    Args:
+        fitter, fps, config: as `fit_group` takes them.
+        people: whom to fit. With the ground in the configuration, all are fitted before the first is given.
+        cuts: moments that begin a new shot, whose people stand on another floor.
+    """
+    config = config or SequenceConfig()
+
+    def solved(person: FollowedPerson) -> GroupFit:
+        return solve_group(fitter, person.sightings, fps=fps, config=config, person=person.name)
+
+    def shot(person: FollowedPerson) -> int:
+        return sum(person.sightings[0].moment >= cut for cut in cuts)
+
+    yield from fitted_together(people, solved, config.ground, shot)
+
+
+def fitted_together(
+    people: Sequence[FollowedPerson],
+    solve: Callable[[FollowedPerson], GroupFit],
+    ground: GroundConfig | None,
+    shot: Callable[[FollowedPerson], int] = lambda _: 0,
+) -> Iterator[FittedPerson]:
+    """People one after the other; with the ground, each shot's people on one floor once all are solved.
+
+    Args:
+        people: whom to fit.
+        solve: fits one person without the ground.
+        ground: what is asked of feet; None: nothing.
+        shot: in which shot a person is.
+    """
+    waiting: list[tuple[FollowedPerson, GroupFit | str]] = []
     for person in people:
         try:
-            track = fit_group(fitter, person.sightings, fps=fps, config=config, person=person.name)
-            if set(track.status) == {"failed"}:
-                log.warning("person %s: %s", person.name, track.reason)
-            yield FittedPerson(person.name, person.sightings, track)
+            fit: GroupFit | str = solve(person)
         except BodyfitError as error:
-            log.warning("person %s: %s", person.name, error)
-            yield FittedPerson(person.name, person.sightings, None, str(error))
+            fit = str(error)
         give_back_freed_memory()
+        if ground is None:
+            yield _fitted(person, fit)
+        else:
+            waiting.append((person, fit))
+    for number in sorted({shot(person) for person, _ in waiting}):
+        rows = [n for n, (person, fit) in enumerate(waiting) if shot(person) == number and isinstance(fit, GroupFit)]
+        for n, fit in zip(rows, put_on_ground([waiting[n][1] for n in rows], ground), strict=True):
+            waiting[n] = waiting[n][0], fit
+    for person, fit in waiting:
+        yield _fitted(person, fit)
+
+
+def _fitted(person: FollowedPerson, fit: GroupFit | str) -> FittedPerson:
+    if isinstance(fit, str):
+        log.warning("person %s: %s", person.name, fit)
+        return FittedPerson(person.name, person.sightings, None, fit)
+    track = fit.track()
+    if set(track.status) == {"failed"}:
+        log.warning("person %s: %s", person.name, track.reason)
+    return FittedPerson(person.name, person.sightings, track)
 
 
 def named_anew(people: Sequence[FollowedPerson]) -> list[FollowedPerson]:

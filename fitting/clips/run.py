@@ -208,7 +208,7 @@ class ClipRun:
 
     def _fitted(self, people: list[FollowedPerson], clip: ReadClip) -> Iterator[FittedPerson]:
         with tqdm(total=len(people), unit="person", desc="fitting", disable=None) as bar:
-            for person in fit_people(self.fitter, people, clip.source.fps, self.sequence):
+            for person in fit_people(self.fitter, people, clip.source.fps, self.sequence, clip.cuts):
                 bar.update()
                 yield person
 

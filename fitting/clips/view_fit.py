@@ -16,7 +16,7 @@ from bodyfit.data.errors import BodyfitError
 from bodyfit.data.photo.intrinsics import Intrinsics
 from bodyfit.data.photo.rig import Rig
 from bodyfit.data.results.track import Track
-from bodyfit.fitting.clips.fitting_people import FollowedPerson
+from bodyfit.fitting.clips.fitting_people import FollowedPerson, fitted_together
 from bodyfit.fitting.clips.frame_results import track_unknowns
 from bodyfit.fitting.clips.tracking import TrackingConfig
 from bodyfit.fitting.clips.triangulation import CameraArrays
@@ -24,9 +24,8 @@ from bodyfit.fitting.clips.view_matching import Moments, match_people
 from bodyfit.fitting.clips.view_starts import metres_per_unit, triangulated_person, view_starts
 from bodyfit.fitting.clips.writing import FittedPerson
 from bodyfit.fitting.energy.observations import person_size
-from bodyfit.fitting.run.memory import give_back_freed_memory
 from bodyfit.fitting.sequence.config import SequenceConfig
-from bodyfit.fitting.sequence.group import Sighting, fit_group
+from bodyfit.fitting.sequence.group import GroupFit, Sighting, solve_group
 from bodyfit.fitting.solve.fitter import Fitter
 from bodyfit.fitting.solve.frames import Frame, seen_by_pinhole
 
@@ -137,22 +136,22 @@ def for_views(fitter: Fitter) -> Fitter:
 def fit_view_people(
     fitter: Fitter, people: Sequence[FollowedPerson], moments: Moments, fps: float, config: SequenceConfig | None = None
 ) -> Iterator[FittedPerson]:
-    """Fit each person in the world, from triangulated landmarks and from the fits of single views."""
-    several = for_views(fitter)
-    for person in people:
-        try:
-            seen = triangulated_person(person.sightings)
-            solver = several if len(seen.moments) else fitter
-            starts = view_starts(solver, seen.thinned())
-            track = fit_group(solver, person.sightings, fps=fps, config=config, person=person.name, starts=starts)
-            if set(track.status) == {"failed"}:
-                log.warning("person %s: %s", person.name, track.reason)
-            absent = out_of_sight(fitter, track, moments) | _unconcerned(person, moments)
-            yield FittedPerson(person.name, person.sightings, track, absent=absent)
-        except BodyfitError as error:
-            log.warning("person %s: %s", person.name, error)
-            yield FittedPerson(person.name, person.sightings, None, str(error))
-        give_back_freed_memory()
+    """Fit each person in the world, from triangulated landmarks and from the fits of single views; with the ground, all
+    on one floor."""
+    config, several = config or SequenceConfig(), for_views(fitter)
+
+    def solved(person: FollowedPerson) -> GroupFit:
+        seen = triangulated_person(person.sightings)
+        solver = several if len(seen.moments) else fitter
+        starts = view_starts(solver, seen.thinned())
+        return solve_group(solver, person.sightings, fps=fps, config=config, person=person.name, starts=starts)
+
+    by_name = {person.name: person for person in people}
+    for fitted in fitted_together(people, solved, config.ground):
+        if fitted.track is not None:
+            absent = out_of_sight(fitter, fitted.track, moments) | _unconcerned(by_name[fitted.name], moments)
+            fitted = replace(fitted, absent=absent)
+        yield fitted
 
 
 def _unconcerned(person: FollowedPerson, moments: Moments) -> frozenset[str]:

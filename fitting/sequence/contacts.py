@@ -52,6 +52,12 @@ class GroundConfig:
     """Share of the resting points that must lie in one plane, else there is no common floor."""
     least_contacts: int = 12
     """Resting points (moments times points) that a floor is found from."""
+    far_sigmas: float = 2.0
+    """People whose feet are so many standard deviations off the floor of all do not stand on it."""
+    size_sigma: float = 0.05
+    """How well one camera knows the size of a person beforehand, as a share ..."""
+    known_size_sigma: float = 0.01
+    """... and where shape or stature is given."""
     touch_m: float = 0.05
     """Height above the floor, m, up to which a resting point touches it."""
     unseen_seconds: float = 0.5
@@ -72,6 +78,12 @@ class Contacts:
     """The plane that they rest on; None: none was found."""
     reason: str = ""
     """Why none was found."""
+    up: tuple[float, float, float] | None = None
+    """Up, as these feet and the body above them, or the given gravity, say it."""
+    level: Bool[Tensor, "T F"] | None = None
+    """Which resting points stand on the floor; None: all of them, as far as the robust loss keeps them."""
+    held: bool = True
+    """Whether heights above the floor count: not where it is that of others, on which this person does not stand."""
 
     @property
     def moments(self) -> Bool[Tensor, "T F"]:
@@ -88,7 +100,13 @@ class Contacts:
 
     def between(self, first: int, last: int) -> Contacts:
         """Those of moments first to last - 1."""
-        return Contacts(self.feet, self.links[first : last - 1], self.floor)
+        level = None if self.level is None else self.level[first:last]
+        return replace(self, links=self.links[first : last - 1], level=level)
+
+    @property
+    def standing(self) -> Bool[Tensor, "T F"]:
+        """Which points stand on the floor."""
+        return self.moments if self.level is None else self.level
 
 
 def resting_links(
@@ -186,8 +204,9 @@ def find_contacts(
     else:
         up, up_sigma = points.new_tensor(up), config.gravity_sigma
     clearance = feet.clearance_m.expand(len(points), -1)[resting]
-    floor = common_floor(below[resting], clearance, up, config, up_sigma=up_sigma, source=source)
-    return replace(contacts, floor=floor, reason="" if floor else "none: resting feet lie in no common plane")
+    floor = floor_of(below[resting], clearance, up, config, up_sigma=up_sigma, source=source)
+    reason = "" if floor else "none: resting feet lie in no common plane"
+    return replace(contacts, floor=floor, reason=reason, up=tuple(up.tolist()))
 
 
 def up_of_standing(
@@ -210,7 +229,7 @@ def up_of_standing(
     return torch.nn.functional.normalize(axes.median(0).values, dim=0)
 
 
-def common_floor(
+def floor_of(
     points: Float[Tensor, "N 3"],
     clearance: Float[Tensor, " N"],
     up: Float[Tensor, " 3"],

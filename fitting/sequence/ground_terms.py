@@ -51,12 +51,13 @@ class GroundTerms:
         size: Callable[[Tensor], tuple[Tensor, Tensor]],
     ):
         self.feet, self.columns, self.size, self.shared = feet, columns, size, unknowns.layout["betas"]
-        self.own, self.floor, like = own[own < columns], contacts.floor, feet.clearance_m
+        self.own, self.floor = own[own < columns], contacts.floor if contacts.held else None
+        like = feet.clearance_m
         root = (REFERENCE_FPS / fps) ** 0.5
         self.by_speed = root * fps / config.slide_sigma
         self.slide_scale = like.new_full((1, 1), root * config.slide_robust_sigmas)
         self.links = contacts.links.to(like).repeat_interleave(3, 1)
-        self.resting = contacts.moments.to(like)
+        self.standing = contacts.standing.to(like)
         # Heights of neighbouring moments are alike: as much per second at any rate.
         self.by_height, self.by_depth = root / config.height_sigma_m, root / config.sink_sigma_m
         self.height_scale = like.new_full((1, 1), root * config.height_robust_sigmas)
@@ -85,7 +86,7 @@ class GroundTerms:
     def _floor_rows(self, points: Float[Tensor, "T F 3"]) -> tuple[Float[Tensor, "T F"], Float[Tensor, "T F"]]:
         """Residuals of heights, and their derivative in height: of points that rest or are below the floor."""
         height = self.floor.height(points) - self.feet.clearance_m
-        slope = torch.where(self.resting > 0, self.by_height, torch.where(height < 0, self.by_depth, 0.0))
+        slope = torch.where(self.standing > 0, self.by_height, torch.where(height < 0, self.by_depth, 0.0))
         return slope * height, slope
 
     def _add_floor(self, system: ArrowSystem, motion: BodyMotion, least_weight: float) -> None:

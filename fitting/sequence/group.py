@@ -8,26 +8,27 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import roma
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.landmarks import LANDMARK_NAMES
 from bodyfit.data.results.result import Parameters
 from bodyfit.data.results.track import Track
-from bodyfit.fitting.energy.floor import Feet, Floor, foot_points, seen_sides
+from bodyfit.fitting.energy.floor import foot_points
 from bodyfit.fitting.energy.landmark_model import CONTOUR_NAMES, LandmarkModel
 from bodyfit.fitting.energy.observations import observe
 from bodyfit.fitting.sequence.certainty import covariances_of
 from bodyfit.fitting.sequence.config import SequenceConfig
-from bodyfit.fitting.sequence.contacts import Contacts, GroundConfig, find_contacts
+from bodyfit.fitting.sequence.contacts import Contacts, GroundConfig
 from bodyfit.fitting.sequence.smoothness import SMOOTHED
+from bodyfit.fitting.sequence.standing import Standing, Walker, settle
 from bodyfit.fitting.sequence.starts import GroupStarter
 from bodyfit.fitting.sequence.views import Views
 from bodyfit.fitting.sequence.windows import GroupSolver
@@ -81,6 +82,44 @@ def fit_group(
             uncalibrated sightings at one moment, or a person that a frame does not have.
     """
     config = config or SequenceConfig()
+    alone = solve_group(fitter, sightings, fps=fps, config=config, person=person, starts=starts)
+    return (put_on_ground([alone], config.ground) if config.ground else [alone])[0].track()
+
+
+@dataclass(frozen=True)
+class GroupFit:
+    """One person over time, fitted; on the ground after `put_on_ground`."""
+
+    blank: _Blank
+    solver: GroupSolver | None
+    """None, like x, where the person could not be fitted."""
+    x: Float[Tensor, "T D"] | None
+    counts: Int[np.ndarray, " T"]
+    """How many views each moment of x has."""
+    skipped: int
+    """Moments before those of x."""
+    reason: str = ""
+    """Why the person could not be fitted."""
+    standing: Standing | None = None
+    """What is known of the feet and the ground; None where that was not asked for."""
+    sure: dict[str, Float[np.ndarray, "T N 3 3"]] = field(default_factory=dict)
+    """Covariances by their names in a Track; empty where that was not asked for, or there are none."""
+
+    def track(self) -> Track:
+        """The result."""
+        return self.blank.failed(self.reason) if self.x is None else self.blank.fitted(self)
+
+
+def solve_group(
+    fitter: Fitter,
+    sightings: Sequence[Sighting],
+    *,
+    fps: float,
+    config: SequenceConfig,
+    person: str = "000",
+    starts: Mapping[int, Parameters] | None = None,
+) -> GroupFit:
+    """`fit_group` without the ground, whatever `config.ground` is. Raises what `fit_group` raises."""
     _check(sightings, fps)
     sightings = sorted(sightings, key=lambda s: s.moment)
     first, last = sightings[0].moment, sightings[-1].moment
@@ -89,14 +128,44 @@ def fit_group(
     problems = [s.frame.detections.problems[s.person] for s in sightings]
     usable = [s for s, problem in zip(sightings, problems, strict=True) if problem is None]
     if not usable:
-        return blank.failed(f"no sighting can be fitted; the first: {problems[0]}")
+        reason = f"no sighting can be fitted; the first: {problems[0]}"
+        return GroupFit(blank, None, None, np.zeros(0, dtype=int), 0, reason)
     # Moments before the first and after the last usable one have nothing to hold them.
-    low, high = usable[0].moment, usable[-1].moment
+    low, count = usable[0].moment, usable[-1].moment - usable[0].moment + 1
     given = {t - low: fitter.unknowns_of(start) for t, start in (starts or {}).items()}
-    solved = _solve(fitter, usable, low, high - low + 1, fps, config, given)
-    if solved.x is None:
-        return blank.failed(solved.reason)
-    return blank.fitted(solved, low - first)
+    model, views = observed(fitter, usable, low, foot_points(fitter.body) if config.ground else ())
+    counts = np.bincount(views.moment.cpu().numpy(), minlength=count)
+    _, sure = fitter.afterwards, {}  # made here, before threads need them
+    starter = GroupStarter(fitter, model, views, count, fps, config, calibrated=blank.space == "world")
+    try:
+        x = starter.start(given)
+        with worker_threads() as map_:
+            solver = GroupSolver(fitter, model, starter.views, fps, config, map_)
+            x = solver.solve(x)
+            if config.ground is None:
+                sure = _how_sure(solver, x, None)
+    except ValueError as error:
+        return GroupFit(blank, None, None, counts, 0, str(error))
+    return GroupFit(blank, solver, x, counts, low - first, sure=sure)
+
+
+@torch.no_grad()
+def put_on_ground(fits: Sequence[GroupFit], config: GroundConfig) -> list[GroupFit]:
+    """People of one shot with feet that rest where they do, on the floor that they share.
+
+    Args:
+        fits: by `solve_group` under a configuration that has the ground.
+        config: when feet rest, and what is asked of a floor.
+    """
+    walkers = [(n, fit) for n, fit in enumerate(fits) if fit.x is not None]
+    out = list(fits)
+    with worker_threads() as map_:
+        for _, fit in walkers:
+            fit.solver.map = map_
+        settled = settle([Walker(fit.solver, fit.x, fit.blank.space == "camera") for _, fit in walkers], config)
+        for (n, fit), (x, standing, held) in zip(walkers, settled, strict=True):
+            out[n] = replace(fit, x=x, standing=standing, sure=_how_sure(fit.solver, x, held))
+    return out
 
 
 def _check(sightings: Sequence[Sighting], fps: float) -> None:
@@ -117,101 +186,16 @@ def _check(sightings: Sequence[Sighting], fps: float) -> None:
         raise BodyfitError(f"moment {twice} has several sightings, but their cameras have no extrinsics.")
 
 
-@dataclass(frozen=True)
-class Standing:
-    """What is known of a person's feet and the ground."""
-
-    touching: Bool[np.ndarray, "T 2"]
-    """Whether the left and the right foot touch the ground."""
-    floor: Floor | None
-    reason: str
-    """Why there is no floor."""
-
-
-@dataclass(frozen=True)
-class _Solved:
-    """The moments of a person, solved."""
-
-    x: Float[Tensor, "T D"] | None
-    """None: could not be solved."""
-    counts: np.ndarray
-    """How many views each moment has."""
-    standing: Standing | None = None
-    """None where that was not asked for."""
-    sure: dict[str, Float[np.ndarray, "T N 3 3"]] = field(default_factory=dict)
-    """Covariances by their names in a Track; empty where that was not asked for, or there are none."""
-    reason: str = ""
-    """What went wrong."""
-
-
-def _solve(
-    fitter: Fitter,
-    sightings: list[Sighting],
-    first: int,
-    moments: int,
-    fps: float,
-    config: SequenceConfig,
-    given: Mapping[int, Tensor],
-) -> _Solved:
-    model, views = observed(fitter, sightings, first, foot_points(fitter.body) if config.ground else ())
-    calibrated = bool(sightings[0].frame.extrinsics)
-    counts, standing, sure = np.bincount(views.moment.cpu().numpy(), minlength=moments), None, {}
-    _ = fitter.afterwards  # made here, before threads need it
-    contacts = None
-    starter = GroupStarter(fitter, model, views, moments, fps, config, calibrated=calibrated)
-    try:
-        x = starter.start(given)
-        with worker_threads() as map_:
-            solver = GroupSolver(fitter, model, starter.views, fps, config, map_)
-            x = solver.solve(x)
-            if config.ground is not None:
-                x, standing, contacts = settle(solver, x, config.ground, one_camera=not calibrated)
-            if fitter.afterwards.estimator is not None:
-                sure = _how_sure(solver, x, contacts)
-    except ValueError as error:
-        return _Solved(None, counts, reason=str(error))
-    return _Solved(x, counts, standing, sure)
-
-
 def _how_sure(solver: GroupSolver, x: Float[Tensor, "T D"], contacts: Contacts | None) -> dict[str, np.ndarray]:
-    """Covariances at a solution, single precision; none where the Hessian has no inverse."""
+    """Covariances at a solution, single precision; none where nobody asked, or the Hessian has no inverse."""
+    if solver.fitter.afterwards.estimator is None:
+        return {}
     try:
         found = covariances_of(solver, x, contacts)
     except ValueError as error:
         log.warning("how sure a person is over time is not known: %s", error)
         return {}
     return {name: value.float().cpu().numpy() for name, value in found.items()}
-
-
-def settle(
-    solver: GroupSolver, x: Float[Tensor, "T D"], config: GroundConfig, *, one_camera: bool
-) -> tuple[Float[Tensor, "T D"], Standing, Contacts | None]:
-    """Find where feet rest and what they rest on, and lower the cost under that; in turns. Last comes what feet were
-    held by in the end; None: by nothing."""
-    feet, model = Feet(solver.fitter.body, solver.model), solver.model
-    seen = _feet_seen(solver, len(x), config)
-
-    def found(x: Tensor) -> Contacts:
-        points = solver.landmarks(x)
-        return find_contacts(feet, model, points, solver.fps, config, one_camera=one_camera, seen=seen)
-
-    contacts, held = found(x), None
-    for _ in range(config.rounds):
-        if not bool(contacts.links.any()):
-            break
-        x, held = solver.on_ground(x, contacts), contacts
-        contacts = found(x)
-    points = solver.landmarks(x).index_select(1, feet.landmarks)
-    return x, Standing(contacts.touching(points, config).cpu().numpy(), contacts.floor, contacts.reason), held
-
-
-def _feet_seen(solver: GroupSolver, moments: int, config: GroundConfig) -> Bool[Tensor, "T 2"]:
-    """Whether the left and the right foot were seen by any camera shortly before, at or after each moment."""
-    views = solver.views
-    seen = torch.zeros(moments, 2, device=solver.model.device)
-    seen.index_add_(0, views.moment, seen_sides(views.seen.weights, solver.model.names).to(seen))
-    near = round(config.unseen_seconds * solver.fps)
-    return torch.nn.functional.max_pool1d(seen.T, 2 * near + 1, stride=1, padding=near).T > 0
 
 
 def observed(
@@ -254,9 +238,9 @@ class _Blank:
     moments: np.ndarray
     space: str
 
-    def fitted(self, solved: _Solved, skipped: int) -> Track:
+    def fitted(self, fit: GroupFit) -> Track:
         """The track of solved moments; those before and after them are failed."""
-        x, counts = solved.x, solved.counts
+        x, counts, skipped = fit.x, fit.counts, fit.skipped
         arrays = self._zeros(len(self.moments))
         rows = slice(skipped, skipped + len(x))
         for name, value in self._parameters(x).items():
@@ -267,7 +251,7 @@ class _Blank:
         betas = x[0, self.fitter.unknowns.layout["betas"]].double().cpu().numpy()
         outside = len(self.moments) - len(x)
         reason = f"{outside} moments at the ends have no sighting that can be fitted" if outside else ""
-        more = self._ground(solved.standing, rows) | self._sure(solved.sure, rows)
+        more = self._ground(fit.standing, rows) | self._sure(fit.sure, rows)
         return self._track(betas, arrays, tuple(status), views, reason, **more)
 
     def _sure(self, sure: dict[str, np.ndarray], rows: slice) -> dict[str, np.ndarray]:
