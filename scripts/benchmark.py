@@ -16,6 +16,7 @@ import torch
 from bodyfit.data.body.body_model import load_body_model
 from bodyfit.data.errors import BodyfitError
 from bodyfit.fitting.benchmark.ages import ages_told_apart
+from bodyfit.fitting.benchmark.clip_groups import measure_shared_clips, shared_clips
 from bodyfit.fitting.benchmark.clip_table import as_table, measure_clips, some_clips
 from bodyfit.fitting.benchmark.far_poses import MotionFrames, far_and_floor
 from bodyfit.fitting.benchmark.groups import GroupMaker, with_and_without_floor
@@ -96,6 +97,9 @@ class BenchmarkCommand:
     """Share of these people who are 0.3 m above the floor."""
     clips: int = 12
     """How many clips are measured."""
+    together: int = 1
+    """With --sequence --ground: people per clip, who stand on one floor; --jumping: a share of them stands 0.3 m above
+    it."""
     moments: int = 90
     """Frames of each clip at most."""
     fps: float = 30.0
@@ -113,6 +117,10 @@ class BenchmarkCommand:
         """Measure and print."""
         if self.threads:
             torch.set_num_threads(self.threads)
+        if self.together != 1:
+            document = {"clips": self.measure_shared_clips()}
+            print(json.dumps(document) if self.json else groups_as_text(document["clips"]))
+            return 0
         if self.sequence or self.views:
             document = self.measure_clips()
             print(json.dumps(document) if self.json else as_table(document))
@@ -135,6 +143,19 @@ class BenchmarkCommand:
         photos = GroupMaker(fitter, self.poses, self.split, self.seed).on_floor(self.groups, 4, jumping=self.jumping)
         found = with_and_without_floor(fitter, photos)
         return found if self.ground else {"without": found["without"]}
+
+    def measure_shared_clips(self) -> dict[str, dict[str, float]]:
+        """Clips of several people on one floor, as numbers."""
+        if not (self.sequence and self.ground and self.poses) or self.together < 1 or not 0 <= self.jumping <= 1:
+            raise BodyfitError(
+                "--together needs --sequence, --ground and --poses, at least 1 person, and a share from 0 to 1 as "
+                "--jumping."
+            )
+        fitter = Fitter(load_body_model(self.body), load_prior(self.prior), device=pick_device(self.device))
+        motions = split_clips(self.poses, self.split) if self.split else sorted(self.poses.rglob("*.npz"))
+        settings = {"count": self.clips, "people": self.together, "lifted": self.jumping, "seed": self.seed}
+        settings |= {"fps": self.fps, "moments": self.moments}
+        return measure_shared_clips(fitter, shared_clips(fitter, motions, **settings))
 
     def measure_clips(self) -> dict:
         """Joint fits of clips, as numbers."""

@@ -70,7 +70,7 @@ class GroupMaker:
         return [self._photo(n, 2, 0.0, touching=True) for n in range(photos)]
 
     def _uniform(self, *shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
-        return low + (high - low) * torch.rand(shape, generator=self.draw)
+        return uniform(self.draw, *shape, low=low, high=high)
 
     def _photo(self, n: int, people: int, jumping: float, *, touching: bool = False) -> GroupPhoto:
         pose = self._upright(people, 7919 * self.seed + n)
@@ -85,7 +85,7 @@ class GroupMaker:
         if touching:
             self._bring_together(truth)
         landmarks, head = posed_in_world(self.maker.model, truth)
-        rotation, shift = self._camera()
+        rotation, shift = camera_above_floor(self.draw)
         heights = landmarks[:, self._foot_rows(), 1] - self.feet.clearance_m
         seen = seen_by_camera(self.maker, truth, landmarks @ rotation.T + shift, rotation @ head, self.seed + n)
         xy, confidence = (a.double().numpy() for a in (seen.keypoints_px, seen.confidence))
@@ -128,22 +128,28 @@ class GroupMaker:
         bones = self.feet_model.kinematics(turns, shape, derivatives=False)
         return spheres.centres(bones, shape).transpose(0, 1), spheres.radii(shape)
 
-    def _camera(self) -> tuple[Float[Tensor, "3 3"], Float[Tensor, " 3"]]:
-        """A camera 1 to 2 m above the floor, tilted by up to 12 degrees, rolled by up to 3; from a world with y up."""
-        pitch, roll = self._uniform(1, low=-0.05, high=0.2), self._uniform(1, low=-0.05, high=0.05)
-        flip = torch.diag(torch.tensor([1.0, -1.0, 1.0])) @ torch.diag(torch.tensor([-1.0, 1.0, 1.0]))
-        turn = roma.rotvec_to_rotmat(torch.tensor([1.0, 0, 0]) * pitch) @ roma.rotvec_to_rotmat(
-            torch.tensor([0.0, 0, 1]) * roll
-        )
-        rotation = turn @ flip  # x to the left, y down, z on: half a turn about the optical axis of the world
-        height = float(self._uniform(1, low=1.0, high=2.0))
-        return rotation, -rotation @ torch.tensor([0.0, height, 0.0])
-
     def _landmarks(self, truth: dict[str, Tensor]) -> Float[Tensor, "P 144 3"]:
         return posed_in_world(self.maker.model, truth)[0]
 
     def _foot_rows(self) -> list[int]:
         return [LANDMARK_NAMES.index(name) for name in self.feet_model.names]
+
+
+def uniform(draw: torch.Generator, *shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
+    """Numbers between two."""
+    return low + (high - low) * torch.rand(shape, generator=draw)
+
+
+def camera_above_floor(draw: torch.Generator) -> tuple[Float[Tensor, "3 3"], Float[Tensor, " 3"]]:
+    """A camera 1 to 2 m above the floor, tilted by up to 12 degrees, rolled by up to 3; from a world with y up."""
+    pitch, roll = uniform(draw, 1, low=-0.05, high=0.2), uniform(draw, 1, low=-0.05, high=0.05)
+    flip = torch.diag(torch.tensor([1.0, -1.0, 1.0])) @ torch.diag(torch.tensor([-1.0, 1.0, 1.0]))
+    turn = roma.rotvec_to_rotmat(torch.tensor([1.0, 0, 0]) * pitch) @ roma.rotvec_to_rotmat(
+        torch.tensor([0.0, 0, 1]) * roll
+    )
+    rotation = turn @ flip  # x to the left, y down, z on: half a turn about the optical axis of the world
+    height = float(uniform(draw, 1, low=1.0, high=2.0))
+    return rotation, -rotation @ torch.tensor([0.0, height, 0.0])
 
 
 def floor_errors(photos: Sequence[GroupPhoto], results: Sequence[FitResult]) -> dict[str, float]:

@@ -139,10 +139,31 @@ def make_clip(
         frames = _frames(views[-1], known)
         sightings += [Sighting(t, f) for t, f in enumerate(frames) if t not in hidden and not f.detections.problems[0]]
     there = views[0].landmarks if cameras == 1 else points
-    return Clip(there[:, :JOINTS_WITH_PELVIS], there[:, _feet(body)], sightings, fps)
+    return Clip(there[:, :JOINTS_WITH_PELVIS], there[:, clip_feet(body)], sightings, fps)
 
 
-def _feet(body: BodyModel) -> list[int]:
+def seen_over_time(
+    maker: PeopleMaker, truth: dict, landmarks: Tensor, head: Tensor, noise: ClipNoise, fps: float, seed: int
+) -> Clip:
+    """What one uncalibrated camera makes of a person.
+
+    Args:
+        maker: the detector in single pictures.
+        truth: parameters in the world.
+        landmarks, head: `posed_in_world`, brought to the camera's frame.
+        noise: the detector's errors over time.
+        fps: frames per second.
+        seed: of detections.
+    """
+    seen = seen_by_camera(maker, truth, landmarks, head, seed)
+    view = _disturbed(seen, noise, fps, torch.Generator().manual_seed(1000 + seed))
+    sightings = [Sighting(t, f) for t, f in enumerate(_frames(view, None)) if not f.detections.problems[0]]
+    feet = view.landmarks[:, clip_feet(maker.body)]
+    return Clip(view.landmarks[:, :JOINTS_WITH_PELVIS], feet, sightings, fps)
+
+
+def clip_feet(body: BodyModel) -> list[int]:
+    """Numbers of the landmarks that can touch a floor."""
     return [LANDMARK_NAMES.index(name) for name in foot_points(body)]
 
 
@@ -228,10 +249,11 @@ def _frames(people: SyntheticPeople, extrinsics: Extrinsics | None) -> list[Fram
 
 def track_joints(fitter: Fitter, track: Track) -> Float[Tensor, "T 22 3"]:
     """Fitted joints, in the frame of the track, m."""
-    return _track_landmarks(fitter, track)[:, :JOINTS_WITH_PELVIS]
+    return track_landmarks(fitter, track)[:, :JOINTS_WITH_PELVIS]
 
 
-def _track_landmarks(fitter: Fitter, track: Track) -> Float[Tensor, "T 144 3"]:
+def track_landmarks(fitter: Fitter, track: Track) -> Float[Tensor, "T 144 3"]:
+    """Fitted landmarks, in the frame of the track, m."""
     truth = {name: torch.as_tensor(value).float() for name, value in track.parameters().items()}
     return posed_in_world(fitter.everything, truth)[0]
 
@@ -258,11 +280,11 @@ def _of_joint_fit(fitter: Fitter, clip: Clip, config: SequenceConfig | None) -> 
     track = fit_group(fitter, clip.sightings, fps=clip.fps, config=config)
     seconds = time.perf_counter() - began
     landmarks, row = (
-        _track_landmarks(fitter, track),
+        track_landmarks(fitter, track),
         {"moments": len(track), "moments_per_second": len(track) / seconds},
     )
     seen = torch.as_tensor(track.views > 0)
-    row |= _errors(landmarks, clip, track.moments, seen, _feet(fitter.body))
+    row |= _errors(landmarks, clip, track.moments, seen, clip_feet(fitter.body))
     if not seen.all():
         joints, truth = landmarks[:, :JOINTS_WITH_PELVIS], clip.joints[track.moments]
         row["unseen_pa_mpjpe_mm"] = float(_pa_mpjpe_mm(joints, truth)[~seen].mean())
@@ -278,7 +300,7 @@ def _of_single_fits(fitter: Fitter, clip: Clip) -> dict[str, float]:
     seen = torch.as_tensor(np.isin(moments, places))
     alone = torch.full((len(moments), len(LANDMARK_NAMES), 3), torch.nan)
     alone[seen] = torch.as_tensor(np.stack([result.landmarks for result in results])[places.argsort()]).float()
-    return _errors(alone, clip, moments, seen, _feet(fitter.body)) | {"moments_per_second": len(results) / seconds}
+    return _errors(alone, clip, moments, seen, clip_feet(fitter.body)) | {"moments_per_second": len(results) / seconds}
 
 
 def _pa_mpjpe_mm(joints: Tensor, truth: Tensor) -> Float[Tensor, " T"]:

@@ -26,11 +26,18 @@ SIZE_SIGMA = 0.05
 """How well the size of a person is known beforehand, as a share."""
 SPREAD_M = 0.02
 """How well feet are known, m."""
-FAR_SIGMAS = 2.0
-"""Feet that are so many standard deviations off the plane do not stand on it: a jump, a step."""
+IN_AIR = 0.2
+"""Share of people upright who do not stand on the floor of their photo: they jump, or stand on something."""
+HIGHEST_M = 1.0
+"""Up to where their feet may be, m; anywhere up to there is as probable."""
+SURE = 0.8
+"""Probability from which on somebody is said to stand on the floor."""
 LEVEL_M = 0.04
 """Points of the feet that are so little higher than the person's lowest one stand with it."""
-_ROUNDS = 15
+_ALL_OF = 8
+"""People up to whom all combinations of who stands are gone through: 2 to the power of them."""
+_FLAT_M = 10.0
+"""Standard deviation of the height of the camera beforehand, m."""
 
 
 @dataclass(frozen=True)
@@ -80,33 +87,90 @@ def photo_floor(
     points = feet - clearance_m[:, None] * first
     heights = torch.where(seen, points @ first, torch.inf)
     lowest = points[torch.arange(len(points), device=feet.device), heights.argmin(1)]
-    normal, offset, away = _plane(lowest[standing].double(), first.double(), sigma)
+    found = _Standing(lowest[standing].double(), first.double(), sigma, least=2 if up is None else 1).solve()
     on = torch.zeros_like(standing)
-    on[standing] = away.abs() < FAR_SIGMAS
-    if int(on.sum()) < (2 if up is None else 1) or 2 * int(on.sum()) <= count:
+    on[standing] = found.on
+    if 2 * int(on.sum()) <= count:
         return PhotoFloor(None, nothing, f"none: the feet of {people} lie in no common plane")
-    floor = Floor(tuple(normal.tolist()), float(offset), source)
+    floor = Floor(tuple(found.normal.tolist()), float(found.offset), source)
     level = heights < heights.amin(1, keepdim=True) + LEVEL_M
     return PhotoFloor(floor, level & seen & on[:, None])
 
 
-def _plane(
-    points: Float[Tensor, "P 3"], up: Float[Tensor, " 3"], up_sigma: float
-) -> tuple[Float[Tensor, " 3"], Float[Tensor, ""], Float[Tensor, " P"]]:
-    """Normal and offset by robust least squares, and each point's distance in its standard deviations."""
-    axes = torch.linalg.svd(up[None], full_matrices=True)[2][1:]  # two directions across
-    tilt, offset = up.new_zeros(2), (points @ up).median()
-    normal = up
-    away = torch.zeros_like(points[:, 0])
-    for _ in range(_ROUNDS):
-        sigma = ((SIZE_SIGMA * (points @ normal)).square() + SPREAD_M**2).sqrt()
-        away = (points @ normal - offset) / sigma
-        trust = (1 + (away / FAR_SIGMAS).square()).pow(-2) / sigma.square()
-        # Unknowns: the tilt of up + tilt . axes (not normalised), and the offset.
-        rows = torch.cat([points @ axes.T, -torch.ones_like(points[:, :1])], 1)
-        prior = torch.diag(torch.cat([up.new_full((2,), up_sigma**-2), up.new_full((1,), 1e-9)]))
-        matrix = (trust[:, None] * rows).T @ rows + prior
-        tilt, offset = torch.linalg.solve(matrix, -(trust[:, None] * rows).T @ (points @ up)).split([2, 1])
-        length = (up + tilt @ axes).norm()
-        normal, offset = (up + tilt @ axes) / length, offset[0] / length
-    return normal, offset, away
+@dataclass(frozen=True)
+class _Plane:
+    """A plane, and who stands on it."""
+
+    on: Bool[Tensor, " P"]
+    normal: Float[Tensor, " 3"]
+    offset: Float[Tensor, ""]
+
+
+class _Standing:
+    """Who of people upright stands on the floor, and where it is: by Bayes' rule over combinations of who stands.
+
+    With tilt t in two directions across `up` and offset o, feet at p that stand have p.up + t.(p across) - o = 0 up to
+    an error of size and keypoints; those of others are anywhere above. A plane through few people bends to whoever is
+    in the air, so that no distance from one plane tells; the combinations are weighed with all planes integrated out.
+
+    Args:
+        points: the lowest point of each person's feet, m.
+        up: what is known of the normal beforehand, unit length.
+        up_sigma: how well, rad.
+        least: how many stand at least.
+    """
+
+    def __init__(self, points: Float[Tensor, "P 3"], up: Float[Tensor, " 3"], up_sigma: float, least: int):
+        self.up, self.least = up, least
+        self.across = torch.linalg.svd(up[None], full_matrices=True)[2][1:]
+        self.height = points @ up
+        self.rows = torch.cat([points @ self.across.T, -torch.ones_like(points[:, :1])], 1)
+        self.variance = (SIZE_SIGMA * self.height).square() + SPREAD_M**2
+        self.before = up.new_tensor([up_sigma**-2, up_sigma**-2, _FLAT_M**-2]).diag()
+
+    def solve(self) -> _Plane:
+        """Those who surely stand, and the plane through them."""
+        who = self._all() if len(self.height) <= _ALL_OF else self._likely()
+        weight = self._log_evidence(who)[0].softmax(0)
+        on = (weight[:, None] * who).sum(0) > SURE
+        unknowns = self._log_evidence(on[None])[1][0]
+        normal = self.up + unknowns[:2] @ self.across
+        length = normal.norm()
+        return _Plane(on, normal / length, unknowns[2] / length)
+
+    def _all(self) -> Bool[Tensor, "K P"]:
+        """Every combination of enough people."""
+        count = len(self.height)
+        number = torch.arange(2**count, device=self.up.device)
+        who = (number[:, None] >> torch.arange(count, device=self.up.device)) % 2 == 1
+        return who[who.sum(1) >= self.least]
+
+    def _likely(self) -> Bool[Tensor, "K P"]:
+        """The most probable combination, found one person after the other, and those that differ in one or two."""
+        one = torch.eye(len(self.height), dtype=torch.bool, device=self.up.device)
+        best = torch.ones_like(one[0])
+        for _ in range(len(one)):
+            near = torch.cat([best[None], best ^ one])
+            near = near[near.sum(1) >= self.least]
+            winner = near[self._log_evidence(near)[0].argmax()]
+            if bool((winner == best).all()):
+                break
+            best = winner
+        first, second = torch.triu_indices(len(one), len(one), device=one.device)
+        near = torch.cat([best[None], best ^ (one[first] | one[second])])
+        return near[near.sum(1) >= self.least]
+
+    def _log_evidence(self, who: Bool[Tensor, "K P"]) -> tuple[Float[Tensor, " K"], Float[Tensor, "K 3"]]:
+        """Of combinations of people who stand, up to a constant; and the plane of each: tilt and offset."""
+        on = who.to(self.height)
+        precision = self.before + torch.einsum("kp,pi,pj->kij", on / self.variance, self.rows, self.rows)
+        right = -(on * self.height / self.variance) @ self.rows
+        covariance = torch.linalg.inv(precision)
+        plane = (covariance @ right[..., None])[..., 0]
+        misfit = on @ (self.height.square() / self.variance) - (plane * right).sum(1)
+        stand = -0.5 * (misfit + torch.logdet(precision) + on @ (2 * math.pi * self.variance).log())
+        above = self.height + plane @ self.rows.T
+        spread = (self.variance + torch.einsum("pi,kij,pj->kp", self.rows, covariance, self.rows)).sqrt()
+        within = torch.special.ndtr(above / spread) - torch.special.ndtr((above - HIGHEST_M) / spread)
+        in_air = (IN_AIR / HIGHEST_M * within.clamp_min(1e-12)).log()
+        return stand + (on * math.log(1 - IN_AIR) + (1 - on) * in_air).sum(1), plane
