@@ -11,10 +11,13 @@ import numpy as np
 from bodyfit.data.body.body_model import BodyModel
 from bodyfit.data.body.volume import Spheres, fit_spheres
 
+KID = "_kid"
+"""What files of bodies with the kid axis are called besides."""
+
 
 def spheres_of(body: BodyModel) -> Spheres:
     """A body's spheres: those of its file, where it is a shipped body, else fitted to it (`volume.fit_spheres`)."""
-    known = _spheres_file(body.gender)
+    known = _spheres_file(body)
     if known is not None:
         with resources.as_file(known) as path, np.load(path, allow_pickle=False) as file:
             if str(file["fingerprint"]) == body.fingerprint:
@@ -30,6 +33,7 @@ def save_spheres(body: BodyModel, path: Path) -> None:
     np.savez_compressed(path, fingerprint=np.array(body.fingerprint), **arrays)
 
 
-def _spheres_file(gender: str):
-    file = resources.files("bodyfit.data") / "assets" / "body" / f"smplx_open_{gender}.spheres.npz"
+def _spheres_file(body: BodyModel):
+    name = f"smplx_open_{body.gender}{KID if body.has_kid_axis else ''}.spheres.npz"
+    file = resources.files("bodyfit.data") / "assets" / "body" / name
     return file if file.is_file() else None

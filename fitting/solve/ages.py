@@ -29,6 +29,7 @@ from bodyfit.fitting.energy.problem import BodyProblem
 from bodyfit.fitting.energy.terms import Reprojection
 from bodyfit.fitting.energy.unknowns import Unknowns
 from bodyfit.fitting.solve.landmark_sets import LandmarkSets
+from bodyfit.fitting.solve.stages import GIVEN_UP
 
 OLDEST_YEARS = 120.0
 USUAL_AGES = ((0.0, 1.0, 3.0, 6.0, 10.0, 14.0, 18.0), (1.0, 0.79, 0.62, 0.45, 0.27, 0.07, 0.0))
@@ -134,7 +135,7 @@ class OneKind(Protocol):
     config: Any
     landmarks: LandmarkSets
 
-    def problem(self, seen: Observations, model: LandmarkModel) -> BodyProblem: ...
+    def problem(self, seen: Observations, model: LandmarkModel, *, collisions: bool = False) -> BodyProblem: ...
 
     def in_groups(self, work: Callable[[Tensor], Any], people: int) -> list[Any]: ...
 
@@ -263,7 +264,26 @@ def find_children(
     is_child = torch.isfinite(fits.cost) & (less > 0)
     margin[tried] = less.abs()
     chosen = is_child.nonzero()[:, 0]
-    return Children(whole[tried][chosen], solution_of(fits, chosen), margin)
+    rows = whole[tried][chosen]
+    return Children(rows, _out_of_themselves(children, seen.select(rows), there, solution_of(fits, chosen)), margin)
+
+
+def _out_of_themselves(children: OneKind, seen: Observations, model: LandmarkModel, fits: Solution) -> Solution:
+    """Those who are children once more with the term that keeps bodies out of themselves, as adults have it in their
+    last stage; who would lose keypoints for it stays."""
+    if not len(seen) or math.isinf(children.config.energy.collision_sigma_m):
+        return fits
+
+    def solve(rows: Tensor) -> tuple[Tensor, Tensor]:
+        x, problem = fits.x[rows], children.problem(seen.select(rows), model, collisions=True)
+        retract, options = children.unknowns.retract, children.config.solver
+        out = minimise(problem.evaluate, retract, x, options, cost=problem.costs, free=children.free())
+        kept = problem.given_up(out.x) <= problem.given_up(x) + GIVEN_UP
+        kept &= torch.isfinite(out.cost)
+        return torch.where(kept[:, None], out.x, x), torch.where(kept, out.cost, fits.cost[rows])
+
+    x, cost = (torch.cat(some) for some in zip(*children.in_groups(solve, len(seen)), strict=True))
+    return replace(fits, x=x, cost=cost)
 
 
 def solution_of(solution: Solution, rows: Int[Tensor, " C"]) -> Solution:

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any, TypeVar
 
@@ -39,10 +39,11 @@ from bodyfit.fitting.solve.hypotheses import StartConfig, Starter
 from bodyfit.fitting.solve.landmark_sets import Landmarks, LandmarkSets
 from bodyfit.fitting.solve.memory import free_bytes, people_at_once
 from bodyfit.fitting.solve.networks import load_networks
+from bodyfit.fitting.solve.photo_people import Kind
 from bodyfit.fitting.solve.results import ResultMaker
 from bodyfit.fitting.solve.stages import Alternative, follow, solve_in_stages
 from bodyfit.fitting.solve.threads import map_in_threads, threads_at_work
-from bodyfit.fitting.solve.together import Together, solve_together
+from bodyfit.fitting.solve.together import Moved, solve_together
 from bodyfit.fitting.start.network import StartNetwork, StartProposals
 from bodyfit.fitting.uncertainty.estimate import blocks_of
 from bodyfit.prior.model.vposer import VPoser
@@ -52,6 +53,20 @@ Module = TypeVar("Module", bound=torch.nn.Module)
 PEOPLE_ON_CPU = 128  # solved at a time by a thread, all their starts together: more is no faster
 FEWEST_ON_CPU = 16  # fewer are not worth a thread
 PEOPLE_ON_GPU = 2048
+
+
+Sure = tuple[Alternative, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Shared:
+    """People under what those of one photo share."""
+
+    adults: Solution
+    """Of everybody as adults."""
+    children: Children | None
+    ground: dict[int, dict[str, Any]]
+    """`Together.ground`."""
 
 
 def pick_device(name: str = "auto") -> torch.device:
@@ -455,10 +470,10 @@ class Fitter:
             kids = self.children
             children = None if kids is None else find_children(self, kids, seen, model, solution, screened)
             of_children = self._sure_of_children(seen, model, children)
-            shared = self._together(chosen, seen, model, solution, other, uncertainty, children)
+            shared = self._together(chosen, seen, model, solution, (other, uncertainty), children, of_children)
             seconds = (time.perf_counter() - began) / len(chosen)
         if shared is not None:
-            solution = shared.solution
+            solution, children = shared.adults, shared.children
         margin = None if children is None else children.margin
         results = self.make.results(chosen, seen, solution, other, seconds, uncertainty, margin)
         if children is not None and len(children.rows):
@@ -489,41 +504,56 @@ class Fitter:
         seen: Observations,
         model: LandmarkModel,
         solution: Solution,
-        other: Alternative,
-        uncertainty: dict[str, Any],
+        sure: Sure,
         children: Children | None,
-    ) -> Together | None:
-        """People of photos once more, under what they share, where that is asked for; `other` and `uncertainty`
-        follow."""
+        of_children: Sure,
+    ) -> Shared | None:
+        """People of photos once more, under what they share, where that is asked for; what is said of how sure they are
+        follows."""
         if not (self.config.ground.on or self.config.people_apart):
             return None
-        nobody = torch.zeros(0, dtype=torch.long, device=self.device)
-        shared = solve_together(self, chosen, solution, nobody if children is None else children.rows)
-        if uncertainty and len(shared.rows):
-            self._follow_moved(seen, model, solution, shared, other, uncertainty)
-        return shared
+        adult = torch.ones(len(chosen), dtype=torch.bool, device=self.device)
+        if children is not None:
+            adult[children.rows] = False
+        adults, there = adult.nonzero()[:, 0], solution
+        kinds = [Kind(self, adults, solution_of(solution, adults))] if len(adults) else []
+        if not bool(adult.all()):
+            kinds.append(Kind(self.children, children.rows, children.solution))
+        found = solve_together(chosen, kinds)
+        if len(adults):
+            moved = found.kinds[0]
+            x, cost = (getattr(solution, n).index_copy(0, adults, getattr(moved.solution, n)) for n in ("x", "cost"))
+            there = replace(solution, x=x, cost=cost)
+            self._follow_moved(seen, model, solution, Moved(there, adults[moved.rows]), *sure)
+        if not bool(adult.all()):
+            kids, some, moved = self.children, seen.select(children.rows), found.kinds[-1]
+            kids._follow_moved(some, kids.landmarks.model_of(model.names), children.solution, moved, *of_children)
+            children = replace(children, solution=moved.solution)
+        return Shared(there, children, found.ground)
 
     def _follow_moved(
         self,
         seen: Observations,
         model: LandmarkModel,
         before: Solution,
-        shared: Together,
+        moved: Moved,
         other: Alternative,
         uncertainty: dict[str, Any],
     ) -> None:
         """What is said of people who were moved, once more where they are now: `other` and `uncertainty` are changed.
 
         Flipped limbs are looked for anew, while the body stays where it was put; another start's pose moves along."""
-        rows, place = shared.rows, self.unknowns.layout["transl"]
-        some, there, x = seen.select(rows), solution_of(shared.solution, rows), other.x[rows]
+        if not uncertainty or not len(moved.rows):
+            return
+        rows, place = moved.rows, self.unknowns.layout["transl"]
+        some, there, x = seen.select(rows), solution_of(moved.solution, rows), other.x[rows]
         x[:, place] += there.x[:, place] - before.x[rows, place]
         flipped = torch.as_tensor(uncertainty["runner_up_flips"], device=rows.device)[rows].any(1)
         alone = self.problem(some, model).costs(x)
         cost = torch.where(flipped | torch.isnan(other.cost[rows]), torch.nan, alone)
         held = ("global_orient", "transl", "betas")
-        moved, anew = self.uncertainty_at(some, model, there, Alternative(x, cost), held=held)
-        other.x[rows], other.cost[rows] = moved.x, moved.cost
+        followed, anew = self.uncertainty_at(some, model, there, Alternative(x, cost), held=held)
+        other.x[rows], other.cost[rows] = followed.x, followed.cost
         for name in anew.keys() & uncertainty.keys() - {"posterior_blocks"}:
             uncertainty[name][rows.cpu().numpy()] = anew[name]
 

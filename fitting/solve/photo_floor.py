@@ -24,6 +24,10 @@ GRAVITY_SIGMA = 0.02
 """How well a given gravity is known, rad."""
 SIZE_SIGMA = 0.05
 """How well the size of a person is known beforehand, as a share."""
+CHILD_SIZE_SIGMA = 0.15
+"""The same of children whose age nobody says."""
+KNOWN_SIZE_SIGMA = 0.01
+"""The same where stature or shape is given."""
 SPREAD_M = 0.02
 """How well feet are known, m."""
 IN_AIR = 0.2
@@ -47,8 +51,14 @@ class PhotoFloor:
     floor: Floor | None
     touches: Bool[Tensor, "P F"]
     """Which points of the feet stand on it."""
+    elsewhere: Bool[Tensor, " P"]
+    """Who is upright but does not surely stand on it."""
     reason: str = ""
     """Why there is no floor."""
+
+    def of(self, person: int) -> PhotoFloor:
+        """What is known of one person."""
+        return PhotoFloor(self.floor, self.touches[person], self.elsewhere[person], self.reason)
 
 
 def photo_floor(
@@ -58,6 +68,7 @@ def photo_floor(
     clearance_m: Float[Tensor, " F"],
     seen: Bool[Tensor, "P F"],
     up: tuple[float, float, float] | None,
+    size_sigma: Float[Tensor, " P"] | None = None,
 ) -> PhotoFloor:
     """Find the floor that people of one photo stand on.
 
@@ -67,16 +78,20 @@ def photo_floor(
         clearance_m: height of each point of the feet above the sole.
         seen: whether anything was seen of the foot that each point belongs to.
         up: against gravity, where that is known.
+        size_sigma: how well the size of each is known beforehand, as a share; None: as that of adults.
     """
     nothing = torch.zeros(feet.shape[:2], dtype=torch.bool, device=feet.device)
+    nobody = nothing.any(1)
+    if size_sigma is None:
+        size_sigma = torch.full_like(feet[:, 0, 0], SIZE_SIGMA)
     legs, trunk = (torch.nn.functional.normalize(v, dim=1) for v in (pelvis - feet.mean(1), neck - pelvis))
     standing = ((legs * trunk).sum(1) > math.cos(UPRIGHT)) & seen.any(1)
     count = int(standing.sum())
     if count == 0:
-        return PhotoFloor(None, nothing, "none: nobody stands upright on feet that are seen")
+        return PhotoFloor(None, nothing, nobody, "none: nobody stands upright on feet that are seen")
     if up is None and count == 1:
         reason = "none: one person who stands shows no floor; give --gravity"
-        return PhotoFloor(None, nothing, reason)
+        return PhotoFloor(None, nothing, nobody, reason)
     people = "one person who stands" if count == 1 else f"{count} people who stand"
     if up is None:
         axes = torch.nn.functional.normalize(neck - feet.mean(1), dim=1)[standing]
@@ -87,14 +102,16 @@ def photo_floor(
     points = feet - clearance_m[:, None] * first
     heights = torch.where(seen, points @ first, torch.inf)
     lowest = points[torch.arange(len(points), device=feet.device), heights.argmin(1)]
-    found = _Standing(lowest[standing].double(), first.double(), sigma, least=2 if up is None else 1).solve()
+    least = 2 if up is None else 1
+    sizes = size_sigma[standing].double()
+    found = _Standing(lowest[standing].double(), sizes, first.double(), sigma, least).solve()
     on = torch.zeros_like(standing)
     on[standing] = found.on
     if 2 * int(on.sum()) <= count:
-        return PhotoFloor(None, nothing, f"none: the feet of {people} lie in no common plane")
+        return PhotoFloor(None, nothing, nobody, f"none: the feet of {people} lie in no common plane")
     floor = Floor(tuple(found.normal.tolist()), float(found.offset), source)
     level = heights < heights.amin(1, keepdim=True) + LEVEL_M
-    return PhotoFloor(floor, level & seen & on[:, None])
+    return PhotoFloor(floor, level & seen & on[:, None], standing & ~on)
 
 
 @dataclass(frozen=True)
@@ -115,17 +132,25 @@ class _Standing:
 
     Args:
         points: the lowest point of each person's feet, m.
+        size_sigma: how well each person's size is known, as a share.
         up: what is known of the normal beforehand, unit length.
         up_sigma: how well, rad.
         least: how many stand at least.
     """
 
-    def __init__(self, points: Float[Tensor, "P 3"], up: Float[Tensor, " 3"], up_sigma: float, least: int):
+    def __init__(
+        self,
+        points: Float[Tensor, "P 3"],
+        size_sigma: Float[Tensor, " P"],
+        up: Float[Tensor, " 3"],
+        up_sigma: float,
+        least: int,
+    ):
         self.up, self.least = up, least
         self.across = torch.linalg.svd(up[None], full_matrices=True)[2][1:]
         self.height = points @ up
         self.rows = torch.cat([points @ self.across.T, -torch.ones_like(points[:, :1])], 1)
-        self.variance = (SIZE_SIGMA * self.height).square() + SPREAD_M**2
+        self.variance = (size_sigma * self.height).square() + SPREAD_M**2
         self.before = up.new_tensor([up_sigma**-2, up_sigma**-2, _FLAT_M**-2]).diag()
 
     def solve(self) -> _Plane:
