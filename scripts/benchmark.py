@@ -95,6 +95,8 @@ class BenchmarkCommand:
     looked for."""
     jumping: float = 0.0
     """Share of these people who are 0.3 m above the floor."""
+    children: float = 0.0
+    """Share of the people of --groups who are children of 2 to 7 years; fits find out."""
     clips: int = 12
     """How many clips are measured."""
     together: int = 1
@@ -140,7 +142,11 @@ class BenchmarkCommand:
         if self.poses is None or self.groups < 1 or not 0 <= self.jumping <= 1:
             raise BodyfitError("--groups needs --poses, a number of at least 1, and a share from 0 to 1 as --jumping.")
         fitter = Fitter(load_body_model(self.body), load_prior(self.prior), device=pick_device(self.device))
-        photos = GroupMaker(fitter, self.poses, self.split, self.seed).on_floor(self.groups, 4, jumping=self.jumping)
+        if not 0 <= self.children <= 1 or (self.children and fitter.children is None):
+            raise BodyfitError("--children is a share from 0 to 1, of a body that knows children.")
+        seen = fitter.children if self.children else fitter
+        maker = GroupMaker(seen, self.poses, self.split, self.seed, self.children)
+        photos = maker.on_floor(self.groups, 4, jumping=self.jumping)
         found = with_and_without_floor(fitter, photos)
         return found if self.ground else {"without": found["without"]}
 

@@ -38,6 +38,8 @@ class BenchmarkCollisionsCommand:
     """Samples of the prior. 0: none."""
     pairs: int = 0
     """Photos of two people side by side, in poses of --poses, fitted with and without --collisions people."""
+    children: float = 0.0
+    """Share of the people of --pairs who are children of 2 to 7 years; fits find out."""
     seed: int = 0
     """The same seed gives the same people."""
     device: str = "auto"
@@ -64,7 +66,9 @@ class BenchmarkCollisionsCommand:
             document["samples"] = collisions.of_samples(fitters["with"], self.samples, self.seed)
         if self.pairs and self.poses is not None:
             log.info("%d pairs of people", self.pairs)
-            maker = GroupMaker(Fitter(), self.poses, self.split, self.seed)
+            seen = Fitter()
+            seen = seen.children if self.children else seen
+            maker = GroupMaker(seen, self.poses, self.split, self.seed, self.children)
             document["pairs"] = collisions.of_pairs(fitters["with"], maker.side_by_side(self.pairs))
         print(json.dumps(document) if self.json else as_text(document))
         return 0

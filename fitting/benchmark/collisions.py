@@ -75,7 +75,8 @@ def of_pairs(fitter: Fitter, photos: Sequence[GroupPhoto]) -> dict[str, Figures]
     """Penetration between the two people of each photo, fitted alone and with `people_apart`."""
     meter, found = PenetrationMeter(fitter.body), {}
     frames = [photo.frame for photo in photos]
-    adults = replace(fitter.config, age=replace(fitter.config.age, kind="adult"))
+    kind = "auto" if any(bool(photo.children.any()) for photo in photos) else "adult"
+    adults = replace(fitter.config, age=replace(fitter.config.age, kind=kind))
     for name, apart in (("without", False), ("with", True)):
         config = replace(adults, people_apart=apart)
         began = time.perf_counter()

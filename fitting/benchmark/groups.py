@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,6 +27,10 @@ from bodyfit.fitting.start.synthetic import PeopleMaker, SyntheticOptions, mocap
 
 JUMP_M = 0.3
 """How high those who are in the air are above the floor."""
+AGES = (2.0, 7.0)
+"""Of children, years."""
+CHILD_BETAS = 0.6
+"""Standard deviation of their shape numbers."""
 _UPRIGHT = 0.35  # rad between a body and the vertical
 _TRIES = 40  # poses drawn for each person that is upright
 
@@ -41,6 +45,7 @@ class GroupPhoto:
     height_m: Float[Tensor, "P F"]
     """Of each point of the feet above the floor, less what it is above the sole."""
     in_air: Bool[Tensor, " P"]
+    children: Bool[Tensor, " P"]
     up: Float[Tensor, " 3"]
     """The floor's normal."""
 
@@ -49,12 +54,14 @@ class GroupMaker:
     """Makes photos of people in poses of a mocap folder.
 
     Args:
-        fitter: its body.
+        fitter: its body; with the kid axis where there are children.
         poses, split: the folder, and which of its splits.
         seed: the same seed makes the same photos.
+        children: their share, of `AGES` years.
     """
 
-    def __init__(self, fitter: Fitter, poses: Path, split: str | None, seed: int):
+    def __init__(self, fitter: Fitter, poses: Path, split: str | None, seed: int, children: float = 0.0):
+        self.children = children
         self.fitter, self.draw = fitter, torch.Generator().manual_seed(seed)
         self.maker = PeopleMaker(fitter.body, SyntheticOptions(cropped=0.0, noise_share=0.004))
         self.feet_model = LandmarkModel(fitter.body, names=FOOT_POINTS)
@@ -63,11 +70,11 @@ class GroupMaker:
 
     def on_floor(self, photos: int, people: int, *, jumping: float) -> list[GroupPhoto]:
         """People who stand about on a floor, 3 to 7 m away; a share of them is in the air."""
-        return [self._photo(n, people, jumping) for n in range(photos)]
+        return _with_enough_points(self._photo(n, people, jumping) for n in range(photos))
 
     def side_by_side(self, photos: int) -> list[GroupPhoto]:
         """Two people as near to each other as they can be without being in each other."""
-        return [self._photo(n, 2, 0.0, touching=True) for n in range(photos)]
+        return _with_enough_points(self._photo(n, 2, 0.0, touching=True) for n in range(photos))
 
     def _uniform(self, *shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
         return uniform(self.draw, *shape, low=low, high=high)
@@ -75,6 +82,11 @@ class GroupMaker:
     def _photo(self, n: int, people: int, jumping: float, *, touching: bool = False) -> GroupPhoto:
         pose = self._upright(people, 7919 * self.seed + n)
         betas = torch.randn(people, self.fitter.body.num_betas, generator=self.draw).clamp(-2.5, 2.5)
+        child = torch.zeros(people, dtype=torch.bool)
+        if self.fitter.body.has_kid_axis:
+            child = self._uniform(people) < self.children
+            betas = torch.where(child[:, None], CHILD_BETAS * betas, betas)
+            betas[:, -1] = torch.where(child, self._kid_betas(people), 0.0)
         in_air = self._uniform(people) < jumping
         across = torch.linspace(-1.2, 1.2, people) + self._uniform(people, low=-0.2, high=0.2)
         place = torch.stack([across, torch.zeros(people), self._uniform(people, low=3.0, high=7.0)], 1)
@@ -91,7 +103,11 @@ class GroupMaker:
         xy, confidence = (a.double().numpy() for a in (seen.keypoints_px, seen.confidence))
         found = Detections.from_points(xy, confidence, format="synthetic", source=Path("synthetic"))
         frame = Frame(f"{n:05d}", found, IMAGE_PX, FOCAL_PX, "given", tuple(seen.center_px[0].tolist()))
-        return GroupPhoto(frame, seen.landmarks, heights, in_air, rotation[:, 1])
+        return GroupPhoto(frame, seen.landmarks, heights, in_air, child, rotation[:, 1])
+
+    def _kid_betas(self, people: int) -> Float[Tensor, " P"]:
+        years, known = self._uniform(people, low=AGES[0], high=AGES[1]).numpy(), self.fitter.body.kid_ages
+        return torch.as_tensor(np.interp(years, *known)).float()
 
     def _upright(self, people: int, seed: int) -> Float[Tensor, "P 22 3"]:
         """Poses of people who stand upright, turned about the vertical at random."""
@@ -135,6 +151,11 @@ class GroupMaker:
         return [LANDMARK_NAMES.index(name) for name in self.feet_model.names]
 
 
+def _with_enough_points(photos: Iterable[GroupPhoto]) -> list[GroupPhoto]:
+    """Those in which everybody can be fitted."""
+    return [photo for photo in photos if not any(photo.frame.detections.problems)]
+
+
 def uniform(draw: torch.Generator, *shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
     """Numbers between two."""
     return low + (high - low) * torch.rand(shape, generator=draw)
@@ -161,6 +182,10 @@ def floor_errors(photos: Sequence[GroupPhoto], results: Sequence[FitResult]) -> 
     relative = torch.cat([part - part.mean() for part in depth]).abs()
     away = 1000 * (ours[:, :22] - true[:, :22]).norm(dim=-1).mean(1)
     figures = {"people": len(true), "relative_depth_error_percent": 100 * float(relative.mean())}
+    child = torch.cat([photo.children for photo in photos])
+    if child.any():
+        figures["children_depth_error_percent"] = 100 * float(torch.cat(depth).abs()[child].mean())
+        figures["children_mpjpe_mm"] = float(away[child].mean())
     figures |= {"mpjpe_mm": float(away.mean()), "root_mpjpe_mm": float(_pelvis_on_pelvis(ours, true).mean())}
     height = torch.cat([photo.height_m for photo in photos])
     side = torch.tensor([int(name.startswith("right")) for name in FOOT_POINTS])
@@ -183,10 +208,11 @@ def floor_errors(photos: Sequence[GroupPhoto], results: Sequence[FitResult]) -> 
 
 @torch.no_grad()
 def with_and_without_floor(fitter: Fitter, photos: Sequence[GroupPhoto]) -> dict[str, dict[str, float]]:
-    """Errors of fits that know of no floor, and of those that look for one."""
-    found, adults = {}, replace(fitter.config, age=replace(fitter.config.age, kind="adult"))
+    """Errors of fits without and with a floor; all are fitted as adults unless there are children."""
+    found, kind = {}, "auto" if any(bool(photo.children.any()) for photo in photos) else "adult"
+    config = replace(fitter.config, age=replace(fitter.config.age, kind=kind))
     for name, on in (("without", False), ("with", True)):
-        config = replace(adults, ground=replace(adults.ground, on=on))
+        config = replace(config, ground=replace(config.ground, on=on))
         one = Fitter(fitter.body, config=config, like=fitter)
         began = time.perf_counter()
         results = one.fit([photo.frame for photo in photos])
