@@ -20,8 +20,6 @@ from bodyfit.fitting.sequence.contacts import Contacts, GroundConfig
 _ROUNDS = 20
 _POINTS = 200
 """Resting points per person that the plane is found from, at most."""
-_INDEPENDENT = 30
-"""As how many independent points the resting points of one person count, at most: errors last."""
 _LEAST_OFFSET_M = 0.3
 """Height of the camera above the floor from which on it says something of people's size."""
 
@@ -124,10 +122,12 @@ def _plane(voters: Sequence[Resting], config: GroundConfig) -> tuple[Floor, list
     rows = torch.cat([points @ across.T, -torch.ones_like(points[:, :1]), -people], 1)
     right = points @ up
     offset = torch.stack([right[owner == n].median() for n in range(len(voters))]).median()
+    drift = config.drift_share if max(one.size_sigma for one in voters) > 0 else 0.0
+    spread = config.spread_about(float(offset), drift)
     unknowns = torch.cat([up.new_zeros(2), offset[None], up.new_zeros(len(voters))])
     for _ in range(_ROUNDS):
-        away = (rows @ unknowns + right) / (2 * config.spread_m)
-        trust = weights * (1 + away.square()).pow(-2) / config.spread_m**2
+        away = (rows @ unknowns + right) / (2 * spread)
+        trust = weights * (1 + away.square()).pow(-2) / spread**2
         near = (1 + (unknowns[3:] / (config.far_sigmas * sigma)).square()).pow(-2)  # of people
         prior = torch.cat([up.new_full((2,), up_sigma**-2), up.new_full((1,), 1e-9), near / sigma.square()])
         matrix = (trust[:, None] * rows).T @ rows + prior.diag()
@@ -149,11 +149,11 @@ def _thinned(
         mine = mine[_on(one.contacts.floor, mine, config)]
         mine = mine[torch.linspace(0, len(mine) - 1, min(len(mine), _POINTS)).long().to(mine.device)]
         points.append(mine)
-        weights.append(mine.new_full((len(mine),), min(1.0, _INDEPENDENT / max(len(mine), 1))))
+        weights.append(mine.new_full((len(mine),), min(1.0, config.independent / max(len(mine), 1))))
         owner.append(torch.full((len(mine),), n, device=mine.device))
     return torch.cat(points), torch.cat(weights), torch.cat(owner)
 
 
 def _on(floor: Floor | None, points: Float[Tensor, "N 3"], config: GroundConfig) -> Bool[Tensor, " N"]:
     assert floor is not None
-    return floor.height(points).abs() < 3 * config.spread_m
+    return floor.height(points).abs() < 3 * config.spread_about(floor.offset_m, config.drift_share)

@@ -44,10 +44,14 @@ class GroundConfig:
     """How well a given direction is known, rad."""
     upright: float = 0.5
     """Angle between legs and trunk, rad, up to which somebody counts as standing upright."""
-    up_sigma: float = 0.05
+    up_sigma: float = 0.07
     """How well the trunks of those who stand say where up is, rad."""
     spread_m: float = 0.02
-    """How far resting points are from a floor, m."""
+    """How far resting points are from a floor, m, ..."""
+    drift_share: float = 0.02
+    """... and, where one camera alone saw them, this share of its height besides: distances drift."""
+    independent: float = 60.0
+    """As how many independent points the resting points of one person count, at most: errors last."""
     least_share: float = 0.6
     """Share of the resting points that must lie in one plane, else there is no common floor."""
     least_contacts: int = 12
@@ -64,6 +68,10 @@ class GroundConfig:
     """Time without a keypoint of a foot from which on nobody knows where it is."""
     rounds: int = 1
     """How often contacts and floor are found anew, and the fit is lowered under them."""
+
+    def spread_about(self, offset_m: float, drift_share: float) -> float:
+        """How far resting points are from a floor so far below or above the origin, m."""
+        return math.hypot(self.spread_m, drift_share * offset_m)
 
 
 @dataclass(frozen=True)
@@ -204,7 +212,8 @@ def find_contacts(
     else:
         up, up_sigma = points.new_tensor(up), config.gravity_sigma
     clearance = feet.clearance_m.expand(len(points), -1)[resting]
-    floor = floor_of(below[resting], clearance, up, config, up_sigma=up_sigma, source=source)
+    drift = config.drift_share if one_camera else 0.0
+    floor = floor_of(below[resting], clearance, up, config, up_sigma=up_sigma, drift_share=drift, source=source)
     reason = "" if floor else "none: resting feet lie in no common plane"
     return replace(contacts, floor=floor, reason=reason, up=tuple(up.tolist()))
 
@@ -236,6 +245,7 @@ def floor_of(
     config: GroundConfig,
     *,
     up_sigma: float,
+    drift_share: float,
     source: str,
 ) -> Floor | None:
     """The plane that resting points lie in; None where too few do.
@@ -246,13 +256,15 @@ def floor_of(
         up: what is known of the normal.
         config: what is asked of a floor.
         up_sigma: how well the normal is known beforehand, rad.
+        drift_share: as in the configuration; 0 for several cameras.
         source: what `up` was found from.
     """
     if len(points) < config.least_contacts:
         return None
-    weights = torch.ones_like(clearance)
+    weights = torch.full_like(clearance, min(1.0, config.independent / len(points)))
     lowered = points - clearance[:, None] * up
-    normal, offset, kept = fit_plane(lowered, weights, up, up_sigma=up_sigma, spread_m=config.spread_m)
+    spread = config.spread_about(float((lowered @ up).median()), drift_share)
+    normal, offset, kept = fit_plane(lowered, weights, up, up_sigma=up_sigma, spread_m=spread)
     if float((kept > 0.25).double().mean()) < config.least_share:
         return None
     return Floor(tuple(normal.tolist()), float(offset), source)
