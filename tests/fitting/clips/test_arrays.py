@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import bodyfit
+from bodyfit.fitting.clips import fitting_people
 from bodyfit.fitting.clips.fitting_people import FollowedPerson, chosen_people
 
 
@@ -59,3 +60,24 @@ def test_some_people_are_chosen_by_size_and_time():
     ]
     names = {which: [p.name for p in chosen_people(people, which)] for which in ("all", "main", "2", "002", "007")}
     assert names == {"all": ["000", "001", "002"], "main": ["001"], "2": ["001", "002"], "002": ["002"], "007": []}
+
+
+def test_people_of_one_shot_stand_on_one_floor(figures, monkeypatch):
+    """Those of another shot, with another camera, do not; results of all name the floor that they were given."""
+    groups, put = [], fitting_people.put_on_ground
+
+    def noted(fits, config):
+        groups.append(sorted(len(fit.x) for fit in fits))
+        return put(fits, config)
+
+    monkeypatch.setattr(fitting_people, "put_on_ground", noted)
+    keypoints = np.full((14, 2, 17, 3), np.nan)
+    for t in range(14):
+        keypoints[t, 0] = figures.figure(200)
+        if t < 8:
+            keypoints[t, 1] = figures.figure(450, 230, 280)
+    clip = bodyfit.fit_video(keypoints, "coco17", fps=30, image_size=figures.size, cuts=[8], ground=True)
+    assert groups == [[8, 8], [6]] and len(clip.tracks) == 3
+    assert all(track.floor_source and len(track.touching) == len(track) for track in clip.tracks)
+    first, second, _ = clip.tracks
+    assert first.floor.size and np.array_equal(first.floor, second.floor)

@@ -10,9 +10,10 @@ import torch
 
 import bodyfit
 from bodyfit.data.keypoints.openpose_json import write_openpose
+from bodyfit.data.landmarks import LANDMARK_INDEX
 from bodyfit.data.results.store import open_results
 from bodyfit.fitting.benchmark.groups import GroupMaker, GroupPhoto, floor_errors
-from bodyfit.fitting.energy.floor import GroundChoice
+from bodyfit.fitting.energy.floor import FOOT_POINTS, GroundChoice
 from bodyfit.fitting.energy.shared_space import Obstacles
 from bodyfit.fitting.solve.ages import AgeConfig
 from bodyfit.fitting.solve.config import FitConfig
@@ -64,6 +65,7 @@ def test_the_floor_of_people_who_stand():
 
 def test_somebody_who_jumps_stands_on_no_floor():
     found = photo_floor(*upright(feet_up=(0.0, 0.5, 0.0)), None)
+    assert found.elsewhere.tolist() == [False, True, False]
     assert found.touches.any(1).tolist() == [True, False, True] and abs(found.floor.offset_m + 1.5) < 0.05
 
 
@@ -123,6 +125,41 @@ def test_alternative_modes_stand_where_people_were_put(maker, monkeypatch):
         np.testing.assert_allclose(after[n].runner_up_transl, after[n].transl, atol=1e-6)
         assert after[n].runner_up_cost > 0
         assert np.abs(after[n].runner_up_body_pose - after[n].body_pose).max() > 0.1
+
+
+def test_children_and_adults_stand_on_one_floor_and_beside_each_other(alone, standing_poses):
+    """A child takes part in the floor as an adult does, and is moved out of others as a child."""
+    fitter = Fitter(config=replace(ADULTS, age=AgeConfig(), ground=GroundChoice(on=True), people_apart=True))
+    photos = GroupMaker(fitter.children, standing_poses, None, 5, children=0.5).on_floor(3, 3, jumping=0.0)
+    before = Fitter(config=replace(ADULTS, age=AgeConfig()), like=fitter).fit([photo.frame for photo in photos])
+    after = fitter.fit([photo.frame for photo in photos])
+    young = [n for n, result in enumerate(after) if result.kid_axis]
+    assert young and [n for n, result in enumerate(before) if result.kid_axis] == young
+    placed = [n for n in young if after[n].floor.size]
+    assert placed and any("foot" in after[n].touching for n in placed)
+    assert any(np.abs(after[n].transl - before[n].transl).max() > 1e-3 for n in placed)
+    stand = [n for n in placed if "foot" in after[n].touching]
+    feet = [LANDMARK_INDEX[name] for name in FOOT_POINTS]
+    floors = [after[n].floor for n in stand]
+    away = [
+        [np.abs((some[n].landmarks[feet] @ floor[:3] - floor[3]).min()) for n, floor in zip(stand, floors, strict=True)]
+        for some in (before, after)
+    ]
+    assert np.mean(away[1]) < 0.5 * np.mean(away[0])
+
+
+def test_the_size_of_a_child_says_less_about_the_floor():
+    """Feet of a child that seem to be 15 cm too high still stand; those of an adult do not."""
+    feet, pelvis, neck, clearance, seen = upright(sizes=(1.0, 1.0, 0.9))
+    sizes = torch.tensor([0.02, 0.02, 0.15])
+    as_child = photo_floor(feet, pelvis, neck, clearance, seen, (0.0, -1.0, 0.0), sizes)
+    as_adult = photo_floor(feet, pelvis, neck, clearance, seen, (0.0, -1.0, 0.0), sizes.clamp(max=0.02))
+    assert as_child.touches.any(1).all() and abs(as_child.floor.offset_m + 1.5) < 0.02
+    assert as_adult.touches.any(1).tolist() == [True, True, False] and as_adult.elsewhere.tolist() == [
+        False,
+        False,
+        True,
+    ]
 
 
 def test_the_benchmark_of_groups(standing_poses, capsys):
