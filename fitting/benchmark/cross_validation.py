@@ -30,8 +30,8 @@ from bodyfit.fitting.start.network import (
     load_start_network,
     save_start_network,
 )
-from bodyfit.fitting.start.synthetic import PeopleMaker, check_share, with_synthetic
-from bodyfit.fitting.start.training import StartTrainingConfig, evaluate_start, train_start
+from bodyfit.fitting.start.synthetic import PeopleMaker, with_synthetic
+from bodyfit.fitting.start.training import StartTrainingConfig, check_shares, evaluate_start, train_start
 from bodyfit.prior.judging import protocols
 from bodyfit.prior.judging.baselines import VaeModel
 from bodyfit.prior.model.checkpoint import load_prior
@@ -88,7 +88,7 @@ def run_fold(
             other settings or other data.
     """
     check_config(config.prior)
-    check_share(config.start.synthetic)
+    check_shares(config.start)
     _claim(out, fold, body, config)
     if (out / FOLD).is_file():
         log.info("fold %s: finished before", fold.name)

@@ -459,10 +459,10 @@ def mocap_poses(
     return tuple(torch.from_numpy(np.stack(rows).astype(np.float32)) for rows in (poses, orients))
 
 
-def check_share(share: float) -> None:
-    """Raises BodyfitError for a share of synthetic poses that is none."""
+def check_share(share: float, of: str = "synthetic poses") -> None:
+    """Raises BodyfitError for a share that is not between 0 and 1."""
     if not 0 <= share <= 1:
-        raise BodyfitError(f"the share of synthetic poses must be between 0 and 1, got {share}")
+        raise BodyfitError(f"the share of {of} must be between 0 and 1, got {share}")
 
 
 def with_synthetic(

@@ -17,11 +17,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from bodyfit.data.body.body_model import BodyModel
+from bodyfit.data.errors import BodyfitError
 from bodyfit.data.landmarks import LANDMARK_NAMES
 from bodyfit.fitting.energy.projection import project, solve_translation
 from bodyfit.fitting.start.network import PREDICTED, StartNetwork, StartNetworkConfig
-from bodyfit.fitting.start.synthetic import PeopleMaker, SyntheticOptions
-from bodyfit.fitting.start.training_data import TrainingBatch, TrainingBatches, points_body
+from bodyfit.fitting.start.synthetic import PeopleMaker, SyntheticOptions, check_share
+from bodyfit.fitting.start.training_data import WHOLE_SHARE, TrainingBatch, TrainingBatches, points_body
 from bodyfit.prior.model.rotations import axis_angle_from_matrices, matrices_from_axis_angle
 
 PELVIS = 0
@@ -48,6 +49,14 @@ class StartTrainingConfig:
     """Number of poses to train on: frames of the motion files, equally many from every clip, and synthetic ones."""
     synthetic: float = 0.0
     """Share of synthetic poses among them (docs/training_a_prior.md). 0: motion capture alone."""
+    synthetic_whole: float = WHOLE_SHARE
+    """Share of the people in synthetic poses who are seen completely. The default is that of everybody; with more,
+    what a crop hides is learnt from captured poses."""
+    at_hips: float = 0.0
+    """Share of people cropped at the hips, besides those cropped anywhere (who are not seen completely)."""
+    keep: float = 0.0
+    """Share of the network that was continued from in the weights that are written: 0.5 is the mean of both, which
+    forgets less (Wortsman et al., 2022). Needs a network to continue from."""
     exchange: float = 0.1
     """Probability that legs, an arm or the head come from another pose."""
     other_heads: float = 0.02
@@ -147,6 +156,14 @@ def training_loss(
     return loss, _figures(errors, read.logit, expected_m)
 
 
+def check_shares(config: StartTrainingConfig) -> None:
+    """Raises BodyfitError where a share is not between 0 and 1."""
+    check_share(config.synthetic)
+    check_share(config.synthetic_whole, "synthetic poses seen completely")
+    check_share(config.at_hips, "people cropped at the hips")
+    check_share(config.keep, "weights kept")
+
+
 def initial_network(config: StartNetworkConfig, poses: Float[Tensor, "N 63"], seed: int) -> StartNetwork:
     """An untrained network whose heads give the mean pose in different orientations."""
     with torch.random.fork_rng():
@@ -181,12 +198,20 @@ def train_start(
 
     Args:
         body: SMPL-X or the open body; the network learns its proportions and shape numbers.
-        poses, roots: axis-angle body poses and root orientations in a world with y up.
+        poses, roots: axis-angle body poses and root orientations in a world with y up; the share
+            `config.synthetic` of them, the last ones, are taken for synthetic (`synthetic.with_synthetic`).
         weights: a network to continue from, instead of a new one of the given size.
         device: where everything is computed, the training data included; the result is on the CPU.
         progress: called every 100 steps with the step and the running figures.
+
+    Raises:
+        BodyfitError: for a share in the configuration that is not between 0 and 1, or weights to keep where there are
+            none.
     """
     config = config or StartTrainingConfig()
+    check_shares(config)
+    if config.keep and weights is None:
+        raise BodyfitError("weights can only be kept where training continues from a network (--weights)")
     if weights is None:
         student = initial_network(replace(network or StartNetworkConfig(), body=body.name), poses, config.seed)
     else:
@@ -196,6 +221,7 @@ def train_start(
     on_gpu = torch.device(device).type == "cuda"  # where thousands of small operations cost more than their numbers
     batches = TrainingBatches(
         body, poses, roots, batch=config.batch, exchange=config.exchange, seed=config.seed,
+        synthetic=round(config.synthetic * len(poses)), synthetic_whole=config.synthetic_whole, at_hips=config.at_hips,
         device=device, at_once=AT_ONCE if on_gpu else 1,
     )  # fmt: skip
     fused = {"fused": True} if on_gpu else {}
@@ -223,6 +249,9 @@ def train_start(
         if progress is not None and (step + 1) % 100 == 0:
             progress(step + 1, {name: value.item() for name, value in running.items()})
     trained = average.module.eval().requires_grad_(False).cpu()
+    if config.keep:
+        for new, old in zip(trained.parameters(), weights.parameters(), strict=True):
+            new.lerp_(old.to(new), config.keep)
     trained.examples = read_examples(trained, body, poses, roots, config.examples, config.seed)
     return trained
 

@@ -135,10 +135,22 @@ LEAST_SEEN = 5
 
 
 def hide_parts(
-    pixels: Float[Tensor, "B K 2"], weights: Float[Tensor, "B K"], generator: torch.Generator
+    pixels: Float[Tensor, "B K 2"],
+    weights: Float[Tensor, "B K"],
+    generator: torch.Generator,
+    *,
+    whole: Float[Tensor, " B"] | float = WHOLE_SHARE,
+    at_hips: float = 0.0,
 ) -> Float[Tensor, "B K"]:
-    """Weights after removing whole parts, or all below a random line (portraits), for most people; at least five points
-    remain for everybody."""
+    """Weights after removing whole parts, or all below a line (portraits), for most people; at least five points remain
+    for everybody.
+
+    Args:
+        pixels, weights: landmarks as detected.
+        generator: what is drawn from.
+        whole: probability that a person is seen completely.
+        at_hips: probability that the line of the others is that of the hips, where they are seen.
+    """
     batch, draw = len(weights), {"generator": generator, "device": weights.device}
     probability, parts = _hidden_parts(weights.device)
     chosen = torch.stack([torch.rand(batch, **draw) for _ in HIDDEN_PARTS], dim=1) < probability
@@ -149,7 +161,11 @@ def hide_parts(
     line = low + (high - low) * (0.25 + 0.7 * torch.rand(batch, **draw))
     portrait = torch.rand(batch, **draw) < 0.15
     hidden |= portrait[:, None] & (pixels[..., 1] > line[:, None])
-    spared = torch.rand(batch, **draw) < WHOLE_SHARE
+    spared = torch.rand(batch, **draw) < whole
+    if at_hips:
+        hips = torch.where(seen[:, _HIPS], pixels[:, _HIPS, 1], torch.inf).mean(1)  # no line where one is not seen
+        cut = torch.rand(batch, **draw) < at_hips
+        hidden |= cut[:, None] & (pixels[..., 1] > hips[:, None])
     spared |= ((weights > 0) & ~hidden).sum(1) < LEAST_SEEN
     return torch.where(hidden & ~spared[:, None], 0.0, weights)
 
@@ -201,6 +217,9 @@ class TrainingBatches:
         poses, roots: axis-angle body poses, and root orientations in a world with y up.
         batch: people per minibatch.
         exchange: probability that legs, an arm or the head come from another pose.
+        at_hips: share of people cropped at the hips, besides those cropped anywhere.
+        synthetic: how many of the poses, the last ones, are synthetic.
+        synthetic_whole: share of their people who are seen completely.
         seed: with the number of a minibatch, determines its content (on one kind of device).
         device: where batches are made, random numbers included.
         at_once: how many batches are made in one go. A GPU makes several as fast as one; the content differs.
@@ -214,6 +233,9 @@ class TrainingBatches:
         *,
         batch: int,
         exchange: float = 0.0,
+        at_hips: float = 0.0,
+        synthetic: int = 0,
+        synthetic_whole: float = WHOLE_SHARE,
         seed: int = 0,
         device: torch.device | str = "cpu",
         at_once: int = 1,
@@ -221,7 +243,8 @@ class TrainingBatches:
         self.device, self.at_once = torch.device(device), at_once
         self._made: tuple[int, TrainingBatch] | None = None
         self.poses, self.roots = poses.to(self.device), roots.to(self.device)
-        self.batch, self.exchange, self.seed = batch, exchange, seed
+        self.batch, self.exchange, self.seed, self.at_hips = batch, exchange, seed, at_hips
+        self.first_synthetic, self.synthetic_whole = len(poses) - synthetic, synthetic_whole
         small, to = points_body(body), {"device": self.device}
         kinds = ((1 - ODD_SHARE, USUAL), (ODD_SHARE, ODD))
         self.makers = [(share, PeopleMaker(small, kind, **to, draw_on=self.device)) for share, kind in kinds]
@@ -250,7 +273,10 @@ class TrainingBatches:
                 len(self.poses), (round(share * self.batch * self.at_once),), generator=generator, device=self.device
             )
             pose = self._vary(self.poses[rows], generator)
-            parts.append(self._minibatch(maker.make(pose, self.roots[rows], seed=2 * seed + i), generator))
+            people = maker.make(pose, self.roots[rows], seed=2 * seed + i)
+            whole = torch.full_like(people.size_px, WHOLE_SHARE)
+            whole = whole.masked_fill(rows >= self.first_synthetic, self.synthetic_whole)
+            parts.append(self._minibatch(people, whole, generator))
         columns = [[getattr(part, name) for part in parts] for name in TrainingBatch.__dataclass_fields__]
         return TrainingBatch(*map(torch.cat, columns))
 
@@ -259,10 +285,12 @@ class TrainingBatches:
         rotations = exchange_limbs(rotations, self.exchange, generator)
         return axis_angle_from_matrices(fill_still_joints(rotations, 0.08, generator))
 
-    def _minibatch(self, people: SyntheticPeople, generator: torch.Generator) -> TrainingBatch:
+    def _minibatch(
+        self, people: SyntheticPeople, whole: Float[Tensor, " B"], generator: torch.Generator
+    ) -> TrainingBatch:
         pixels, weights = people.keypoints_px[:, self.columns], people.confidence[:, self.columns]
         pixels, weights = doubt(pixels, weights, people.size_px, generator)
-        weights = hide_parts(pixels, weights, generator)
+        weights = hide_parts(pixels, weights, generator, whole=whole, at_hips=self.at_hips)
         pixels = torch.where((weights > 0)[..., None], pixels, people.center_px[:, None])
         view = normalise(pixels, weights, people.focal_px, people.center_px)
         truth = people.landmarks[:, self.points] @ view.camera_from_ray

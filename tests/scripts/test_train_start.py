@@ -81,9 +81,13 @@ def test_a_share_of_the_poses_can_be_synthetic(motion, tmp_path, standin_smplx_p
     assert 0 < near.sum() < 20
 
 
-def test_a_share_beyond_one_and_a_missing_device_are_refused(motion, tmp_path, standin_smplx_path):
-    much = {**TINY, "training": replace(TINY["training"], synthetic=30)}
+@pytest.mark.parametrize("share", ["synthetic", "synthetic_whole", "at_hips", "keep"])
+def test_a_share_beyond_one_is_refused(motion, tmp_path, standin_smplx_path, share):
+    much = {**TINY, "training": replace(TINY["training"], **{share: 30})}
     with pytest.raises(BodyfitError, match="between 0 and 1, got 30"):
         PriorTrainStart(motion, tmp_path / "run", body=standin_smplx_path, **much).run()
+
+
+def test_a_missing_device_is_refused(motion, tmp_path, standin_smplx_path):
     with pytest.raises(BodyfitError, match="cuda:99"):
         PriorTrainStart(motion, tmp_path / "run", body=standin_smplx_path, device="cuda:99", **TINY).run()

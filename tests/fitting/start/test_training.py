@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from bodyfit.data.body.body_model import load_body_model
+from bodyfit.data.errors import BodyfitError
 from bodyfit.fitting.energy.landmark_model import LandmarkModel
 from bodyfit.fitting.start.network import INPUT_NAMES, StartNetworkConfig
 from bodyfit.fitting.start.training import (
@@ -101,6 +102,41 @@ def test_hidden_parts_leave_enough_and_hide_something():
     assert seen.float().mean() < 0.9 * len(INPUT_NAMES)
 
 
+def test_a_share_of_people_ends_at_the_line_of_the_hips():
+    generator = torch.Generator().manual_seed(0)
+    pixels = 100 * torch.rand(400, len(INPUT_NAMES), 2, generator=generator)
+    all_seen = torch.ones(400, len(INPUT_NAMES))
+    hips = [INPUT_NAMES.index(f"{side}_hip") for side in ("left", "right")]
+    line = pixels[:, hips, 1].mean(1, keepdim=True)
+    below = pixels[..., 1] > line
+
+    def share_cut(at_hips, seen=all_seen):
+        left = hide_parts(pixels, seen, torch.Generator().manual_seed(1), at_hips=at_hips)
+        return ((left > 0) & below).any(1).logical_not().float().mean()
+
+    assert share_cut(1.0) > 0.5 > 0.1 > share_cut(0.0)
+    without = all_seen.clone()
+    without[:, hips[0]] = 0
+    assert share_cut(1.0, without) < 0.1
+
+
+def test_people_can_be_spared_one_by_one():
+    generator = torch.Generator().manual_seed(0)
+    pixels = 100 * torch.rand(400, len(INPUT_NAMES), 2, generator=generator)
+    whole = torch.tensor([1.0, 0.0]).repeat(200)
+    left = hide_parts(pixels, torch.ones(400, len(INPUT_NAMES)), generator, whole=whole)
+    complete = (left > 0).all(1)
+    assert complete[::2].all() and complete[1::2].float().mean() < 0.9
+
+
+def test_people_in_the_last_poses_are_seen_whole_as_often_as_asked(body, poses):
+    many = {"batch": 400, "synthetic": 20}
+    all_whole, none_whole = (TrainingBatches(body, *poses, **many, synthetic_whole=share)(0) for share in (1.0, 0.0))
+    seen = [(batch.weights > 0).sum(1) for batch in (all_whole, none_whole)]
+    assert 0.3 < (seen[0] > seen[1]).float().mean() < 0.7  # those in synthetic poses, half of all, hidden parts apart
+    assert (seen[0] >= seen[1]).all()
+
+
 def test_heads_begin_at_the_mean_pose_facing_different_ways(poses):
     network = initial_network(StartNetworkConfig(width=64, blocks=1, heads=4), poses[0], seed=0)
     read = network.predict(torch.zeros(1, network.first.in_features))
@@ -130,6 +166,19 @@ def test_training_goes_on_from_weights_and_leaves_those_alone(body, poses):
     new = train_start(body, *poses, config, weights=old)
     assert torch.equal(old.first.weight, before)
     assert 0 < (new.first.weight - before).abs().max() < 1e-4
+
+
+def test_a_share_of_the_old_weights_can_be_kept(body, poses):
+    config = StartTrainingConfig(steps=3, batch=16, examples=5)
+    old = initial_network(SMALL, poses[0], seed=0)
+    new, mixed, same = (
+        train_start(body, *poses, replace(config, keep=share), weights=old) for share in (0.0, 0.5, 1.0)
+    )
+    for a, b, c, d in zip(*(network.parameters() for network in (old, new, mixed, same)), strict=True):
+        assert torch.allclose(c, (a + b) / 2, atol=1e-6) and torch.equal(a, d)
+    assert not torch.equal(new.examples[1], mixed.examples[1])  # the examples are its own
+    with pytest.raises(BodyfitError, match="continues from a network"):
+        train_start(body, *poses, replace(config, keep=0.5), SMALL)
 
 
 def test_the_same_seed_gives_the_same_weights(body, poses):
