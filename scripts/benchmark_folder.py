@@ -12,6 +12,7 @@ import threading
 import time
 from dataclasses import dataclass
 from importlib import resources
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,8 @@ class BenchmarkFolderCommand:
         """Measure and print."""
         if self.people < 2:
             raise BodyfitError("--people must be at least 2.")
+        if self.ray and find_spec("ray") is None:
+            raise BodyfitError('--ray needs Ray: pip install "bodyfit[cluster]".')
         figures: dict[str, Any] = {"cores": os.cpu_count(), "people": self.people}
         with tempfile.TemporaryDirectory() as place:
             figures |= self._measured(Path(place))
