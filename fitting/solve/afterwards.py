@@ -164,6 +164,7 @@ class _Ranked:
         """The runners-up among the starts alone."""
         more = (0, MOST - 1)
         x = torch.nn.functional.pad(other.x[:, None], (0, 0, *more))
+        weight = torch.where(torch.isfinite(other.cost), weight, torch.nan)
         cost, weight = (torch.nn.functional.pad(one[:, None], more, value=torch.nan) for one in (other.cost, weight))
         return cls(x, cost, weight, torch.zeros(*cost.shape, len(LIMB_BONES), dtype=torch.bool, device=x.device))
 
@@ -171,7 +172,8 @@ class _Ranked:
         """The same and flipped limbs, the most probable of all of them."""
         same = modes.rows[:, None] == modes.rows
         place = same.tril(-1).sum(1)  # how many of the same person come before
-        parts = {"x": modes.x, "cost": cost, "weight": modes.weight, "flips": modes.bones}
+        weight = torch.where(torch.isfinite(cost), modes.weight, torch.nan)  # what has no cost is no mode
+        parts = {"x": modes.x, "cost": cost, "weight": weight, "flips": modes.bones}
         both = {}
         for name, values in parts.items():
             mine = getattr(self, name)

@@ -16,7 +16,7 @@ from bodyfit.fitting.energy.observations import CONFIDENT
 
 LARGEST_ERROR = 0.15
 """Median distance from the keypoints to the body as a share of the person's size: people reach 0.045."""
-FAR_OFF = 0.35
+FAR_OFF = 0.32
 """Share of the keypoints that may be further away than that: people in photos reach 0.06, synthetic ones with every
 tenth point an outlier and legs exchanged 0.30 ..."""
 FEWEST_POINTS = 10

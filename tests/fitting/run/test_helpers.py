@@ -4,6 +4,7 @@ import sys
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from bodyfit.fitting.run import executors
 from bodyfit.fitting.run.config_files import RunConfig
@@ -34,7 +35,7 @@ def test_helpers_of_workers_are_prepared_to_draw_too(tmp_path, monkeypatch, over
     monkeypatch.setattr(
         executors, "HelperPool", lambda *arguments: made.append(arguments) or SimpleNamespace(executor=None)
     )
-    fitter = SimpleNamespace(body=SimpleNamespace(faces=[[0, 1, 2]]), identity={})
+    fitter = SimpleNamespace(body=SimpleNamespace(faces=[[0, 1, 2]]), identity={}, device=torch.device("cpu"))
     monkeypatch.setattr(executors, "load_fitter", lambda config, device: fitter)
     config = RunConfig(output=OutputOptions(overlays=overlays))
     executors.WorkerSpec(tmp_path, config, run_identity(fitter, config), "cpu", helpers=3).load()

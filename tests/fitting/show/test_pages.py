@@ -29,4 +29,4 @@ def test_data_comes_back_and_cannot_end_its_script():
 def test_scripts_of_ours_stay_as_they_are():
     script = page_asset("report.js")
     assert "=>" in fill_page("report.html", **dict.fromkeys(("title", "subtitle", "css", "data", "viewer_js"), ""),
-                             tiles={}, plots=[], notes=[], report_js=script)  # fmt: skip
+                             tiles={}, plots=[], notes=[], strips=[], report_js=script)  # fmt: skip

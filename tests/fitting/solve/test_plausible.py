@@ -92,7 +92,7 @@ def test_each_bound(person):
     for changes, plausible in (
         ({"landmarks_px": off(0.14)}, True),
         ({"landmarks_px": off(0.16)}, False),
-        ({"landmarks_px": off(0.5, every=4)}, True),
+        ({"landmarks_px": off(0.5, every=5)}, True),
         ({"landmarks_px": off(0.5, every=2)}, False),
         ({"landmarks": deep(290.0)}, True),
         ({"landmarks": deep(310.0)}, False),

@@ -16,9 +16,11 @@ from bodyfit.data.results.modes import any_flip, doubt, points_towards
 from bodyfit.data.results.result import FitResult, ResultError
 from bodyfit.data.results.store import load_shard, save_shard
 from bodyfit.fitting.benchmark.measure import Bench, usable
+from bodyfit.fitting.solve.afterwards import _Ranked
 from bodyfit.fitting.solve.config import FitConfig
 from bodyfit.fitting.solve.fitter import Fitter
 from bodyfit.fitting.solve.frames import Frame
+from bodyfit.fitting.solve.stages import Alternative
 from bodyfit.fitting.start.synthetic import PeopleMaker, prior_poses
 from bodyfit.fitting.uncertainty import modes
 from bodyfit.fitting.uncertainty.flip_coefficients import AMBIGUOUS_FROM
@@ -172,3 +174,14 @@ def frame_of(people, n: int) -> Frame:
         center_px=tuple(people.center_px[n].tolist()),
         detections=Detections.from_points(xy, confidence, format="made up", source=Path()),
     )
+
+
+def test_a_flip_without_a_cost_is_no_mode():
+    """A flipped limb can end behind the camera, where there is no runner-up either."""
+    other = Alternative(torch.zeros(2, 5), torch.tensor([torch.nan, 3.0]))
+    ranked = _Ranked.of_starts(other, torch.tensor([0.0, 0.1]))
+    bones = torch.zeros(2, 8, dtype=torch.bool)
+    flips = modes.OtherModes(torch.tensor([0, 1]), torch.ones(2, 5), bones, torch.tensor([0.4, 0.3]))
+    ranked = ranked.with_flips(flips, torch.tensor([torch.inf, 4.0]))
+    assert ranked.weight[0].isnan().all()
+    assert torch.equal(ranked.cost[1, :2], torch.tensor([4.0, 3.0]))
