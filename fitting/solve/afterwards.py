@@ -26,8 +26,8 @@ from bodyfit.fitting.uncertainty.modes import MOST, ModeFinder, OtherModes, alte
 from bodyfit.prior.model.vposer import VPoser
 
 
-class Solver(OneKind, Protocol):
-    """What is used of a fitter (`fitter.Fitter`)."""
+class SolverLike(OneKind, Protocol):
+    """What is used of a fitter (`solver.Solver`)."""
 
     afterwards: Afterwards
 
@@ -65,7 +65,12 @@ class Afterwards:
             return ModeFinder(self.flipper, model)
 
     def found(
-        self, fitter: Solver, seen: Observations, model: LandmarkModel, solution: Solution, children: Solver | None
+        self,
+        fitter: SolverLike,
+        seen: Observations,
+        model: LandmarkModel,
+        solution: Solution,
+        children: SolverLike | None,
     ) -> dict[str, Tensor]:
         """Covariances of people at their solutions, and what `ages.Screened` says of them where there are children:
         both from the problem that also knows the kid axis, which is evaluated once.
@@ -93,12 +98,12 @@ class Afterwards:
 
     def said_of(
         self,
-        fitter: Solver,
+        fitter: SolverLike,
         seen: Observations,
         model: LandmarkModel,
         solution: Solution,
         other: Alternative,
-        children: Solver | None = None,
+        children: SolverLike | None = None,
         *,
         held: tuple[str, ...] = (),
     ) -> tuple[Alternative, dict[str, Tensor]]:
@@ -116,7 +121,7 @@ class Afterwards:
 
     def with_flips(
         self,
-        fitter: Solver,
+        fitter: SolverLike,
         seen: Observations,
         model: LandmarkModel,
         solution: Solution,

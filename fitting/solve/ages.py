@@ -129,7 +129,7 @@ def years_of(body: BodyModel, kid: float) -> float:
 
 
 class OneKind(Protocol):
-    """What is used of the fitters of adults and of children (`fitter.Fitter`)."""
+    """What is used of the fitters of adults and of children (`solver.Solver`)."""
 
     unknowns: Unknowns
     config: Any

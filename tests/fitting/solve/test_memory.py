@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from bodyfit.fitting.solve import fitter as pipeline
+from bodyfit.fitting.solve import solver as pipeline
 from bodyfit.fitting.solve.fitter import Fitter
 from bodyfit.fitting.solve.frames import Frame
 from bodyfit.fitting.solve.memory import _container_bytes, free_bytes, people_at_once
