@@ -29,6 +29,8 @@ from bodyfit.fitting.run.options import ClipOptions
 
 log = logging.getLogger(__name__)
 
+_OF_VIDEOS = ("fps", "video_fps", "start", "end")
+
 
 @dataclass(frozen=True)
 class DetectCommand:
@@ -69,6 +71,9 @@ class DetectCommand:
         if self.workers is not None and self.workers < 1:
             raise BodyfitError(f"--workers {self.workers}: expected at least 1.")
         photos, videos = self._targets()
+        given = [f"--{name.replace('_', '-')}" for name in _OF_VIDEOS if getattr(self, name) is not None]
+        if given and not videos:
+            raise BodyfitError(f"{', '.join(given)}: of videos, and there is none among what was named.")
         device = ("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
         detector = load_detector(self.detector, device)
         if detector is None:

@@ -92,6 +92,12 @@ def test_what_is_wrong_with_a_video_is_one_line(trial, tmp_path, here):
     assert done.code == 2 and "no photo" in done.err and not (tmp_path / "keypoints").exists()
 
 
+def test_options_of_videos_are_refused_for_photos_alone(tmp_path, here):
+    Image.new("RGB", (64, 48)).save(tmp_path / "a.png")
+    done = here("detect", tmp_path / "a.png", "-o", tmp_path / "keypoints", "--fps", "5", "--end", "2")
+    assert done.code == 2 and "--fps, --end: of videos" in done.err and not (tmp_path / "keypoints").exists()
+
+
 def test_two_videos_of_one_name_go_by_their_folders(tmp_path):
     from bodyfit.scripts.detect import _names
 
