@@ -59,6 +59,10 @@ def stop_server(server) -> None:
     """Stops a server of `start_server`."""
     with _without_viser_words():
         server.stop()
+        # viser waits a second for its thread, which says on standard output that it ends.
+        thread = getattr(getattr(server, "_websock_server", None), "_server_thread", None)
+        if thread is not None:
+            thread.join(timeout=10.0)
 
 
 def _without_viser_words() -> contextlib.AbstractContextManager:

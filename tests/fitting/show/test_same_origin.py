@@ -2,6 +2,9 @@
 
 import http.client
 import socket
+import threading
+import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -99,3 +102,27 @@ def test_a_machine_that_listens_everywhere_answers_to_its_own_name():
 def test_a_server_that_goes_another_way_is_an_error():
     with pytest.raises(RuntimeError, match="unchecked"), own_pages_only("127.0.0.1"):
         pass
+
+
+def test_a_server_that_is_slow_to_end_leaves_standard_output_alone(capsys):
+    from bodyfit.fitting.show.page_server import stop_server
+
+    def end() -> None:
+        time.sleep(0.2)
+        print("(viser) Server stopped")
+
+    thread = threading.Thread(target=end)
+    server = SimpleNamespace(stop=thread.start, _websock_server=SimpleNamespace(_server_thread=thread))
+    stop_server(server)
+    thread.join()
+    assert capsys.readouterr().out == ""
+
+
+def test_nothing_of_a_stopped_server_goes_on():
+    from bodyfit.fitting.show.page_server import start_server, stop_server
+
+    server = start_server("127.0.0.1", 18_140)
+    thread = server._websock_server._server_thread  # the name that stop_server relies on
+    assert thread.is_alive()
+    stop_server(server)
+    assert not thread.is_alive()
