@@ -96,7 +96,7 @@ class Contacts:
     @property
     def moments(self) -> Bool[Tensor, "T F"]:
         """Whether each point rests at each moment."""
-        nothing = torch.zeros_like(self.links[:1])
+        nothing = self.links.new_zeros(1, self.links.shape[1])  # of one moment there are no links
         return torch.cat([self.links, nothing]) | torch.cat([nothing, self.links])
 
     def touching(self, points: Float[Tensor, "T F 3"], config: GroundConfig) -> Bool[Tensor, "T 2"]:

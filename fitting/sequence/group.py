@@ -79,7 +79,8 @@ def fit_group(
 
     Raises:
         BodyfitError: for no sightings, a frame rate that is none, cameras of which only some are calibrated, several
-            uncalibrated sightings at one moment, or a person that a frame does not have.
+            uncalibrated sightings at one moment, a person that a frame does not have, or a fitter of children or of a
+            given age.
     """
     config = config or SequenceConfig()
     alone = solve_group(fitter, sightings, fps=fps, config=config, person=person, starts=starts)
@@ -121,6 +122,8 @@ def solve_group(
 ) -> GroupFit:
     """`fit_group` without the ground, whatever `config.ground` is. Raises what `fit_group` raises."""
     _check(sightings, fps)
+    if (kind := fitter.config.age.kind) not in ("auto", "adult"):
+        raise BodyfitError(f"age {kind} is for photos; people over time are fitted as adults so far.")
     sightings = sorted(sightings, key=lambda s: s.moment)
     first, last = sightings[0].moment, sightings[-1].moment
     moments = np.arange(first, last + 1)

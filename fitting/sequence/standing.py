@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -20,6 +21,8 @@ from bodyfit.fitting.sequence.windows import GroupSolver
 
 SIZE_SPREAD_M = 0.01
 """How closely joints follow a body that is made larger, m."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -89,13 +92,16 @@ class _Standing:
         return Resting(contacts, points.index_select(1, self.feet.landmarks), self.size_sigma)
 
     def lower(self, on: OnFloor) -> None:
-        """Lower the cost with feet that rest where they do."""
+        """Lower the cost with feet that rest where they do; where that cannot be solved, the person stays as before."""
         if not bool(on.contacts.links.any()):
             return
         x = self.x
         if on.size_factor != 1 and not self.shape_known:
             x = resized(self.solver.fitter.unknowns, self.solver.model, x, on.size_factor)
-        self.x, self.held = self.solver.on_ground(x, on.contacts), on.contacts
+        try:
+            self.x, self.held = self.solver.on_ground(x, on.contacts), on.contacts
+        except ValueError as error:
+            log.warning("a person of a clip is not put on the ground: %s", error)
 
     def said(self, on: OnFloor) -> Standing:
         """What is known in the end."""

@@ -1,15 +1,20 @@
 """The floor of several people: who agrees on it, who does not, and how large they are on it."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
+from bodyfit.fitting.benchmark.sequences import imagined, make_clip
 from bodyfit.fitting.energy.floor import FOOT_POINTS, Feet, Floor
 from bodyfit.fitting.energy.landmark_model import LandmarkModel
 from bodyfit.fitting.sequence.common_floor import Resting, on_common_floor
-from bodyfit.fitting.sequence.contacts import Contacts, GroundConfig
+from bodyfit.fitting.sequence.config import SequenceConfig
+from bodyfit.fitting.sequence.contacts import Contacts, GroundConfig, find_contacts
+from bodyfit.fitting.sequence.group import fit_group, put_on_ground, solve_group
 from bodyfit.fitting.sequence.standing import resized
+from bodyfit.fitting.sequence.windows import GroupSolver
 
 CONFIG = GroundConfig()
 UP = (0.0, -1.0, 0.0)
@@ -91,3 +96,32 @@ def test_a_larger_person_stands_farther_away_in_the_same_picture(fitter):
     assert float((found[1][:, 2] / found[0][:, 2]).mean()) == pytest.approx(1.06, abs=0.015)
     pixels = [1000 * points[:, :2] / points[:, 2:] for points in found]
     assert float((pixels[1] - pixels[0]).norm(dim=1).max()) < 4
+
+
+def test_one_moment_with_the_ground_is_a_track(fitter):
+    clip = make_clip(fitter.body, imagined(fitter.prior, 30, 1, 3), cameras=1, seed=2, moments=1)
+    track = fit_group(fitter, clip.sightings, fps=30, config=SequenceConfig(ground=CONFIG))
+    assert track.status == ("fitted",) and track.touching.shape == (1, 2)
+
+
+def test_who_cannot_be_put_on_the_ground_stays_and_the_others_are_put_there(fitter, monkeypatch, caplog):
+    """As where the cost under what holds the feet is not a number."""
+    config = SequenceConfig(ground=CONFIG)
+    clip = make_clip(fitter.body, imagined(fitter.prior, 30, 6, 3), cameras=1, seed=2, moments=6)
+    fits = [solve_group(fitter, clip.sightings, fps=30, config=config, person=name) for name in ("000", "001")]
+
+    def resting(*args, **given):
+        found = find_contacts(*args, **given)
+        return replace(found, links=torch.ones_like(found.links))
+
+    def on_ground(solver, x, contacts):
+        if solver is fits[0].solver:
+            raise ValueError("the cost at the start is not a number")
+        return x + 1e-3
+
+    monkeypatch.setattr("bodyfit.fitting.sequence.standing.find_contacts", resting)
+    monkeypatch.setattr(GroupSolver, "on_ground", on_ground)
+    put = put_on_ground(fits, CONFIG)
+    assert torch.equal(put[0].x, fits[0].x) and "not put on the ground" in caplog.text
+    assert not torch.equal(put[1].x, fits[1].x)
+    assert {status for one in put for status in one.track().status} == {"fitted"}

@@ -14,6 +14,7 @@ from bodyfit.fitting.benchmark.sequences import make_clip, track_joints
 from bodyfit.fitting.energy.levenberg_marquardt import SolverOptions
 from bodyfit.fitting.sequence.config import SequenceConfig
 from bodyfit.fitting.sequence.group import Sighting, fit_group
+from bodyfit.fitting.solve.ages import AgeConfig
 from bodyfit.fitting.solve.config import FitConfig
 from bodyfit.fitting.solve.fitter import Fitter
 from bodyfit.fitting.solve.known_shape import KnownShape
@@ -115,6 +116,12 @@ def test_what_is_no_group_is_refused(fitter, motion):
     ):
         with pytest.raises(BodyfitError, match=message):
             fit_group(fitter, sightings, fps=fps)
+
+
+def test_children_are_refused(fitter, motion):
+    child = Fitter(config=FitConfig(age=AgeConfig("7")), like=fitter)
+    with pytest.raises(BodyfitError, match="age 7 is for photos"):
+        fit_group(child, make_clip(fitter.body, motion, cameras=1, seed=1, moments=2).sightings, fps=30)
 
 
 def test_windows_give_what_the_whole_problem_gives(fitter, motion):
