@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, UInt8
 
 LEAST_M, MOST_M = 0.02, 0.25
 """Standard deviations at the ends of the scale of colours."""
 _SCALE = np.array([[0, 114, 178], [0, 158, 115], [240, 228, 66], [230, 159, 0], [213, 94, 0]], dtype=float)
+_THINNEST_M = 0.002
+_EXACT_M = 1e-4
+
+
+@dataclass(frozen=True)
+class Ellipsoids:
+    """Some ellipsoids: the unit sphere, scaled along its axes, turned, and moved."""
+
+    centres: Float[np.ndarray, "K 3"]
+    turns: Float[np.ndarray, "K 3 3"]
+    """Rotations; columns are the axes."""
+    radii: Float[np.ndarray, "K 3"]
+    """Standard deviations along the axes, metres, smallest first; never below 2 mm, so that all are visible."""
+    colours: UInt8[np.ndarray, "K 3"]
+    """By the largest standard deviation."""
+
+    def __len__(self) -> int:
+        return len(self.centres)
 
 
 def colour_of(deviation_m: float) -> tuple[int, int, int]:
@@ -22,40 +40,16 @@ def colour_of(deviation_m: float) -> tuple[int, int, int]:
     return red, green, blue
 
 
-def ellipsoids(
-    centres: Float[np.ndarray, "K 3"], covariances: Float[np.ndarray, "K 3 3"], deviations: float = 1.0
-) -> tuple[Float[np.ndarray, "V 3"], Int[np.ndarray, "F 3"], Int[np.ndarray, "V 3"]]:
-    """Ellipsoids of some standard deviations about points, as one mesh with a colour (0 to 255) for each vertex.
+def ellipsoids(centres: Float[np.ndarray, "N 3"], covariances: Float[np.ndarray, "N 3 3"]) -> Ellipsoids:
+    """Ellipsoids of one standard deviation about points.
 
     Points without a covariance, and those that are known exactly, have none.
     """
-    sphere, faces = _sphere()
-    vertices, triangles, colours = [], [], []
-    for centre, covariance in zip(centres, covariances, strict=True):
-        if not (np.isfinite(centre).all() and np.isfinite(covariance).all()):
-            continue
-        variances, axes = np.linalg.eigh(covariance.astype(float))
-        radii = np.sqrt(variances.clip(0))
-        if radii[-1] < 1e-4:
-            continue
-        triangles.append(faces + len(sphere) * len(vertices))
-        vertices.append(centre + (deviations * sphere * radii.clip(0.002)) @ axes.T)
-        colours.append(np.tile(colour_of(radii[-1]), (len(sphere), 1)))
-    if not vertices:
-        return np.zeros((0, 3)), np.zeros((0, 3), int), np.zeros((0, 3), int)
-    return np.concatenate(vertices), np.concatenate(triangles), np.concatenate(colours)
-
-
-@lru_cache(maxsize=1)
-def _sphere() -> tuple[Float[np.ndarray, "V 3"], Int[np.ndarray, "F 3"]]:
-    """A unit sphere of rings and meridians."""
-    rings, meridians = 9, 14
-    theta = np.linspace(0, np.pi, rings)[:, None]
-    phi = np.arange(meridians)[None] * 2 * np.pi / meridians
-    points = np.stack([np.sin(theta) * np.cos(phi), np.sin(theta) * np.sin(phi), np.cos(theta) + 0 * phi], -1)
-    faces = []
-    for ring in range(rings - 1):
-        for place in range(meridians):
-            a, b = ring * meridians + place, ring * meridians + (place + 1) % meridians
-            faces += [[a, a + meridians, b], [b, a + meridians, b + meridians]]
-    return points.reshape(-1, 3), np.array(faces)
+    known = np.isfinite(centres).all(axis=1) & np.isfinite(covariances).all(axis=(1, 2))
+    variances, turns = np.linalg.eigh(covariances[known].astype(float))
+    radii = np.sqrt(variances.clip(0))
+    unsure = radii[:, -1] >= _EXACT_M
+    radii, turns = radii[unsure], turns[unsure]
+    turns[np.linalg.det(turns) < 0, :, 0] *= -1  # rotations, no reflections
+    colours = np.array([colour_of(largest) for largest in radii[:, -1]], dtype=np.uint8).reshape(-1, 3)
+    return Ellipsoids(centres[known][unsure].astype(float), turns, radii.clip(_THINNEST_M), colours)

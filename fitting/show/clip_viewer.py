@@ -1,4 +1,4 @@
-"""A clip in the browser: everybody at one moment, the cameras with their pictures, a time slider, play and pause.
+"""A clip in the browser: everybody at one moment, the floor, the cameras with their pictures, a time slider, play.
 
 viser serves the page. Bodies are posed and pictures are read when their moment is shown.
 """
@@ -9,30 +9,25 @@ import threading
 import time
 
 import numpy as np
-import torch
-import trimesh
 from jaxtyping import Float
-from roma import rotmat_to_unitquat
 
-from bodyfit.data.body.body_model import BodyModel
-from bodyfit.data.body.posing import PosedBody, pose_body
 from bodyfit.data.errors import BodyfitError
-from bodyfit.data.results.result import FitResult
+from bodyfit.data.landmarks import JOINT_NAMES
+from bodyfit.data.results.distrust import PARTS, centimetres
 from bodyfit.data.results.track import Track
 from bodyfit.data.results.worlds import UpAxis
-from bodyfit.fitting.draw.colours import person_colour
-from bodyfit.fitting.draw.ellipsoids import ellipsoids
-from bodyfit.fitting.draw.layers import Mesh
+from bodyfit.fitting.draw.colours import person_hex
 from bodyfit.fitting.show.clip_frames import ClipFrames
-from bodyfit.fitting.show.page_server import Page, add_lights
-from bodyfit.fitting.show.photo_scene import SHOWN_JOINTS, shrunk
-from bodyfit.fitting.show.results_folder import body_of_track
+from bodyfit.fitting.show.clip_scene import Actor, ClipScene
+from bodyfit.fitting.show.page_server import Page, add_lights, field_of_view
+from bodyfit.fitting.show.pages import fill_page
+from bodyfit.fitting.show.scene_parts import FEET_HINT, FLOOR_HINT, SURE_HINT
 
 _AXES = {"x": 0, "y": 1, "z": 2}
-_PALE = 0.5
-_FRUSTUM_M = 0.5
-_SURE_HINT = "Ellipsoids about the joints, relative to the pelvis: blue +- 2 cm, red +- 25 cm and more"
-_PICTURE_PX = 640  # a camera's picture in the scene, longer side
+_FREE = "free"
+_FOV = np.radians(40.0)
+_AROUND_M = 1.2  # from a pelvis to what has to be in the picture
+_MOST_SWITCHES = 12  # people with a checkbox each
 
 
 class ClipViewer(Page):
@@ -47,18 +42,18 @@ class ClipViewer(Page):
         tracks = clip.tracks()
         if not tracks:
             raise BodyfitError(f"{clip.results.folder}: nobody was fitted over time, so there is nothing to play.")
-        self._tracks = [(track, body_of_track(track, clip.results.body)) for track, _ in tracks]
-        self._space, self._up = tracks[0][0].space, _direction(tracks[0][1])
+        actors = [Actor.of(track, clip) for track, _ in tracks]
+        floor = next((actor.floor for actor in actors if actor.floor is not None), None)
+        self._up = _direction(tracks[0][1]) if floor is None else floor.normal
         self._first, self._last = clip.index.moments
         self._moment = self._first
-        self._cameras = {camera: found for camera in clip.cameras if (found := self._camera(camera)) is not None}
         super().__init__(host, port)
         self._server.scene.set_up_direction(tuple(self._up))
         forward = np.array([0.0, 0.0, 1.0]) if abs(self._up[2]) < 0.5 else np.array([0.0, 1.0, 0.0])
         add_lights(self._server, self._up, forward)
-        self._nodes: dict[str, object] = {}
-        self._frusta: dict[str, object] = {}
-        self._add_cameras()
+        self._scene = ClipScene(self._server.scene, clip, actors)
+        for camera, frustum in self._scene.frusta.items():
+            frustum.on_click(lambda _, camera=camera: self.look_through(camera))
         self._add_controls()
         self._server.on_client_connect(self._welcome)
         self.show(self._first)
@@ -73,94 +68,33 @@ class ClipViewer(Page):
         """Shows a moment: bodies, and the pictures of the cameras."""
         with self._lock, self._server.atomic():
             self._moment = int(np.clip(moment, self._first, self._last))
-            for (track, body), switch in zip(self._tracks, self._people, strict=True):
-                posed = self._posed_at(track, body) if switch.value else None
-                self._draw(track, None if posed is None else (posed.vertices[0].numpy(), body.faces))
-                self._draw_uncertainty(track, posed if self._sure.value else None)
-            for camera, frustum in self._frusta.items():
-                frustum.image = self._picture(camera) if self._pictures.value else None
+            switches = {name: switch.value for name, switch in self._switches.items()}
+            self._scene.show(self._moment, self._shown_people(), switches, self._opacity.value)
             if self._slider.value != self._moment:
                 self._slider.value = self._moment
             self._words.content = self._said()
 
-    # ---- what is drawn ----------------------------------------------------------------------------------------------
-
-    def _posed_at(self, track: Track, body: BodyModel) -> PosedBody | None:
-        row = self._moment - int(track.moments[0])
-        if not 0 <= row < len(track) or track.status[row] == "failed":
-            return None
-        given = {name: torch.as_tensor(value[row : row + 1]).float() for name, value in track.parameters().items()}
-        return pose_body(body, **given)
-
-    def _draw_uncertainty(self, track: Track, posed: PosedBody | None) -> None:
-        """Ellipsoids of one standard deviation about the body's joints, relative to the pelvis."""
-        name, row = f"/uncertainty/{track.person}", self._moment - int(track.moments[0])
-        if (old := self._nodes.pop(name, None)) is not None:
-            old.remove()
-        if posed is None or not len(track.joint_covariance_root_relative):
-            return
-        covariances = track.joint_covariance_root_relative[row, :SHOWN_JOINTS]
-        vertices, faces, colours = ellipsoids(posed.joints[0, :SHOWN_JOINTS].numpy(), covariances)
-        if len(vertices):
-            mesh = trimesh.Trimesh(vertices, faces, vertex_colors=colours.astype(np.uint8), process=False)
-            self._nodes[name] = self._server.scene.add_mesh_trimesh(name, mesh)
-
-    def _draw(self, track: Track, mesh: Mesh | None) -> None:
-        name = f"/people/{track.person}"
-        if (old := self._nodes.pop(name, None)) is not None and mesh is None:
-            old.remove()
-        if mesh is not None:  # a node of the same name replaces the one before
-            number = int(track.person) if track.person.isdecimal() else 0
-            colour = person_colour(number)
-            if track.status[self._moment - int(track.moments[0])] == "interpolated":
-                colour = colour + _PALE * (1 - colour)
-            self._nodes[name] = self._server.scene.add_mesh_simple(
-                name, *mesh, color=tuple(round(255 * float(c)) for c in colour), side="front", cast_shadow=False
-            )
-
-    def _camera(self, camera: str) -> FitResult | None:
-        """A result of the camera, which knows its focal length and, where it is calibrated, where it stands."""
-        for frame in self.clip.index.of_camera(camera).values():
-            for person in self.clip.people(frame):
-                if person.status != "failed" and (result := person.result()) is not None:
-                    return result
-        return None
-
-    def _add_cameras(self) -> None:
-        for camera, result in self._cameras.items():
-            turn, place = np.eye(3), np.zeros(3)
-            if self._space == "world":
-                if not result.camera_rotation.size:
-                    continue
-                turn = result.camera_rotation.T
-                place = -turn @ result.camera_translation
-            width, height = result.image_size
-            quaternion = np.roll(rotmat_to_unitquat(torch.from_numpy(np.ascontiguousarray(turn))).numpy(), 1)
-            self._frusta[camera] = self._server.scene.add_camera_frustum(
-                f"/cameras/{camera}",
-                fov=2 * float(np.arctan(height / 2 / result.focal_px)),
-                aspect=width / height,
-                scale=_FRUSTUM_M,
-                wxyz=quaternion,
-                position=place,
-            )
-            self._frusta[camera].on_click(lambda event, camera=camera: self._look_through(event.client, camera))
-
-    def _picture(self, camera: str):
-        frame = self.clip.index.of_camera(camera).get(self._moment)
-        photo = None if frame is None else self.clip.photo(frame)
-        if photo is None:
-            return None
-        step = max(1, round(max(photo.shape[:2]) / _PICTURE_PX))
-        return np.ascontiguousarray(shrunk(photo)[::step, ::step])
+    def look_through(self, camera: str | None) -> None:
+        """Puts the eyes of all browsers where a camera is, its picture behind the people; None: back to free views."""
+        with self._lock:
+            self._scene.through = camera
+            if self._through is not None and self._through.value != (camera or _FREE):
+                self._through.value = camera or _FREE
+            self.show(self._moment)
+        for client in self._server.get_clients().values():
+            self._aim(client)
 
     def _said(self) -> str:
-        states = {
-            track.person: track.status[row] if 0 <= (row := self._moment - int(track.moments[0])) < len(track) else "-"
-            for track, _ in self._tracks
-        }
-        people = ", ".join(f"{person}: {state}" for person, state in states.items())
-        return f"{self._moment / self.clip.index.fps:.2f} s, moment {self._moment} · {people}"
+        people = [
+            {
+                "name": actor.track.person,
+                "colour": person_hex(actor.number),
+                "words": words_at(actor, self._moment, len(self.clip.cameras)),
+            }
+            for actor in self._scene.actors
+        ]
+        when = f"{self._moment / self.clip.index.fps:.2f} s, moment {self._moment}"
+        return fill_page("clip_people.html", when=when, people=people)
 
     # ---- controls ---------------------------------------------------------------------------------------------------
 
@@ -171,20 +105,39 @@ class ClipViewer(Page):
             self._slider = gui.add_slider("moment", self._first, most, 1, self._first)
             self._play = gui.add_checkbox("play", False)
             self._speed = gui.add_slider("speed", 0.1, 2.0, 0.1, 1.0)
-            self._words = gui.add_markdown("")
+            self._words = gui.add_html("")
         with gui.add_folder("Look"):
-            self._people = [gui.add_checkbox(f"person {track.person}", True) for track, _ in self._tracks]
-            self._pictures = gui.add_checkbox("pictures of the cameras", True)
-            known = any(len(track.joint_covariance_root_relative) for track, _ in self._tracks)
-            self._sure = gui.add_checkbox(
-                "how sure: one standard deviation", False, disabled=not known, hint=_SURE_HINT
-            )
-            through = gui.add_button_group("through", tuple(self._frusta)) if self._frusta else None
+            cameras = tuple(self._scene.frusta)
+            self._through = gui.add_dropdown("through", (_FREE, *cameras)) if cameras else None
+            again = gui.add_button("view from the start")
+            self._opacity = gui.add_slider("opacity", 0.0, 1.0, 0.05, 1.0)
+            known = any(len(actor.track.joint_covariance_root_relative) for actor in self._scene.actors)
+            floor, feet = self._scene.has_floor, self._scene.has_feet
+            self._switches = {
+                "pictures": gui.add_checkbox("pictures of the cameras", True),
+                "floor": gui.add_checkbox("floor", floor, disabled=not floor, hint=FLOOR_HINT),
+                "feet": gui.add_checkbox("feet that touch", feet, disabled=not feet, hint=FEET_HINT),
+                "uncertainty": gui.add_checkbox("how sure", False, disabled=not known, hint=SURE_HINT),
+            }
+        with gui.add_folder("People"):
+            actors = self._scene.actors[:_MOST_SWITCHES]
+            self._people = [gui.add_checkbox(f"person {actor.track.person}", True) for actor in actors]
         self._slider.on_update(lambda _: self._slid())
-        for switch in (*self._people, self._pictures, self._sure):
+        for switch in (*self._people, *self._switches.values(), self._opacity):
             switch.on_update(lambda _: self.show(self._moment))
-        if through is not None:
-            through.on_click(lambda event: self._look_through(event.client, event.target.value))
+        again.on_click(lambda event: self._aim(event.client))
+        if self._through is not None:
+            self._through.on_update(lambda _: self._chosen())
+
+    def _shown_people(self) -> set[str]:
+        """Numbers of those whose checkbox is set, and of those who have none."""
+        hidden = {a.track.person for a, box in zip(self._scene.actors, self._people, strict=False) if not box.value}
+        return {actor.track.person for actor in self._scene.actors} - hidden
+
+    def _chosen(self) -> None:
+        camera = None if self._through.value == _FREE else self._through.value
+        if camera != self._scene.through:
+            self.look_through(camera)
 
     def _slid(self) -> None:
         if self._slider.value != self._moment:
@@ -210,39 +163,83 @@ class ClipViewer(Page):
     # ---- view direction ---------------------------------------------------------------------------------------------
 
     def _welcome(self, client) -> None:
-        """A new browser looks at everybody, from where the first camera is, a little above and aside."""
-        middle = self._middle()
-        back = self._towards_camera(middle)
-        side = np.cross(self._up, back)
-        position = middle + 4.0 * _unit(back + 0.5 * side + 0.3 * self._up)
+        """Sets the camera of a new browser, and again whenever its window changes shape while it looks through one."""
+        self._aim(client)
+        aspect = client.camera.aspect
+
+        @client.camera.on_update
+        def _(camera) -> None:
+            nonlocal aspect
+            if abs(camera.aspect - aspect) > 1e-3:
+                aspect = camera.aspect
+                if self._scene.through is not None:
+                    self._aim(client)
+
+    def _aim(self, client) -> None:
+        """Through a camera, or at everybody: from where the first camera is, a little above and aside."""
+        with self._lock:
+            through = self._scene.through
+            if through is not None:
+                result, (turn, place) = self._scene.cameras[through], self._scene.pose(through)
+                fov, up = field_of_view(result.image_size, result.focal_px, client.camera.aspect), -turn[:, 1]
+                target = place + turn[:, 2] * max(1.0, float((self._middle() - place) @ turn[:, 2]))
+            else:
+                (target, reach), fov, up = self._room(), _FOV, self._up
+                back = self._towards_camera(target)
+                away = _unit(back + 0.5 * np.cross(self._up, back) + 0.3 * self._up)
+                place = target + reach / np.tan(_FOV / 2) / min(1.0, client.camera.aspect) * away
         with client.atomic():
-            client.camera.up_direction = self._up
-            client.camera.position = position
-            client.camera.look_at = middle
+            client.camera.up_direction = up
+            client.camera.position = place
+            client.camera.look_at = target
+            client.camera.fov = float(fov)
+
+    def _room(self) -> tuple[Float[np.ndarray, " 3"], float]:
+        """The middle of where people are over the clip, and how far they are from it."""
+        places = self._scene.places()
+        middle = (places.min(axis=0) + places.max(axis=0)) / 2
+        return middle, float(np.linalg.norm(places - middle, axis=1).max()) + _AROUND_M
 
     def _middle(self) -> Float[np.ndarray, " 3"]:
-        return np.concatenate([track.transl[[s != "failed" for s in track.status]] for track, _ in self._tracks]).mean(
-            0
-        )
+        return self._room()[0]
 
     def _towards_camera(self, middle: Float[np.ndarray, " 3"]) -> Float[np.ndarray, " 3"]:
-        place = np.zeros(3) if not self._frusta else np.asarray(next(iter(self._frusta.values())).position)
-        away = place - middle
+        """A horizontal direction, from people to the first camera."""
+        cameras = tuple(self._scene.frusta)
+        away = (self._scene.pose(cameras[0])[1] if cameras else np.zeros(3)) - middle
         away = away - (away @ self._up) * self._up
         return _unit(away) if np.linalg.norm(away) > 1e-6 else np.roll(self._up, 1)
 
-    def _look_through(self, client, camera: str) -> None:
-        """Puts the eye of one browser where a camera is."""
-        if client is None or camera not in self._frusta:
-            return
-        result, frustum = self._cameras[camera], self._frusta[camera]
-        turn = result.camera_rotation.T if self._space == "world" else np.eye(3)
-        place = np.asarray(frustum.position)
-        with client.atomic():
-            client.camera.up_direction = -turn[:, 1]
-            client.camera.position = place
-            client.camera.look_at = place + turn[:, 2] * max(1.0, float((self._middle() - place) @ turn[:, 2]))
-            client.camera.fov = 2 * float(np.arctan(result.image_size[1] / 2 / result.focal_px))
+
+def words_at(actor: Actor, moment: int, cameras: int) -> str:
+    """What is to be said about a person at a moment: status, cameras, feet, the least sure joint."""
+    row = actor.row(moment)
+    if row is None:
+        return "not there"
+    track, touching = actor.track, actor.touching(moment)
+    words = [track.status[row]]
+    if cameras > 1:
+        words.append(f"{track.views[row]} cameras" if track.views[row] != 1 else "1 camera")
+    if touching is not None:
+        words.append(f"{' and '.join(touching) or 'no'} {'feet' if len(touching) > 1 else 'foot'} on the ground")
+    least = _least_sure(track, row)
+    return ", ".join([*words, f"least sure {least}"] if least else words)
+
+
+def _least_sure(track: Track, row: int) -> str:
+    """The named part whose place relative to the pelvis is least sure, with its standard deviation."""
+    if not len(track.joint_covariance_root_relative):
+        return ""
+    covariances = track.joint_covariance_root_relative[row].astype(float)
+    largest = {}
+    for part, (joint, _) in PARTS.items():
+        covariance = covariances[JOINT_NAMES.index(joint)]
+        if np.isfinite(covariance).all():
+            largest[part] = float(np.linalg.eigvalsh(covariance)[-1])
+    if not largest:
+        return ""
+    part = max(largest, key=lambda name: largest[name])
+    return f"{part} +- {centimetres(np.sqrt(max(largest[part], 0.0)))}"
 
 
 def _direction(up: UpAxis) -> Float[np.ndarray, " 3"]:

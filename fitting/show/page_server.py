@@ -78,3 +78,9 @@ def add_lights(server, up: Float[np.ndarray, "3"], forward: Float[np.ndarray, "3
         # A directional light points from its position to the origin.
         server.scene.add_light_directional(f"/lights/{name}", intensity=intensity, position=tuple(100 * towards))
     server.scene.add_light_ambient("/lights/sky", intensity=0.7)
+
+
+def field_of_view(image_size: tuple[int, int], focal_px: float, aspect: float) -> float:
+    """Vertical field of view, radians, at which a window (width / height = `aspect`) shows the whole photo."""
+    width, height = image_size
+    return 2 * np.arctan(max(height, width / max(aspect, 1e-3)) / 2 / focal_px)

@@ -3,29 +3,38 @@
 The world frame is the camera frame (OpenCV) of the selected person.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import trimesh
 from jaxtyping import Float, UInt8
 from PIL import Image
 
-from bodyfit.data.landmarks import LANDMARK_NAMES, SKELETON
+from bodyfit.data.landmarks import LANDMARK_INDEX, LANDMARK_NAMES, SKELETON
 from bodyfit.data.results.result import FitResult
 from bodyfit.fitting.draw.colours import PANEL, VERMILION, person_hex, rgb8, side_hex
-from bodyfit.fitting.draw.ellipsoids import ellipsoids
 from bodyfit.fitting.draw.layers import Mesh
 from bodyfit.fitting.draw.render import as_seen_by
 from bodyfit.fitting.show.portraits import photo_of
 from bodyfit.fitting.show.results_folder import PersonEntry
+from bodyfit.fitting.show.scene_parts import (
+    PLANE_OPACITY,
+    SEE_THROUGH,
+    SHOWN_JOINTS,
+    Floor,
+    draw_ellipsoids,
+    draw_feet,
+    draw_floor,
+    soles,
+)
 
-_LARGEST_PHOTO = 1600  # pixels along the longer side, to keep the browser fast
+LARGEST_PHOTO_PX = 1600  # pixels along the longer side, to keep the browser fast
 # Back faces of a closed body are never visible, and would double the work of a browser without a GPU.
 _BODY = {"side": "front", "cast_shadow": False}
 _DOTS = {"point_shape": "circle", "point_shading": "flat", "precision": "float32"}
+_FAR_M, _TIMES_ITS_SIZE = 3.6, 2.2  # from where a person is looked at: at most, and in diagonals of the body
 _POINTS = ("keypoints", "fitted", "skeleton", "uncertainty")
-SHOWN_JOINTS = 22  # whose uncertainty is drawn: the body's
+_OF_SELECTED = (*_POINTS, "runner_up", "floor", "feet")  # what is drawn anew for each selected person
 
 
 @dataclass(frozen=True)
@@ -47,11 +56,13 @@ class ShownPerson:
 class PhotoScene:
     """The nodes of one photo in a viser scene. `show` creates them, `restyle` sets their visibility."""
 
-    def __init__(self, scene):
-        self._scene = scene
+    def __init__(self, scene, on_pick: Callable[[PersonEntry], None] = lambda person: None):
+        """`on_pick` is told of people whose bodies are clicked."""
+        self._scene, self._on_pick = scene, on_pick
         self.nodes: dict[str, list] = {}
         self.people: Sequence[ShownPerson] = ()
         self.selected: ShownPerson | None = None
+        self._chosen = 0  # the mode of the selected person that is drawn as the body
 
     def clear(self) -> None:
         self._remove(*self.nodes)
@@ -61,7 +72,9 @@ class PhotoScene:
         """Draws a photo and its people as the camera of the selected person sees them; reuses existing nodes."""
         same_photo = people is self.people
         if same_photo and len(set(map(_camera_of, people))) == 1:
-            self._remove(*_POINTS, "runner_up")
+            self._remove(*_OF_SELECTED)
+            if self._chosen:
+                self._draw_body(self.selected)  # in the best mode again
             self.selected = selected
         else:
             self.clear()
@@ -70,15 +83,22 @@ class PhotoScene:
             with_result = [selected, *people]
             if shown := next((one for one in with_result if one.result is not None), None):
                 self._draw_photo(shown.person, shown.result)
+        self._chosen = 0
         self.draw_points(at_camera=at_camera)
+        self._draw_ground()
 
-    def show_alternatives(self, meshes: Sequence[Mesh]) -> None:
-        """Adds the selected person's alternative hypotheses, pale, all at once."""
+    def show_modes(self, meshes: Sequence[Mesh], chosen: int) -> None:
+        """Draws the chosen one of the selected person's modes as the body, and the others pale, all at once."""
         self._remove("runner_up")
+        if self.selected is None or not meshes:
+            return
+        if chosen != self._chosen:
+            self._draw_body(self.selected, meshes[chosen])
+            self._chosen = chosen
         ghosts = [
             self._scene.add_mesh_simple(f"/alternative/{n}", *mesh, color=rgb8(PANEL), opacity=0.75, **_BODY)
             for n, mesh in enumerate(meshes)
-            if np.isfinite(mesh[0]).all()
+            if n != chosen and np.isfinite(mesh[0]).all()
         ]
         if ghosts:
             self.nodes["runner_up"] = ghosts
@@ -89,13 +109,15 @@ class PhotoScene:
             return
         mine = _name(self.selected)
         if switches["skeleton"] or switches["uncertainty"]:
-            opacity = min(opacity, 0.6)
+            opacity = min(opacity, SEE_THROUGH)
         for body in self.nodes.get("bodies", []):
             body.visible = opacity > 0 and (switches["others"] or body.name == mine)
             body.opacity = None if opacity >= 1 else opacity
-        for name in ("photo", "runner_up", *_POINTS):
+        for name in ("photo", *_OF_SELECTED):
             for node in self.nodes.get(name, []):
                 node.visible = switches[name]
+        for node in self.nodes.get("floor", []):  # at the camera, lines alone hide less of the photo
+            node.plane_opacity = 0.0 if view == "camera" else PLANE_OPACITY
         for node in self.nodes.get("camera", []):
             node.visible = view != "camera"  # its edges would frame the photo
 
@@ -110,15 +132,34 @@ class PhotoScene:
         vertices = self.selected.mesh[0]
         return (vertices.min(axis=0) + vertices.max(axis=0)) / 2
 
+    def reach(self) -> float:
+        """How far away one sees the whole of the selected person, metres: nearer for a small child."""
+        if self.selected is None or self.selected.mesh is None:
+            return _FAR_M
+        return float(np.clip(_TIMES_ITS_SIZE * np.linalg.norm(np.ptp(self.selected.mesh[0], axis=0)), 1.0, _FAR_M))
+
     def _draw_uncertainty(self, result: FitResult) -> None:
         """Ellipsoids of one standard deviation about the body's joints, relative to the pelvis, coloured by size."""
         if not result.joint_covariance_root_relative.size:
             return
-        covariances = result.joint_covariance_root_relative[:SHOWN_JOINTS]
-        vertices, faces, colours = ellipsoids(result.landmarks[:SHOWN_JOINTS], covariances)
-        if len(vertices):
-            mesh = trimesh.Trimesh(vertices, faces, vertex_colors=colours.astype(np.uint8), process=False)
-            self.nodes["uncertainty"] = [self._scene.add_mesh_trimesh("/uncertainty", mesh)]
+        joints, covariances = result.landmarks, result.joint_covariance_root_relative
+        balls = draw_ellipsoids(self._scene, "/uncertainty", joints[:SHOWN_JOINTS], covariances[:SHOWN_JOINTS])
+        self.nodes["uncertainty"] = [] if balls is None else [balls]
+
+    def _draw_ground(self) -> None:
+        """The floor of the selected person below all who share it, with the feet that touch it."""
+        selected = self.selected
+        floor = None if selected is None or selected.result is None else Floor.of(selected.result.floor)
+        if floor is None:
+            return
+        results = [shown.result for shown in self.people if shown.result is not None]
+        mine = [one for one in results if np.array_equal(one.floor, selected.result.floor)]
+        self.nodes["floor"] = [draw_floor(self._scene, "/floor", floor, np.stack([one.landmarks[0] for one in mine]))]
+        self.nodes["feet"] = []
+        for one in mine:
+            touching = [side for side in ("left", "right") if f"{side} foot" in one.touching]
+            feet = soles(one.landmarks, LANDMARK_INDEX, touching)
+            self.nodes["feet"] += draw_feet(self._scene, f"/feet/{one.person_id}", floor, feet)
 
     def draw_points(self, *, at_camera: bool) -> None:
         """The keypoints of the selected person on a plane in front of the bodies, and the skeleton.
@@ -166,13 +207,20 @@ class PhotoScene:
         ]
 
     def _draw_bodies(self) -> None:
-        self.nodes["bodies"] = [
-            self._scene.add_mesh_simple(
-                _name(shown), *shown.seen_by(self.selected), color=rgb8(person_hex(shown.person.number)), **_BODY
-            )
-            for shown in self.people
-            if shown.mesh is not None
-        ]
+        for shown in self.people:
+            self._draw_body(shown)
+
+    def _draw_body(self, shown: ShownPerson | None, mesh: Mesh | None = None) -> None:
+        """The body of a person, in place of the one before; `mesh`: in another mode."""
+        if shown is None or shown.mesh is None:
+            return
+        if mesh is None or not np.isfinite(mesh[0]).all():
+            mesh = shown.seen_by(self.selected)
+        name = _name(shown)
+        node = self._scene.add_mesh_simple(name, *mesh, color=rgb8(person_hex(shown.person.number)), **_BODY)
+        node.on_click(lambda _: self._on_pick(shown.person))
+        bodies = self.nodes.setdefault("bodies", [])
+        bodies[:] = [*(body for body in bodies if body.name != name), node]
 
     def _draw_photo(self, person: PersonEntry, result: FitResult) -> None:
         photo = shrunk(photo_of(person, result))
@@ -200,9 +248,9 @@ class PhotoScene:
 _SIDES = np.array([rgb8(side_hex(name)) for name in LANDMARK_NAMES])
 
 
-def shrunk(photo: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "H2 W2 3"]:
+def shrunk(photo: UInt8[np.ndarray, "H W 3"], largest_px: int = LARGEST_PHOTO_PX) -> UInt8[np.ndarray, "H2 W2 3"]:
     """A photo no larger than a browser needs."""
-    scale = _LARGEST_PHOTO / max(photo.shape[:2])
+    scale = largest_px / max(photo.shape[:2])
     if scale >= 1:
         return photo
     height, width = (max(1, round(scale * side)) for side in photo.shape[:2])

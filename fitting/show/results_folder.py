@@ -352,6 +352,7 @@ def _errors_of_parts(result: FitResult) -> dict[str, str]:
 def _result_figures(result: FitResult, body: "body_model.BodyModel | None") -> dict[str, str]:
     figures = {
         "height": "" if body is None else f"{_height(result, body):.2f} m",
+        "age": _age(result),
         "distance": f"{result.landmarks[0, 2]:.2f} m" + _in_depth(result),
         "least sure": "; ".join(map(str, weaknesses(result)[:LEAST_SURE])),
         "touches the ground": _feet(result),
@@ -377,6 +378,13 @@ def _feet(result: FitResult) -> str:
     if not result.touching:
         return ""
     return result.touching + (f" (floor: {result.floor_source})" if result.floor_source else "")
+
+
+def _age(result: FitResult) -> str:
+    """Who is a child, how that is known, and about how old; nothing of adults, who are the rule."""
+    if not result.age.startswith("child"):
+        return ""
+    return result.age + (f"; about {result.age_years:.0f} years" if math.isfinite(result.age_years) else "")
 
 
 def _in_depth(result: FitResult) -> str:

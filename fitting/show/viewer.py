@@ -10,19 +10,25 @@ import numpy as np
 from jaxtyping import Float
 
 from bodyfit.data.errors import BodyfitError
-from bodyfit.fitting.draw.colours import status_hex
-from bodyfit.fitting.show.page_server import Page, add_lights
+from bodyfit.data.results.result import FitResult
+from bodyfit.fitting.draw.colours import person_hex, status_hex
+from bodyfit.fitting.draw.layers import Mesh
+from bodyfit.fitting.show.page_server import Page, add_lights, field_of_view
 from bodyfit.fitting.show.pages import fill_page
 from bodyfit.fitting.show.photo_scene import PhotoScene, ShownPerson
 from bodyfit.fitting.show.results_folder import ORDERS, PersonEntry, ResultsFolder
+from bodyfit.fitting.show.scene_parts import FEET_HINT, FLOOR_HINT, SURE_HINT
 
 logger = logging.getLogger(__name__)
 
 _VIEWS = ("camera", "three-quarter", "side", "top")
 _STEPS = {"Previous": -1, "Next": 1}
 _ALL = "all"
-_UNCERTAINTY_HINT = "Ellipsoids about the joints, relative to the pelvis: blue +- 2 cm, red +- 25 cm and more"
-_ALTERNATIVE_HINT = "Other hypotheses, where the run kept some: pale, over the best one"
+_BEST = "best"
+_MODE_HINT = (
+    "Poses that explain the keypoints about as well, with their weights; skeleton and fitted points are the best's"
+)
+_OTHERS_HINT = "All other modes at once, pale, over the one that is shown"
 
 
 class ResultsViewer(Page):
@@ -37,7 +43,8 @@ class ResultsViewer(Page):
         super().__init__(host, port)
         self._server.scene.set_up_direction("-y")
         add_lights(self._server, np.array([0.0, -1.0, 0.0]), np.array([0.0, 0.0, 1.0]))
-        self._scene = PhotoScene(self._server.scene)
+        self._modes: list[Mesh] = []
+        self._scene = PhotoScene(self._server.scene, self._pick)
         self._add_controls()
         self._server.on_client_connect(self._welcome)
         self.show(0)
@@ -71,6 +78,13 @@ class ResultsViewer(Page):
             if self._wanted != self._index:
                 self.show(self._wanted)
 
+    def _pick(self, person: PersonEntry) -> None:
+        """Selects a person whose body was clicked; nobody where the filter leaves the person out."""
+        with self._lock:
+            index = next((n for n, other in enumerate(self._people) if other is person), None)
+            if index is not None and index != self._index:
+                self.show(index)
+
     def _fetch_bodies(self) -> None:
         try:
             import bodyfit.data.body.body_model  # noqa: F401
@@ -82,7 +96,7 @@ class ResultsViewer(Page):
                     self._restyle()
 
     def _show_figures(self) -> None:
-        """Shows the figures and the alternative hypotheses of the selected person, once the body model is loaded."""
+        """Shows the figures and the modes of the selected person, once the body model is loaded."""
         selected = self._scene.selected
         if selected is None:
             return
@@ -90,8 +104,19 @@ class ResultsViewer(Page):
         at_hand = result is not None and self._bodies_at_hand.is_set()
         rows = person.figures(result, person.body_of(result) if at_hand else None) | self._words_on_cameras()
         self._figures.content = _table(person, rows)
-        self._scene.show_alternatives(person.other_meshes(result) if at_hand else ())
-        self._switches["runner_up"].disabled = "runner_up" not in self._scene.nodes
+        others = person.other_meshes(result) if at_hand and selected.mesh is not None else []
+        self._modes = [selected.seen_by(selected), *others] if others else []
+        self._mode.options = mode_labels(result)[: len(self._modes)] if others else (_BEST,)
+        self._mode.value = self._mode.options[0]
+        self._mode.disabled = self._switches["runner_up"].disabled = not others
+        self._show_mode()
+
+    def _show_mode(self) -> None:
+        """Draws the mode that is chosen."""
+        with self._lock, self._server.atomic():
+            if self._modes:
+                self._scene.show_modes(self._modes, self._mode.options.index(self._mode.value))
+            self._restyle()
 
     # ---- controls ---------------------------------------------------------------------------------------------------
 
@@ -100,18 +125,21 @@ class ResultsViewer(Page):
         with gui.add_folder("Person"):
             self._count = gui.add_text("shown", "", disabled=True)
             steps = gui.add_button_group("go to", tuple(_STEPS))
+            self._mode = gui.add_dropdown("mode", (_BEST,), hint=_MODE_HINT, disabled=True)
             self._figures = gui.add_html("")
         with gui.add_folder("Look"):
             views = gui.add_button_group("from", _VIEWS)
             self._opacity = gui.add_slider("opacity", 0.0, 1.0, 0.05, 1.0)
             self._switches = {
                 "others": gui.add_checkbox("everybody in the photo", True),
-                "runner_up": gui.add_checkbox("alternative hypothesis", False, hint=_ALTERNATIVE_HINT),
+                "runner_up": gui.add_checkbox("other modes", False, hint=_OTHERS_HINT),
                 "photo": gui.add_checkbox("photo", True),
                 "keypoints": gui.add_checkbox("keypoints detected, and residuals", False),
                 "fitted": gui.add_checkbox("keypoints of the fitted body", False),
                 "skeleton": gui.add_checkbox("skeleton", False),
-                "uncertainty": gui.add_checkbox("how sure: one standard deviation", False, hint=_UNCERTAINTY_HINT),
+                "uncertainty": gui.add_checkbox("how sure", False, hint=SURE_HINT),
+                "floor": gui.add_checkbox("floor", True, hint=FLOOR_HINT),
+                "feet": gui.add_checkbox("feet that touch", True, hint=FEET_HINT),
             }
         with gui.add_folder("Choose"):
             self._status = gui.add_dropdown("status", (_ALL, *self.results.statuses()))
@@ -121,6 +149,7 @@ class ResultsViewer(Page):
         self._view = _VIEWS[0]
         steps.on_click(lambda event: self.step(_STEPS[event.target.value]))
         views.on_click(lambda event: self._look_from(event.target.value))
+        self._mode.on_update(lambda _: self._show_mode())
         self._opacity.on_update(lambda _: self._restyle())
         for switch in self._switches.values():
             switch.on_update(lambda _: self._restyle())
@@ -199,7 +228,7 @@ class ResultsViewer(Page):
             position, target = np.zeros(3), np.array([0.0, 0.0, middle[2]])
         else:
             yaw, elevation = {"side": (90.0, 0.0), "top": (0.0, 89.0)}.get(view, (35.0, 15.0))
-            position = middle + 3.6 * _direction(np.radians(yaw), np.radians(elevation))
+            position = middle + self._scene.reach() * _direction(np.radians(yaw), np.radians(elevation))
         with client.atomic():
             client.camera.up_direction = up
             client.camera.position = position
@@ -207,15 +236,17 @@ class ResultsViewer(Page):
             client.camera.fov = float(fov)
 
 
-def field_of_view(image_size: tuple[int, int], focal_px: float, aspect: float) -> float:
-    """Vertical field of view, radians, at which a window (width / height = `aspect`) shows the whole photo."""
-    width, height = image_size
-    return 2 * np.arctan(max(height, width / max(aspect, 1e-3)) / 2 / focal_px)
+def mode_labels(result: FitResult) -> tuple[str, ...]:
+    """A person's modes with their weights: "1: best (0.85)", "2: right forearm towards the camera (0.15)"."""
+    weights = [f" ({mode.weight:.2f})" if np.isfinite(mode.weight) else "" for mode in result.modes]
+    pairs = zip(result.modes, weights, strict=True)
+    return tuple(f"{n}: {mode.words or _BEST}{weight}" for n, (mode, weight) in enumerate(pairs, 1))
 
 
 def _table(person: PersonEntry, rows: dict[str, str]) -> str:
     status = person.status.replace("_", " ")
-    return fill_page("figures.html", status=status, colour=status_hex(person.status), rows=rows)
+    mine = person_hex(person.number)
+    return fill_page("figures.html", status=status, colour=status_hex(person.status), person_colour=mine, rows=rows)
 
 
 def _direction(yaw: float, elevation: float) -> Float[np.ndarray, "3"]:

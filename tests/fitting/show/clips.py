@@ -1,6 +1,7 @@
 """Builds the output folder of a clip for tests: people who walk to the right in a video, or before several cameras."""
 
 import json
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -33,6 +34,13 @@ def walker(body, person, first, count, x, unseen=()) -> Track:
         views=np.array([0 if m in unseen else 1 for m in moments]), body_model=body.name, body_gender="neutral",
         prior="test", joint_covariance=sure, joint_covariance_root_relative=sure,
     )  # fmt: skip
+
+
+def on_floor(track, left_at) -> Track:
+    """Stands on a floor 1.2 m below the camera, with the left foot at some of the track's rows."""
+    touching = np.zeros((len(track), 2), dtype=bool)
+    touching[list(left_at), 0] = True
+    return replace(track, touching=touching, floor=np.array([0.0, -1.0, 0.0, -1.2]), floor_source="test")
 
 
 def frame_result(body, track, row, photo) -> FitResult:

@@ -187,9 +187,10 @@ def with_rows(tmp_path: Path) -> Callable:
 
 @pytest.fixture(scope="session")
 def clip_folder(open_body: BodyModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A video of 8 frames with two people: 000 at moments 0 to 6, 001 at 3 to 7, unseen at 4 and 5."""
+    """A video of 8 frames with two people: 000 at moments 0 to 6, 001 at 3 to 7, unseen at 4 and 5, on a floor."""
     clips, out = _module("clips"), tmp_path_factory.mktemp("clip") / "out"
-    people = [clips.walker(open_body, "000", 0, 7, -0.6), clips.walker(open_body, "001", 3, 5, 0.3, unseen=(4, 5))]
+    people = [clips.walker(open_body, "000", 0, 7, -0.6)]
+    people.append(clips.on_floor(clips.walker(open_body, "001", 3, 5, 0.3, unseen=(4, 5)), left_at=(0,)))
     clips.write_clip_folder(out, open_body, people)
     return out
 

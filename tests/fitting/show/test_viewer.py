@@ -13,9 +13,10 @@ import pytest
 
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.results.result import FitResult
+from bodyfit.fitting.show.page_server import field_of_view
 from bodyfit.fitting.show.photo_scene import shrunk
 from bodyfit.fitting.show.results_folder import open_results_folder
-from bodyfit.fitting.show.viewer import ResultsViewer, field_of_view
+from bodyfit.fitting.show.viewer import ResultsViewer
 from bodyfit.scripts.view import ViewCommand
 
 pytest.importorskip("viser", reason="the viewer is an extra: pip install 'bodyfit[view]'")
@@ -100,6 +101,58 @@ def test_alternative_is_offered_where_there_is_one(viewer):
     viewer.show(1)
     assert viewer._switches["runner_up"].disabled
     assert "runner_up" not in viewer._scene.nodes
+
+
+def test_a_mode_can_be_chosen_with_its_weight(results_folder, tmp_path):
+    """The body takes the pose of the mode, the best one becomes the pale one; the next person starts at the best."""
+    folder = shutil.copytree(results_folder, tmp_path / "out")
+    path = folder / "results" / "beach" / "000.npz"
+    replace(FitResult.load(path), runner_up_weight=0.2, runner_up_flipped="right forearm").save(path)
+    viewer = ResultsViewer(open_results_folder(folder), port=18_080)
+    try:
+        viewer._fetching.join()
+        assert viewer._mode.options[0] == "1: best (0.80)"
+        assert viewer._mode.options[1].startswith("2: right forearm ") and viewer._mode.options[1].endswith("(0.20)")
+
+        def body():
+            return next(body for body in viewer._scene.nodes["bodies"] if body.name == "/people/0").vertices
+
+        best, [ghost] = body(), viewer._scene.nodes["runner_up"]
+        viewer._mode.value = viewer._mode.options[1]
+        wait_for(lambda: len(body()) == len(best) and np.abs(body() - best).max() > 0.2)
+        np.testing.assert_allclose(body(), ghost.vertices, atol=1e-5)
+        np.testing.assert_allclose(viewer._scene.nodes["runner_up"][0].vertices, best, atol=1e-5)
+        viewer.show(1)
+        np.testing.assert_allclose(body(), best, atol=1e-5)
+        assert viewer._mode.disabled and viewer._mode.options == ("best",)
+    finally:
+        viewer.close()
+
+
+def test_floor_and_touching_feet_are_drawn(results_folder, tmp_path):
+    """A floor 1 m below the camera that both people of the photo share; one of them stands on the right foot."""
+    folder = shutil.copytree(results_folder, tmp_path / "out")
+    for person, touching in (("000", "right foot"), ("001", "none")):
+        path = folder / "results" / "beach" / f"{person}.npz"
+        replace(FitResult.load(path), floor=np.array([0.0, -1.0, 0.0, -1.0]), touching=touching).save(path)
+    viewer = ResultsViewer(open_results_folder(folder), port=18_080)
+    try:
+        [grid], [spot] = viewer._scene.nodes["floor"], viewer._scene.nodes["feet"]
+        assert grid.position[1] == pytest.approx(1.0) and spot.position[1] == pytest.approx(1.0)
+        assert spot.name == "/feet/000/right"
+        viewer._switches["floor"].value = False
+        viewer._restyle()
+        assert not grid.visible and spot.visible
+        viewer.show(2)  # another photo, without a floor
+        assert "floor" not in viewer._scene.nodes
+    finally:
+        viewer.close()
+
+
+def test_a_click_on_a_body_selects_its_person(viewer):
+    other = viewer._scene.people[1].person
+    viewer._pick(other)
+    assert viewer._scene.selected.person is other
 
 
 def test_next_person_of_the_same_photo_keeps_its_bodies(viewer):
@@ -217,11 +270,11 @@ def test_viewer_in_a_browser_shows_bodies_and_the_next_person(viewer, browser):
         "return document.body.innerText.includes('1 of 4') || !!document.querySelector('input[value=\"1 of 4\"]')"
     )
     seen = wait_for(lambda: shot if coloured(shot := browser.screenshot("canvas")) > 0.02 else None)
-    press_button(browser, "alternative hypothesis")
+    press_button(browser, "other modes")
     wait_for(lambda: viewer._switches["runner_up"].value)
     press_button(browser, "side")
     from_the_side = wait_for(lambda: shot if differs(shot := browser.screenshot("canvas"), seen) else None)
-    press_button(browser, "alternative hypothesis")
+    press_button(browser, "other modes")
     wait_for(lambda: differs(browser.screenshot("canvas"), from_the_side, 1))
     press_button(browser, "Next")
     press_button(browser, "Next")
