@@ -16,6 +16,10 @@ _MOST_OF_OTHERS = 0.95
 """Weights of alternatives sum up to this at most."""
 
 
+BEST = "best"
+"""What lists of modes call the best one."""
+
+
 class ModesError(BodyfitError):
     """Modes that do not belong together."""
 
@@ -70,6 +74,14 @@ def modes(result: SeveralModes) -> tuple[Mode, ...]:
     scale = 1 / max(rest / _MOST_OF_OTHERS, 1.0)  # probabilities of single flips, as if there were no others
     others = [replace(mode, weight=scale * mode.weight) for mode in others]
     return Mode(1.0 - scale * rest, parameters, ""), *others
+
+
+def mode_labels(result: SeveralModes) -> tuple[str, ...]:
+    """A person's modes with their weights: "1: best (0.85)", "2: right forearm towards the camera (0.15)"."""
+    found = modes(result)
+    weights = [f" ({mode.weight:.2f})" if np.isfinite(mode.weight) else "" for mode in found]
+    pairs = zip(found, weights, strict=True)
+    return tuple(f"{n}: {mode.words or BEST}{weight}" for n, (mode, weight) in enumerate(pairs, 1))
 
 
 def check_further(values: Mapping[str, Any]) -> None:

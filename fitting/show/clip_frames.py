@@ -55,6 +55,11 @@ class ClipFrames:
         """Everybody in a frame, those who failed as well."""
         return self._people.get(frame, ())
 
+    def when(self, frame: str) -> str:
+        """When a frame was taken, to be put after its name: " · 1.25 s"; empty where that is not known."""
+        moment = self.index.frames.get(frame)
+        return "" if moment is None else f" · {moment / self.index.fps:.2f} s"
+
     def moments(self, start_s: float | None = None, end_s: float | None = None) -> range:
         """The moments between two times, in seconds of the clip.
 

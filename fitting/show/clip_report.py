@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Bool, Float, Int
 from markupsafe import Markup
 
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.results.track_points import track_points
+from bodyfit.fitting.draw.colours import LEFT, RIGHT, person_hex
 from bodyfit.fitting.show.clip_frames import ClipFrames
-from bodyfit.fitting.show.plots import lines_svg
+from bodyfit.fitting.show.plots import bands_svg, lines_svg
 from bodyfit.fitting.show.results_folder import PersonEntry, body_of_track
 
 CARDS_PER_PERSON = 8
@@ -50,7 +52,8 @@ def clip_tiles(clip: ClipFrames) -> dict[str, str]:
 
 
 def curves_over_time(clip: ClipFrames) -> tuple[Markup, ...]:
-    """Reprojection error, acceleration and uncertainty of each person over time, as SVG; the first six people."""
+    """Reprojection error, acceleration and uncertainty of each person over time, and when feet touch the ground, as
+    SVG; the first six people, each in its own colour."""
     errors: dict[str, tuple[list[float], list[float]]] = {}
     sums: dict[tuple[str, int], list[float]] = {}
     for entry in clip.results.people:
@@ -61,14 +64,43 @@ def curves_over_time(clip: ClipFrames) -> tuple[Markup, ...]:
         times, shares = errors.setdefault(person, ([], []))
         times.append(moment / clip.index.fps)
         shares.append(float(np.mean(values)))
-    first = dict(list(errors.items())[:_MOST_CURVES])
-    error = lines_svg(first, title="Reprojection error over time, % of person size", x_unit="s")
-    acceleration = lines_svg(_accelerations(clip), title="Acceleration of the body joints, m/s²", x_unit="s")
-    deviations = _deviations(clip)
-    if not deviations:
-        return error, acceleration
-    title = "How sure: standard deviation of the least sure joint, cm"
-    return error, acceleration, lines_svg(deviations, title=title, x_unit="s")
+    curves = {
+        "Reprojection error, % of person size": dict(list(errors.items())[:_MOST_CURVES]),
+        "Acceleration of the body joints, m/s²": _accelerations(clip),
+        "Standard deviation of the least sure joint, cm": _deviations(clip),
+    }
+    shared = {"x_unit": "s", "from_zero": True}
+    drawn = [
+        lines_svg(series, title=title, colours={name: _colour(name) for name in series}, **shared)
+        for title, series in curves.items()
+        if series
+    ]
+    return *drawn, *_contacts(clip)
+
+
+def _colour(person: str) -> str:
+    return person_hex(int(person) if person.isdecimal() else 0)
+
+
+def _contacts(clip: ClipFrames) -> tuple[Markup, ...]:
+    """When each foot touches the ground; nothing where that was not asked for."""
+    rows, colours = {}, {}
+    for track, _ in clip.tracks()[:_MOST_CURVES]:
+        for foot, (touches, colour) in enumerate(zip(track.touching.T, (LEFT, RIGHT), strict=True)):
+            name = f"{track.person} {'LR'[foot]}"
+            rows[name] = [tuple(interval) for interval in _intervals(touches, track.moments) / clip.index.fps]
+            colours[name] = colour
+    if not any(rows.values()):
+        return ()
+    first, last = clip.index.moments
+    x_range = (first / clip.index.fps, (last + 1) / clip.index.fps)
+    return (bands_svg(rows, colours=colours, title="Feet on the ground", x_range=x_range, x_unit="s"),)
+
+
+def _intervals(touches: Bool[np.ndarray, " T"], moments: Int[np.ndarray, " T"]) -> Float[np.ndarray, "n 2"]:
+    """First moment, and the one after the last, of each time without a break."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], touches, [False]]).astype(int)))
+    return (edges.reshape(-1, 2) + int(moments[0])).astype(float)
 
 
 def _deviations(clip: ClipFrames) -> dict[str, tuple[np.ndarray, np.ndarray]]:

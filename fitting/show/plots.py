@@ -12,6 +12,7 @@ from bodyfit.fitting.draw.colours import BLUE, GREEN, GREY, INK, ORANGE, PURPLE,
 _WIDTH, _HEIGHT = 360, 200
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 12, 36, 36
 _CURVES = (BLUE, ORANGE, GREEN, PURPLE, VERMILION)
+_LETTER = 6.4  # px, a wide one of the small font
 _FONT = "font-family='system-ui,sans-serif' font-size='11'"
 
 
@@ -68,9 +69,18 @@ def bars_svg(counts: Mapping[str, int], *, colours: Mapping[str, str], title: st
 
 
 def lines_svg(
-    series: Mapping[str, tuple[Sequence[float], Sequence[float]]], *, title: str, x_unit: str, log_y: bool = False
+    series: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    *,
+    title: str,
+    x_unit: str,
+    log_y: bool = False,
+    from_zero: bool = False,
+    colours: Mapping[str, str] | None = None,
 ) -> Markup:
-    """Curves y over x with a legend (training losses, for example); points that are not finite break a line."""
+    """Curves y over x with a legend above them (training losses, for example); points that are not finite break a line.
+
+    `from_zero`: y starts at zero and ends at a round number. `colours`: of the curves, by name.
+    """
     scale = np.log10 if log_y else np.asarray
     curves = {}
     for name, (x, y) in series.items():
@@ -81,18 +91,60 @@ def lines_svg(
     if not drawn:
         return _frame(title, "<text x='50%' y='55%' text-anchor='middle' class='dim'>no numbers</text>")
     x_range = _range(np.concatenate([x for x, _ in drawn]))
-    y_range = _range(np.concatenate([y for _, y in drawn]))
-    parts = []
-    for i, (name, (x, y)) in enumerate(curves.items()):
-        colour = _CURVES[i % len(_CURVES)]
-        places = list(zip(_x(x, *x_range), _y(y - y_range[0], y_range[1] - y_range[0]), strict=True))
+    heights = np.concatenate([y for _, y in drawn])
+    y_range = (0.0, nice_ceiling(heights.max())) if from_zero else _range(heights)
+    chosen = {name: (colours or {}).get(name, _CURVES[i % len(_CURVES)]) for i, name in enumerate(curves)}
+    legend, top = _legend(chosen)
+    parts = [legend]
+    for name, (x, y) in curves.items():
+        places = list(zip(_x(x, *x_range), _y(y - y_range[0], y_range[1] - y_range[0], top), strict=True))
         points = " ".join(f"{px:.1f},{py:.1f}" for px, py in places)
-        parts.append(f"<polyline points='{points}' fill='none' stroke='{colour}' stroke-width='1.8'/>")
+        parts.append(f"<polyline points='{points}' fill='none' stroke='{chosen[name]}' stroke-width='1.8'/>")
         if len(places) == 1:  # a line of one point is invisible
-            parts.append(f"<circle cx='{places[0][0]:.1f}' cy='{places[0][1]:.1f}' r='3' fill='{colour}'/>")
-        parts.append(f"<text x='{_WIDTH - _RIGHT - 4}' y='{_TOP + 8 + 14 * i}' text-anchor='end' fill='{colour}'>")
-        parts.append(f"{escape(name)}</text>")
-    return _frame(title, "".join(parts) + _axes(x_range, y_range, x_unit, log_y))
+            parts.append(f"<circle cx='{places[0][0]:.1f}' cy='{places[0][1]:.1f}' r='3' fill='{chosen[name]}'/>")
+    return _frame(title, "".join(parts) + _axes(x_range, y_range, x_unit, log_y, top))
+
+
+def bands_svg(
+    rows: Mapping[str, Sequence[tuple[float, float]]],
+    *,
+    colours: Mapping[str, str],
+    title: str,
+    x_range: tuple[float, float],
+    x_unit: str,
+) -> Markup:
+    """Named rows along x with the intervals (start, end) in which something is the case."""
+    step = (_HEIGHT - _TOP - _BOTTOM) / max(len(rows), 1)
+    parts = []
+    for number, (name, intervals) in enumerate(rows.items()):
+        y, thick = _TOP + (number + 0.5) * step, min(14.0, 0.7 * step)
+        parts.append(f"<text x='{_LEFT - 6}' y='{y + 4:.1f}' text-anchor='end'>{escape(name)}</text>")
+        parts.append(
+            f"<line x1='{_LEFT}' x2='{_WIDTH - _RIGHT}' y1='{y:.1f}' y2='{y:.1f}' stroke='{INK}' opacity='.12'/>"
+        )
+        for start, end in intervals:
+            left, right = (float(_x(x, *x_range)) for x in (start, end))
+            label = escape(f"{name}: {start:.2f} to {end:.2f} {x_unit}")
+            parts.append(
+                f"<rect x='{left:.1f}' y='{y - thick / 2:.1f}' width='{max(right - left, 0.5):.1f}' "
+                f"height='{thick:.1f}' fill='{colours.get(name, GREY)}'><title>{label}</title></rect>"
+            )
+    return _frame(title, "".join(parts) + _axes(x_range, None, x_unit))
+
+
+def _legend(colours: Mapping[str, str]) -> tuple[str, float]:
+    """Names with a piece of their line, in rows between the title and the curves; and where the curves may start."""
+    parts, x, y = [], float(_LEFT), 30.0
+    for name, colour in colours.items():
+        width = 24 + _LETTER * len(name)
+        if x > _LEFT and x + width > _WIDTH - _RIGHT:
+            x, y = float(_LEFT), y + 14
+        parts.append(
+            f"<line x1='{x:.0f}' x2='{x + 14:.0f}' y1='{y:.0f}' y2='{y:.0f}' stroke='{colour}' stroke-width='3'/>"
+        )
+        parts.append(f"<text x='{x + 18:.0f}' y='{y + 4:.0f}'>{escape(name)}</text>")
+        x += width + 8
+    return "".join(parts), y + 14
 
 
 def nice_ceiling(value: float) -> float:
@@ -112,19 +164,27 @@ def _x(value, low: float, high: float):
     return _LEFT + (np.asarray(value) - low) / (high - low) * (_WIDTH - _LEFT - _RIGHT)
 
 
-def _y(value, high: float):
-    return _HEIGHT - _BOTTOM - np.asarray(value) / high * (_HEIGHT - _TOP - _BOTTOM)
+def _y(value, high: float, top: float = _TOP):
+    return _HEIGHT - _BOTTOM - np.asarray(value) / high * (_HEIGHT - top - _BOTTOM)
 
 
-def _axes(x_range: tuple[float, float], y_range: tuple[float, float], unit: str, log_y: bool = False) -> str:
+def _axes(
+    x_range: tuple[float, float],
+    y_range: tuple[float, float] | None,
+    unit: str,
+    log_y: bool = False,
+    top: float = _TOP,
+) -> str:
+    """Both axes with three numbers each; without a y_range, that of x alone."""
     floor = _HEIGHT - _BOTTOM
     parts = [f"<line x1='{_LEFT}' x2='{_WIDTH - _RIGHT}' y1='{floor}' y2='{floor}' stroke='{INK}'/>"]
     for share in (0, 0.5, 1):
         x_value = x_range[0] + share * (x_range[1] - x_range[0])
-        y_value = y_range[0] + share * (y_range[1] - y_range[0])
-        y = _y(share, 1.0)
         parts.append(f"<text x='{_x(share, 0, 1):.1f}' y='{floor + 14}' text-anchor='middle'>{x_value:.3g}</text>")
-        label = f"{10**y_value if log_y else y_value:.3g}"
+        if y_range is None:
+            continue
+        y_value = y_range[0] + share * (y_range[1] - y_range[0])
+        y, label = _y(share, 1.0, top), f"{10**y_value if log_y else y_value:.3g}"
         parts.append(f"<text x='{_LEFT - 6}' y='{y + 4:.1f}' text-anchor='end'>{label}</text>")
         parts.append(
             f"<line x1='{_LEFT}' x2='{_WIDTH - _RIGHT}' y1='{y:.1f}' y2='{y:.1f}' stroke='{INK}' opacity='.12'/>"
@@ -135,8 +195,9 @@ def _axes(x_range: tuple[float, float], y_range: tuple[float, float], unit: str,
 
 
 def _frame(title: str, body: str) -> Markup:
+    size = 13 if len(title) < 45 else 11
     return Markup(
         f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {_WIDTH} {_HEIGHT}' role='img' {_FONT} fill='{INK}'>"
-        f"<title>{escape(title)}</title><text x='12' y='16' font-size='13' font-weight='600'>{escape(title)}</text>"
-        f"{body}</svg>"
+        f"<title>{escape(title)}</title>"
+        f"<text x='12' y='16' font-size='{size}' font-weight='600'>{escape(title)}</text>{body}</svg>"
     )

@@ -173,22 +173,21 @@ def views_picture(
     )
 
 
-def hypotheses_picture(
+def mode_pictures(
     person: PersonEntry, result: FitResult, *, cell_px: int = 150, backend: str = "auto"
-) -> UInt8[np.ndarray, "H W 3"] | None:
-    """The best hypothesis (in the colour of the person) and the alternatives (grey), one row each, the most probable
-    first: as photographed, and from the side. None where there is no alternative, or one of them cannot be drawn."""
+) -> list[UInt8[np.ndarray, "H W 3"]]:
+    """The best mode (in the colour of the person) and the alternatives (grey), the most probable first: each as
+    photographed, and from the side. Empty where there is no alternative, or one of them cannot be drawn."""
     meshes = [person.mesh(), *person.other_meshes(result)]
     if len(meshes) == 1 or any(mesh is None or not np.isfinite(mesh[0]).all() for mesh in meshes):
-        return None
+        return []
     meshes = [(to_frame(vertices, "opengl"), faces) for vertices, faces in meshes]
     eyes = [Eye.at(mesh[0], view).backed_up(mesh[0], (cell_px, cell_px)) for mesh in meshes for view in _TWO_SIDES]
     options = {"size_px": (cell_px, cell_px), "distance": farthest(eyes), "backend": backend}
-    rows = [
+    return [
         np.hstack([render_view(mesh, view=view, colour=colour, **options) for view in _TWO_SIDES])
         for mesh, colour in zip(meshes, [person_colour(person.number), *[rgb(GREY)] * (len(meshes) - 1)], strict=True)
     ]
-    return np.vstack(rows)
 
 
 def turntable(

@@ -18,6 +18,8 @@ from tqdm import tqdm
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.files import write_atomically
 from bodyfit.data.photo.photo import read_photo
+from bodyfit.data.results.distrust import weakest_part
+from bodyfit.data.results.modes import mode_labels
 from bodyfit.data.results.result import FitResult
 from bodyfit.fitting.draw.colours import STATUS, person_hex
 from bodyfit.fitting.show.clip_frames import ClipFrames
@@ -26,7 +28,7 @@ from bodyfit.fitting.show.clip_strips import strips
 from bodyfit.fitting.show.mesh_code import Topology, encode_vertices
 from bodyfit.fitting.show.pages import fill_page, page_asset, script_safe_json
 from bodyfit.fitting.show.plots import bars_svg, histogram_svg
-from bodyfit.fitting.show.portraits import hypotheses_picture
+from bodyfit.fitting.show.portraits import mode_pictures
 from bodyfit.fitting.show.results_folder import PersonEntry, ResultsFolder
 from bodyfit.fitting.show.uncertainty_picture import as_data_url, uncertainty_svg
 
@@ -71,14 +73,14 @@ def write_report(
         plots=(*over_time, *_plots(results)),
         strips=[] if clip is None else strips(clip),
         notes=_notes(results, len(people), clip is not None),
-        data=script_safe_json(_page_data(results, people, meshes)),
+        data=script_safe_json(_page_data(results, people, meshes, clip)),
         viewer_js=page_asset("viewer.js"),
         report_js=page_asset("report.js"),
     )
     return write_atomically(path, lambda temporary: temporary.write_text(page, encoding="utf-8"))
 
 
-def _page_data(results: ResultsFolder, people: tuple[PersonEntry, ...], meshes: bool) -> dict:
+def _page_data(results: ResultsFolder, people: tuple[PersonEntry, ...], meshes: bool, clip: ClipFrames | None) -> dict:
     images, image_index = _pictures(people)
     topologies: dict[bytes, tuple[int, Topology]] = {}
     places = {id(person): place for place, person in enumerate(results.people)}
@@ -87,7 +89,7 @@ def _page_data(results: ResultsFolder, people: tuple[PersonEntry, ...], meshes: 
         result = person.result()
         rows.append(
             {
-                "name": person.name,
+                "name": person.name + ("" if clip is None else clip.when(person.image)),
                 "place": places[id(person)],
                 "image": image_index.get(person.overlay_path or person.photo_path),
                 "status": person.status,
@@ -100,12 +102,14 @@ def _page_data(results: ResultsFolder, people: tuple[PersonEntry, ...], meshes: 
                 "colour": person_hex(person.number),
                 "figures": person.figures(result, None if result is None else person.body_of(result)),
                 "mesh": _mesh(person, topologies) if meshes else None,
-                "hypotheses": _hypotheses(person, result),
+                "modes": _modes(person, result),
+                "weakest": "" if result is None else weakest_part(result),
                 "uncertainty": _uncertainty(result),
             }
         )
     return {
         "status_colours": STATUS,
+        "what": "people" if clip is None else "moments",
         "images": images,
         "topologies": [topology.encoded() for _, topology in topologies.values()],
         "people": rows,
@@ -151,16 +155,17 @@ def _uncertainty(result: FitResult | None) -> str | None:
     return None if drawing is None else as_data_url(drawing)
 
 
-def _hypotheses(person: PersonEntry, result: FitResult | None) -> str | None:
-    """A small picture of both hypotheses of an ambiguous person."""
+def _modes(person: PersonEntry, result: FitResult | None) -> list[dict[str, str]]:
+    """A small picture of each mode of an ambiguous person, with its words and its weight."""
     if result is None or not result.ambiguous:
-        return None
+        return []
     try:
-        picture = hypotheses_picture(person, result)
+        pictures = mode_pictures(person, result)
     except BodyfitError as error:
         logger.warning("report: %s", error)
-        return None
-    return None if picture is None else _jpeg(Image.fromarray(picture))
+        return []
+    named = zip(pictures, mode_labels(result), strict=False)
+    return [{"src": _jpeg(Image.fromarray(picture)), "words": words} for picture, words in named]
 
 
 def _jpeg(image: Image.Image) -> str:

@@ -14,7 +14,7 @@ from bodyfit.fitting.draw.ellipsoids import LEAST_M, MOST_M, colour_of
 
 _BODY = 22  # joints that are drawn: the body's
 _DRAWN = {*range(_BODY), LANDMARK_INDEX["nose"]}
-_SIDE, _GAP, _LEGEND = 220.0, 16.0, 34.0
+_SIDE, _TITLE, _MARGIN, _LEGEND = 300.0, 18.0, 6.0, 34.0
 _VIEWS = {"from the camera": (0, 1), "from the side (right is far)": (2, 1)}  # axes of the camera frame
 
 
@@ -30,18 +30,19 @@ def uncertainty_svg(result: FitResult) -> str | None:
     here = np.isfinite(points[:_BODY]).all(axis=1) & np.isfinite(covariances).all(axis=(1, 2))
     reach = np.sqrt(np.einsum("kii->ki", covariances[here].clip(0)).max(axis=1))[:, None]
     low, high = (points[:_BODY][here] - reach).min(axis=0), (points[:_BODY][here] + reach).max(axis=0)
-    scale, middle = _SIDE / max((high - low).max(), 1e-6), (low + high) / 2
-    width, parts = len(_VIEWS) * _SIDE + _GAP, []
+    scale, middle = (_SIDE - 2 * _MARGIN) / max((high - low).max(), 1e-6), (low + high) / 2
+    parts: list[str] = []
     for number, (title, axes) in enumerate(_VIEWS.items()):
-        offset = np.array([number * (_SIDE + _GAP) + _SIDE / 2, 18 + _SIDE / 2])
+        top = number * (_TITLE + _SIDE)
+        offset = np.array([_SIDE / 2, top + _TITLE + _SIDE / 2])
         flat = scale * (points - middle)[:, axes] + offset
-        parts.append(f"<text x='{offset[0]:.0f}' y='12' text-anchor='middle' fill='{INK}'>{title}</text>")
+        parts.append(f"<text x='{offset[0]:.0f}' y='{top + 12:.0f}' text-anchor='middle' fill='{INK}'>{title}</text>")
         parts += _bones(flat)
         parts += [
             _ellipse(flat[k], scale**2 * covariances[k][np.ix_(axes, axes)], covariances[k])
             for k in np.flatnonzero(here)
         ]
-    height = 18 + _SIDE + _LEGEND
+    width, height = _SIDE, len(_VIEWS) * (_TITLE + _SIDE) + _LEGEND
     return (
         f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {width:.0f} {height:.0f}' width='{width:.0f}' "
         f"height='{height:.0f}' font-family='system-ui,sans-serif' font-size='11'>"
@@ -78,7 +79,7 @@ def _ellipse(centre: Float[np.ndarray, " 2"], flat: Float[np.ndarray, "2 2"], wh
 def _legend(width: float, height: float) -> str:
     """The scale of colours."""
     steps, bar = 40, 160.0
-    left, y = (width - bar) / 2, height - 20
+    left, y = (width - bar) / 2, height - 22
     parts = []
     for step in range(steps):
         red, green, blue = colour_of(LEAST_M * (MOST_M / LEAST_M) ** (step / (steps - 1)))

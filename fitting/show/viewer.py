@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from bodyfit.data.errors import BodyfitError
-from bodyfit.data.results.result import FitResult
+from bodyfit.data.results.modes import BEST, mode_labels
 from bodyfit.fitting.draw.colours import person_hex, status_hex
 from bodyfit.fitting.draw.layers import Mesh
 from bodyfit.fitting.show.page_server import Page, add_lights, field_of_view
@@ -24,7 +24,6 @@ logger = logging.getLogger(__name__)
 _VIEWS = ("camera", "three-quarter", "side", "top")
 _STEPS = {"Previous": -1, "Next": 1}
 _ALL = "all"
-_BEST = "best"
 _MODE_HINT = (
     "Poses that explain the keypoints about as well, with their weights; skeleton and fitted points are the best's"
 )
@@ -106,7 +105,7 @@ class ResultsViewer(Page):
         self._figures.content = _table(person, rows)
         others = person.other_meshes(result) if at_hand and selected.mesh is not None else []
         self._modes = [selected.seen_by(selected), *others] if others else []
-        self._mode.options = mode_labels(result)[: len(self._modes)] if others else (_BEST,)
+        self._mode.options = mode_labels(result)[: len(self._modes)] if others else (BEST,)
         self._mode.value = self._mode.options[0]
         self._mode.disabled = self._switches["runner_up"].disabled = not others
         self._show_mode()
@@ -125,7 +124,7 @@ class ResultsViewer(Page):
         with gui.add_folder("Person"):
             self._count = gui.add_text("shown", "", disabled=True)
             steps = gui.add_button_group("go to", tuple(_STEPS))
-            self._mode = gui.add_dropdown("mode", (_BEST,), hint=_MODE_HINT, disabled=True)
+            self._mode = gui.add_dropdown("mode", (BEST,), hint=_MODE_HINT, disabled=True)
             self._figures = gui.add_html("")
         with gui.add_folder("Look"):
             views = gui.add_button_group("from", _VIEWS)
@@ -234,13 +233,6 @@ class ResultsViewer(Page):
             client.camera.position = position
             client.camera.look_at = target
             client.camera.fov = float(fov)
-
-
-def mode_labels(result: FitResult) -> tuple[str, ...]:
-    """A person's modes with their weights: "1: best (0.85)", "2: right forearm towards the camera (0.15)"."""
-    weights = [f" ({mode.weight:.2f})" if np.isfinite(mode.weight) else "" for mode in result.modes]
-    pairs = zip(result.modes, weights, strict=True)
-    return tuple(f"{n}: {mode.words or _BEST}{weight}" for n, (mode, weight) in enumerate(pairs, 1))
 
 
 def _table(person: PersonEntry, rows: dict[str, str]) -> str:

@@ -59,6 +59,7 @@ function card(person) {
   const words = make("div", { className: "words" }, make("b", { textContent: person.name }));
   words.append(make("p", {}, statusLabel(person)), make("p", { className: "number", textContent: errorText(person) }));
   const remark = person.reason || (person.ambiguous ? `ambiguous: ${person.doubt || "another body explains the points nearly as well"}` : "");
+  if (person.weakest) words.append(make("p", { className: "dim", textContent: `least sure: ${person.weakest}` }));
   if (remark) words.append(make("p", { className: "dim", textContent: remark }));
   const button = make("button", { className: "card" }, picture(person), words);
   button.addEventListener("click", () => open(person));
@@ -71,7 +72,7 @@ function refresh() {
   shown = DATA.people.filter((p) => !hidden.has(p.status) && `${p.name} ${p.reason}`.toLowerCase().includes(words));
   if (order) shown.sort(order);
   $("cards").replaceChildren(...shown.map(card));
-  $("count").textContent = `${shown.length} of ${DATA.people.length} people`;
+  $("count").textContent = `${shown.length} of ${DATA.people.length} ${DATA.what}`;
 }
 
 $("order").append(...Object.keys(ORDERS).map((name) => make("option", { textContent: name })));
@@ -106,8 +107,9 @@ async function open(person) {
   const figures = { status: statusLabel(person), ...person.figures };
   $("figures").replaceChildren(...Object.entries(figures).flatMap(([label, value]) => [
     make("dt", { textContent: label }), make("dd", { className: "number" }, value)]));
-  $("hypotheses").hidden = !person.hypotheses;
-  if (person.hypotheses) $("hypotheses").lastElementChild.src = person.hypotheses;
+  $("modes").hidden = !person.modes.length;
+  $("modes").lastElementChild.replaceChildren(...person.modes.map((mode) => make("figure", {},
+    make("figcaption", { textContent: mode.words }), make("img", { src: mode.src, alt: mode.words }))));
   $("uncertainty").hidden = !person.uncertainty;
   if (person.uncertainty) $("uncertainty").lastElementChild.src = person.uncertainty;
   $("notice").textContent = person.mesh ? "" : "no mesh in this report";

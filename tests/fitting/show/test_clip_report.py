@@ -2,6 +2,7 @@
 
 import base64
 import io
+import re
 from collections import Counter
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from PIL import Image
 
 from bodyfit.data.results.clip_index import ClipIndex
-from bodyfit.fitting.draw.colours import person_colour
+from bodyfit.fitting.draw.colours import person_colour, person_hex
 from bodyfit.fitting.show.clip_frames import ClipFrames
 from bodyfit.fitting.show.clip_report import CARDS_PER_PERSON, clip_tiles, curves_over_time, people_over_time
 from bodyfit.fitting.show.clip_strips import strips
@@ -36,7 +37,14 @@ def test_a_long_clip_has_few_cards_spread_over_time(clip_folder):
 
 def test_curves_have_a_line_for_each_person(clip_folder):
     curves = curves_over_time(ClipFrames.of(open_results_folder(clip_folder)))
-    assert [curve.count("<polyline") for curve in curves] == [2, 2, 2]
+    assert [curve.count("<polyline") for curve in curves] == [2, 2, 2, 0]
+    assert all(person_hex(number) in curve for curve in curves[:3] for number in (0, 1))
+
+
+def test_it_is_shown_when_feet_are_on_the_ground(clip_folder):
+    """Person 001 stands on the left foot at moment 3 of 8, at 10 per second, and never on the right one."""
+    *_, feet = curves_over_time(ClipFrames.of(open_results_folder(clip_folder)))
+    assert re.findall(r"<title>(\d+ [LR]: [^<]*)</title>", feet) == ["001 L: 0.30 to 0.40 s"]
 
 
 def test_the_page_says_what_it_leaves_out(clip_folder, tmp_path):

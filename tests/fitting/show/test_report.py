@@ -9,7 +9,7 @@ import pytest
 
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.results.meshes import load_mesh
-from bodyfit.fitting.show.plots import bars_svg, histogram_svg, lines_svg, nice_ceiling
+from bodyfit.fitting.show.plots import bands_svg, bars_svg, histogram_svg, lines_svg, nice_ceiling
 from bodyfit.fitting.show.report import write_report
 from bodyfit.fitting.show.results_folder import open_results_folder
 from bodyfit.scripts.report import ReportCommand
@@ -37,15 +37,19 @@ def test_photos_and_triangles_are_stored_once(report):
     assert len(data["topologies"]) == 1
 
 
-def test_who_is_ambiguous_is_shown_in_both_hypotheses(report, page):
-    hypotheses = [p["hypotheses"] for p in page_data(report)["people"]]
-    assert [picture is not None for picture in hypotheses] == [False, False, False, True]
-    assert len(hypotheses[3]) < 20_000
+def test_who_is_ambiguous_is_shown_in_all_modes_with_words(report, page):
+    modes = [p["modes"] for p in page_data(report)["people"]]
+    assert [len(one) for one in modes] == [0, 0, 0, 2]
+    assert sum(len(mode["src"]) for mode in modes[3]) < 20_000
+    assert modes[3][0]["words"] == "1: best" and modes[3][1]["words"].startswith("2: another pose")
     page.open(report.as_uri())
     page.click(".card:nth-child(4)")
-    page.wait("const i = document.querySelector('#hypotheses img'); return i.complete && i.naturalWidth === 300")
+    page.wait(
+        "const i = [...document.querySelectorAll('#modes img')];"
+        "return i.length === 2 && i.every((one) => one.complete && one.naturalWidth === 300)"
+    )
     page.click("#previous")
-    page.wait("return document.getElementById('hypotheses').hidden")
+    page.wait("return document.getElementById('modes').hidden")
     assert page.errors() == []
 
 
@@ -67,8 +71,8 @@ def test_two_hundred_people_fit_thirty_megabytes(report):
     data = page_data(report)
     mesh = max(len(json.dumps(p["mesh"])) for p in data["people"])
     # A 600 x 450 JPEG of a photo takes at most about 66 kB at this quality.
-    hypotheses = max(len(p["hypotheses"] or "") for p in data["people"])
-    assert 200 * (mesh + hypotheses + 66_000 * 4 / 3) + len(json.dumps(data["topologies"])) < 30e6
+    modes = max(sum(len(mode["src"]) for mode in p["modes"]) for p in data["people"])
+    assert 200 * (mesh + modes + 66_000 * 4 / 3) + len(json.dumps(data["topologies"])) < 30e6
 
 
 def test_more_people_than_cards_are_still_counted(results_folder, tmp_path):
@@ -180,6 +184,24 @@ def test_curves_leave_out_what_is_not_finite():
 def test_a_curve_of_one_point_is_seen():
     assert lines_svg({"loss": ([0], [1.0])}, title="t", x_unit="epoch").count("<circle") == 1
     assert "<circle" not in lines_svg({"loss": ([0, 1], [1.0, 2.0])}, title="t", x_unit="epoch")
+
+
+@pytest.mark.parametrize("people", [1, 6, 14])
+def test_the_legend_of_curves_lies_above_them(people):
+    """Before, it lay over the lines. Whatever the number of names, all are inside the picture."""
+    svg = lines_svg({f"{n:03d}": ([0, 1], [5.0, 10.0]) for n in range(people)}, title="t", x_unit="s", from_zero=True)
+    heights = [float(y) for points in re.findall(r"points='([^']*)'", svg) for y in re.findall(r",([\d.]+)", points)]
+    names = re.findall(r"<text x='(\d+)' y='(\d+)'>\d{3}</text>", svg)
+    assert len(names) == people and max(int(y) for _, y in names) < min(heights)
+    assert max(int(x) for x, _ in names) < 340
+    assert ">10</text>" in svg and ">0</text>" in svg
+
+
+def test_bands_stand_where_something_is_the_case():
+    rows, colours = {"000 L": [(0.5, 1.0)], "000 R": []}, {"000 L": "#123456"}
+    svg = bands_svg(rows, colours=colours, title="Feet", x_range=(0.0, 2.0), x_unit="s")
+    [(x, width)] = re.findall(r"<rect x='([\d.]+)' y='[\d.]+' width='([\d.]+)'[^>]*fill='#123456'", svg)
+    assert float(x) == pytest.approx(44 + 304 / 4, abs=0.1) and float(width) == pytest.approx(304 / 4, abs=0.1)
 
 
 @pytest.mark.parametrize(("value", "expected"), [(0, 1), (0.03, 0.05), (1, 1), (2.1, 2.5), (7, 10), (100, 100)])
