@@ -11,6 +11,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
 from roma import rotvec_to_rotmat
 from scipy.ndimage import gaussian_filter1d
+from scipy.spatial.transform import Rotation
 
 from bodyfit.data.body.body_model import BodyModel
 from bodyfit.data.body.posing import pose_body
@@ -22,6 +23,7 @@ from bodyfit.fitting.draw.colours import person_colour
 from bodyfit.fitting.draw.eye import Eye, eye_camera
 from bodyfit.fitting.draw.layers import blend, draw_meshes
 from bodyfit.fitting.draw.rasteriser import Camera
+from bodyfit.fitting.show.scene_parts import Floor
 
 _SMOOTH_S = 0.5  # how slowly the camera follows
 _AROUND_M = 1.1  # from a pelvis to what has to be in the picture
@@ -39,14 +41,10 @@ class Mover:
     """Determines the colour."""
     up: UpAxis
 
-    def axes(self) -> Float[np.ndarray, "3 3"]:
-        """Rotation from the track's frame to one with y up."""
-        return to_y_up(self.up)
-
     def vertices(self, row: int) -> Float[np.ndarray, "V 3"]:
-        """The body at one of the track's moments, y up."""
+        """The body at one of the track's moments, in the track's frame."""
         given = {n: torch.as_tensor(v[row : row + 1]).float() for n, v in self.track.parameters().items()}
-        return pose_body(self.body, **given).vertices[0].double().numpy() @ self.axes().T
+        return pose_body(self.body, **given).vertices[0].double().numpy()
 
 
 def side_view_frames(
@@ -60,8 +58,8 @@ def side_view_frames(
 ) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
     """Pictures of (height, width) of everybody at each moment, all at one scale and from one direction.
 
-    The floor is a grid of half a metre that stands still, at the height of the feet. People of whom nothing was seen
-    are pale.
+    The floor is a grid of half a metre that stands still: the one that a fit with the ground found, else at the height
+    of the feet, level as the camera or the calibration says. People of whom nothing was seen are pale.
 
     Raises:
         BodyfitError: where there is nobody.
@@ -79,18 +77,21 @@ class _Stage:
     def __init__(self, movers: Sequence[Mover], moments: Sequence[int], fps, size_px, elevation_deg: float):
         self.movers, self.size_px = movers, size_px
         self.camera: Camera = eye_camera(size_px)
-        points = [track_points(mover.body, mover.track) @ mover.axes().T for mover in movers]
+        self.axes = _axes(movers)
+        points = [track_points(mover.body, mover.track) @ self.axes.T for mover in movers]
         pelvis = np.full((len(movers), len(moments), 3), np.nan)
         place = {moment: n for n, moment in enumerate(moments)}
         for row, (mover, mine) in enumerate(zip(movers, points, strict=True)):
             for n, moment in enumerate(mover.track.moments.tolist()):
                 if moment in place:
                     pelvis[row, place[moment]] = mine[n, 0]
-        self.floor = min(_lowest(mover, mine) for mover, mine in zip(movers, points, strict=True))
+        known = [floor.offset for mover in movers if (floor := Floor.of(mover.track.floor)) is not None]
+        lowest = (_lowest(mover, mine) for mover, mine in zip(movers, points, strict=True))
+        self.floor = min(known) if known else min(lowest)
         target = _filled(_mean(pelvis))
         self.target = gaussian_filter1d(target, _SMOOTH_S * fps, axis=0, mode="nearest")
         box = np.array([[-1.0, -1.0, -1.0], [1.0, 1.0, 1.0]])
-        eye = Eye.at(box, (_side(movers), elevation_deg))
+        eye = Eye.at(box, (_side(movers, self.axes), elevation_deg))
         reach = np.abs((pelvis - self.target) @ eye.rotation[:2].T) / [size_px[1] / min(size_px), 1.0]
         self.reach = float(np.nanmax(reach, initial=0.0)) + _AROUND_M
         distance = self.reach / np.tan(np.arctan(0.5 * min(size_px) / self.camera.focal_px))
@@ -103,7 +104,7 @@ class _Stage:
         for mover in self.movers:
             row = moment - int(mover.track.moments[0])
             if 0 <= row < len(mover.track) and mover.track.status[row] != "failed":
-                meshes.append((eye.see(mover.vertices(row)), mover.body.faces))
+                meshes.append((eye.see(mover.vertices(row) @ self.axes.T), mover.body.faces))
                 colour = person_colour(mover.number)
                 pale = mover.track.status[row] == "interpolated"
                 colours.append(colour + _PALE * (1 - colour) if pale else colour)
@@ -152,7 +153,18 @@ def _lowest(mover: Mover, points: Float[np.ndarray, "T P 3"]) -> float:
     return float(np.nanquantile(low, 0.1))
 
 
-def _side(movers: Sequence[Mover]) -> float:
+def _axes(movers: Sequence[Mover]) -> Float[np.ndarray, "3 3"]:
+    """A rotation from the frame of the tracks to one with y up: away from the floor where one was found, so that a
+    camera that looks down does not make people lean."""
+    axes = to_y_up(movers[0].up)
+    floor = next((found for mover in movers if (found := Floor.of(mover.track.floor)) is not None), None)
+    if floor is None:
+        return axes
+    upright, _ = Rotation.align_vectors(np.array([[0.0, 1.0, 0.0]]), (axes @ floor.normal)[None])
+    return upright.as_matrix() @ axes
+
+
+def _side(movers: Sequence[Mover], axes: Float[np.ndarray, "3 3"]) -> float:
     """The direction to look from, as a yaw in degrees: in a camera's frame, from the camera's right; in a world, from
     the side of where people face most of the time."""
     if movers[0].track.space == "camera":
@@ -160,7 +172,7 @@ def _side(movers: Sequence[Mover]) -> float:
     facing = np.zeros(3)
     for mover in movers:
         turns = rotvec_to_rotmat(torch.from_numpy(np.asarray(mover.track.global_orient, dtype=float))).numpy()
-        facing += (turns[:, :, 2] @ mover.axes().T).sum(axis=0)
+        facing += (turns[:, :, 2] @ axes.T).sum(axis=0)
     return float(np.degrees(np.arctan2(facing[0], facing[2]))) + 90.0
 
 

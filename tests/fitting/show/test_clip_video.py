@@ -1,17 +1,21 @@
 """Videos of clips: every moment in order, at the clip's rate, with the people who are there and nobody else."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.results.track_files import read_track
+from bodyfit.data.results.track_points import point_names, track_points
 from bodyfit.fitting.draw.colours import person_colour
 from bodyfit.fitting.show.clip_frames import ClipFrames
 from bodyfit.fitting.show.clip_video import ClipStyle, overlay_frames
 from bodyfit.fitting.show.portraits import OverlayStyle
 from bodyfit.fitting.show.results_folder import body_of_track, open_results_folder
-from bodyfit.fitting.show.side_view import Mover, side_view_frames
+from bodyfit.fitting.show.side_view import Mover, _Stage, side_view_frames
 from bodyfit.scripts.render import RenderCommand
 
 STYLE = ClipStyle(OverlayStyle(), backend="software")
@@ -143,6 +147,29 @@ def test_the_side_view_follows_who_walks(clip_folder, open_body):
     assert (places[:, 1] > 40).all()  # most of the height
     with pytest.raises(BodyfitError, match="there are none"):
         next(side_view_frames([], range(3), 10.0))
+
+
+def test_who_stands_on_a_tilted_floor_stands_upright_in_the_side_view(clip_folder, open_body):
+    """Of a camera that looks down by 40 degrees: the axis of the body is upright where the floor is known, and leans
+    where it is not; feet are on the floor."""
+    track = read_track(clip_folder / "tracks" / "000.npz")
+    tilt = Rotation.from_euler("x", 40, degrees=True)
+    turns = (tilt * Rotation.from_rotvec(track.global_orient)).as_rotvec()
+    pelvis = (open_body.joint_regressor[0] @ open_body.v_template)[None]
+    moved = replace(track, global_orient=turns, transl=tilt.apply(track.transl + pelvis) - pelvis)
+    sole = track_points(open_body, track)[..., 1].max()
+    known = replace(moved, floor=np.append(tilt.apply([0.0, -1.0, 0.0]), -sole), floor_source="test")
+
+    def of(track):
+        stage = _Stage([Mover(track, open_body, 0, "-y")], range(7), 10.0, (96, 128), 6.0)
+        points = track_points(open_body, track)[3] @ stage.axes.T
+        names = point_names(open_body)
+        neck, feet = points[names.index("neck")], points[[names.index(f"{s}_heel") for s in ("left", "right")]]
+        return (neck - feet.mean(axis=0)) / np.linalg.norm(neck - feet.mean(axis=0)), points[:, 1].min() - stage.floor
+
+    (upright, above), (leaning, _) = of(known), of(moved)
+    assert upright[1] > 0.99 > 0.85 > leaning[1]
+    assert above == pytest.approx(0.0, abs=1e-6)
 
 
 def test_the_command_writes_into_the_folder_of_the_clip(clip_folder):
