@@ -1,9 +1,12 @@
 """Animations as files: GIF, and video that browsers play."""
 
 import contextlib
+import itertools
 import os
 from collections.abc import Iterable, Iterator
+from fractions import Fraction
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,8 +24,16 @@ else:
     cv2 = LazyModule("cv2")
 
 
+_CODECS = {".mp4": ("libx264", "libvpx-vp9"), ".webm": ("libvpx-vp9",)}
+_QUALITY = {
+    "libx264": {"preset": "medium", "crf": "18"},
+    "libvpx-vp9": {"deadline": "realtime", "cpu-used": "5", "row-mt": "1", "crf": "28", "b": "0"},
+}
+
+
 def save_animation(frames: Iterable[UInt8[np.ndarray, "H W 3"]], path: Path | str, fps: float) -> Path:
-    """Writes a .gif (an endless loop), or a .webm or .mp4 (VP9, which browsers play)."""
+    """Writes a .gif (an endless loop), or a .webm (VP9) or .mp4, which browsers play: H.264 by PyAV where that is
+    installed (extra `video`), else VP9 by OpenCV, which takes several times as long."""
     path = Path(path)
     writers = {".gif": _write_gif, ".webm": _write_video, ".mp4": _write_video}
     if path.suffix.lower() not in writers:
@@ -36,12 +47,43 @@ def _write_gif(frames: Iterable[np.ndarray], path: Path, fps: float) -> None:
 
 
 def _write_video(frames: Iterable[np.ndarray], path: Path, fps: float) -> None:
+    # Chroma is stored per 2 x 2 pixels, and OpenCV would drop an odd row or column.
+    even = (np.pad(f, ((0, f.shape[0] % 2), (0, f.shape[1] % 2), (0, 0)), mode="edge") for f in frames)
+    found = _av_with_codec(path.suffix.lower())
+    if found is not None:
+        _write_with_av(*found, even, path, fps)
+    else:
+        _write_with_opencv(even, path, fps)
+
+
+def _av_with_codec(suffix: str) -> tuple[ModuleType, str] | None:
+    """PyAV and the first codec of _CODECS that it can write; None where it is not installed, or can write none."""
+    try:
+        import av
+    except ImportError:
+        return None
+    codec = next((name for name in _CODECS[suffix] if name in av.codecs_available), None)
+    return None if codec is None else (av, codec)
+
+
+def _write_with_av(av: ModuleType, codec: str, frames: Iterator[np.ndarray], path: Path, fps: float) -> None:
+    if (first := next(frames, None)) is None:
+        return
+    kind = path.suffix.lower()[1:]
+    # The index at the beginning of an .mp4 lets a page play it before all of it has arrived.
+    with av.open(str(path), "w", format=kind, options={"movflags": "faststart"} if kind == "mp4" else {}) as file:
+        stream = file.add_stream(codec, rate=Fraction(fps).limit_denominator(10_000), options=_QUALITY[codec])
+        stream.height, stream.width = first.shape[:2]
+        stream.pix_fmt = "yuv420p"
+        for frame in itertools.chain([first], frames):
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")))
+        file.mux(stream.encode())
+
+
+def _write_with_opencv(frames: Iterator[np.ndarray], path: Path, fps: float) -> None:
     writer = None
     try:
         for frame in frames:
-            height, width = frame.shape[:2]
-            # Chroma is stored per 2 x 2 pixels, and OpenCV would drop an odd row or column.
-            frame = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
             if writer is None:
                 writer = _video_writer(path, fps, frame.shape[1::-1])
             writer.write(np.ascontiguousarray(frame[..., ::-1]))

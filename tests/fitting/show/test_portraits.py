@@ -102,8 +102,18 @@ def test_gif_repeats_and_has_every_frame(tmp_path):
         assert (gif.n_frames, gif.size, gif.info["loop"], gif.info["duration"]) == (3, (30, 20), 0, 100)
 
 
+@pytest.fixture(params=["PyAV", "OpenCV"])
+def encoder(request, monkeypatch):
+    """Both ways to write a video; the first where it is installed."""
+    if request.param == "PyAV":
+        pytest.importorskip("av", reason="an extra: pip install 'bodyfit[video]'")
+    else:
+        monkeypatch.setattr("bodyfit.fitting.draw.animation._av_with_codec", lambda suffix: None)
+    return request.param
+
+
 @pytest.mark.parametrize("ending", [".webm", ".mp4"])
-def test_video_plays_in_a_browser(page, tmp_path, ending, capfd):
+def test_video_plays_in_a_browser(page, tmp_path, ending, capfd, encoder):
     frames = [np.full((49, 65, 3), (shade, 0, 0), dtype=np.uint8) for shade in (40, 120, 200)]  # odd sizes too
     for frame in frames:
         frame[:, 33:] = (0, 0, 180)
@@ -121,7 +131,7 @@ def test_video_plays_in_a_browser(page, tmp_path, ending, capfd):
     assert page.errors() == []
 
 
-def test_video_has_every_frame(tmp_path):
+def test_video_has_every_frame(tmp_path, encoder):
     frames = [np.full((48, 64, 3), (shade, 0, 0), dtype=np.uint8) for shade in (40, 120, 200)]
     video = cv2.VideoCapture(str(save_animation(frames, tmp_path / "turn.webm", fps=10)))
     read = [video.read()[1] for _ in range(3)]
