@@ -143,7 +143,10 @@ def test_environment_installs_what_pyproject_asks_for():
     """conda users get every package of the default installation and its tests, at the tested versions."""
     found = pins((ROOT / "environment.yml").read_text())
     extras = project()["optional-dependencies"]
-    wanted = [*project()["dependencies"], *(r for name in ("train", "view", "bench", "test") for r in extras[name])]
+    wanted = [
+        *project()["dependencies"],
+        *(r for name in ("train", "view", "video", "bench", "test") for r in extras[name]),
+    ]
     assert set(found) == {name_of(r) for r in wanted} - {"bodyfit"}
 
 
