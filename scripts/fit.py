@@ -241,6 +241,11 @@ class FitCommand:
         """Fit; 0 when every person with enough keypoints was fitted, 1 when some were not, 2 when nothing could be."""
         if not self.inputs:
             raise BodyfitError("name at least one photo, keypoint file or folder: bodyfit fit PHOTOS -o OUT")
+        if any(path.is_dir() and path.resolve() == self.out.resolve() for path in self.inputs):
+            raise BodyfitError(
+                f"{self.out}: the inputs are there; among results the next run would not find them. "
+                f"Choose another output folder, such as {self.out / 'fitted'}."
+            )
         if self.batch < 1 or self.workers < 1:
             raise BodyfitError("--batch and --workers must be at least 1.")
         if self.posterior and self.uncertainty == "off":

@@ -34,6 +34,7 @@ from bodyfit.fitting.run.helpers import HelperPool
 from bodyfit.fitting.run.identity import run_identity
 from bodyfit.fitting.run.journal import Journal
 from bodyfit.fitting.run.lock import FolderLock
+from bodyfit.fitting.run.overwriting import refuse_inputs_in
 from bodyfit.fitting.run.parts import short_hash
 from bodyfit.fitting.run.said import repeats_counted
 from bodyfit.fitting.run.summary_files import SummaryWriter
@@ -63,6 +64,7 @@ def run_video(clip: Path | ClipSource, out: Path, fitter: Fitter, config: RunCon
         BodyfitError: for a clip that cannot be read, and for an output folder that cannot be used.
     """
     source = clip if isinstance(clip, ClipSource) else open_source(clip, config.clip, exclude=[out])
+    refuse_inputs_in(out, source_files(source))
     sequence = SequenceConfig.for_choice(config.fit.ground, moving_camera=config.clip.moving_camera)
     key = clip_key(source, run_identity(fitter, config), config, sequence)
     return run_source(source, [source.name], ClipRun, (out, fitter, config, sequence), key)
@@ -109,17 +111,22 @@ def run_source(
 
 def clip_key(source: ClipSource, identity: str, config: RunConfig, sequence: SequenceConfig) -> str:
     """What the results of a clip depend on, as a hash: settings, and its files as they are now (size, time)."""
-    files = {frame.item.photo for frame in source.frames} if source.video is None else {source.video}
-    files |= {frame.item.keypoints for frame in source.frames}
-    if source.keypoints is not None:
-        files |= {found.file for found in source.keypoints.by_number.values()}
     stamps = []
-    for file in sorted(file for file in files if file is not None):
+    for file in sorted(source_files(source)):
         found = os.stat(file)
         stamps.append((os.fspath(file), found.st_size, found.st_mtime_ns))
     settings = json.dumps([asdict(config.clip), asdict(sequence), asdict(TrackingConfig())], default=str)
     moments = [frame.moment for frame in source.frames]
     return short_hash(identity, source.name, source.fps, moments, settings, stamps)
+
+
+def source_files(source: ClipSource) -> set[Path]:
+    """All files that a clip is read from."""
+    files = {frame.item.photo for frame in source.frames} if source.video is None else {source.video}
+    files |= {frame.item.keypoints for frame in source.frames}
+    if source.keypoints is not None:
+        files |= {found.file for found in source.keypoints.by_number.values()}
+    return {file for file in files if file is not None}
 
 
 def refuse_other_results(out: Path, journal: Journal, names: list[str]) -> None:

@@ -16,13 +16,14 @@ from bodyfit.data.photo.rig import read_rig
 from bodyfit.data.results.clip_index import ClipIndex
 from bodyfit.fitting.clips.fitting_people import FollowedPerson, chosen_people
 from bodyfit.fitting.clips.reading import read_clip
-from bodyfit.fitting.clips.run import ClipRun, clip_key, run_source, writing_helpers
+from bodyfit.fitting.clips.run import ClipRun, clip_key, run_source, source_files, writing_helpers
 from bodyfit.fitting.clips.view_fit import ViewPeople, fit_view_people, match_views, placed, size_of
 from bodyfit.fitting.clips.view_matching import Moments
 from bodyfit.fitting.clips.view_sources import ViewSource, open_views
 from bodyfit.fitting.clips.writing import FittedClip, FittedPerson, write_clip
 from bodyfit.fitting.run.config_files import RunConfig
 from bodyfit.fitting.run.identity import run_identity
+from bodyfit.fitting.run.overwriting import refuse_inputs_in
 from bodyfit.fitting.run.parts import short_hash
 from bodyfit.fitting.sequence.config import SequenceConfig
 from bodyfit.fitting.solve.fitter import Fitter
@@ -62,6 +63,8 @@ def run_views(views: Sequence[Path] | ViewSource, out: Path, fitter: Fitter, con
     source = views
     if not isinstance(source, ViewSource):
         source = open_views(source, read_rig(config.clip.cameras), config.clip, exclude=[out])
+    for camera in source.cameras.values():
+        refuse_inputs_in(out, source_files(camera))
     sequence, identity = SequenceConfig.for_choice(config.fit.ground), run_identity(fitter, config)
     keys = [clip_key(camera, identity, config, sequence) for camera in source.cameras.values()]
     key = short_hash(keys, sorted(source.rig.cameras.items()), source.fps)

@@ -31,6 +31,7 @@ from bodyfit.fitting.run.executors import Backend, InThreads
 from bodyfit.fitting.run.identity import run_identity
 from bodyfit.fitting.run.journal import Journal
 from bodyfit.fitting.run.lock import FolderLock
+from bodyfit.fitting.run.overwriting import refuse_inputs_in
 from bodyfit.fitting.run.parts import Part, input_key, short_hash, split
 from bodyfit.fitting.run.said import repeats_counted
 from bodyfit.fitting.run.summary_files import STATUSES, SummaryWriter
@@ -69,7 +70,9 @@ class FolderRun:
         Raises:
             FolderInUse: when another run is writing into the folder.
             WriteError: when the folder cannot be written to; what was finished by then stays.
+            BodyfitError: when inputs lie where results would be written.
         """
+        refuse_inputs_in(self.out, (file for item in inputs for file in (item.photo, item.keypoints)))
         with FolderLock(self.out) as lock, contextlib.closing(Journal(self.out)) as journal, repeats_counted():
             if lock.after_a_kill:
                 remove_unfinished(self.out)

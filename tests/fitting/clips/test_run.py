@@ -165,6 +165,16 @@ def test_a_folder_with_other_results_is_refused(clip, tmp_path, fitter, write_fi
         run_video(other, out, fitter, RunConfig(clip=ClipOptions(keypoints=clip.parent / "keypoints")))
 
 
+def test_pictures_are_not_drawn_over(tmp_path, figures, fitter):
+    """images/0.png of a folder with pictures would be replaced by its overlay."""
+    for t in range(3):
+        Image.new("RGB", (640, 480)).save(tmp_path / "in" / f"{t}.png")
+        figures.write_json(tmp_path / "in" / f"{t}_keypoints.json", [figures.figure(200 + 3 * t)])
+    (tmp_path / "in").rename(tmp_path / "images")
+    with pytest.raises(BodyfitError, match="Choose another output folder"):
+        run_video(tmp_path / "images", tmp_path, fitter, config(clip=True, fps=30))
+
+
 def test_keypoints_of_a_folder_that_is_a_clip(tmp_path, figures, fitter):
     for t in range(8):
         figures.write_json(tmp_path / "in" / f"f_{t:03d}.json", [figures.figure(200 + 3 * t)])

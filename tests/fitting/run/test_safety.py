@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.files import WriteError
@@ -224,3 +225,18 @@ def test_the_journal_takes_all_or_nothing(tmp_path):
 def test_a_folder_without_results_is_said(tmp_path):
     with pytest.raises(BodyfitError, match="no results"):
         open_results(tmp_path)
+
+
+@pytest.mark.parametrize("own", ["images", "images/deeper", "results", "meshes"])
+def test_results_never_go_over_inputs(fitter, tmp_path, own):
+    """SMPLify-X's layout with -o its own folder: the overlay of images/portrait.png would be images/portrait.png."""
+    folder = tmp_path / own
+    folder.mkdir(parents=True)
+    photo = folder / "portrait.png"
+    Image.open(SAMPLES / "images" / "portrait.jpg").resize((32, 32)).save(photo)
+    shutil.copy(SAMPLES / "keypoints" / "portrait_keypoints.json", folder)
+    before = photo.read_bytes()
+    with pytest.raises(BodyfitError, match=r"portrait.*lies in .*Choose another output folder"):
+        run(fitter, folder, tmp_path, output=OutputOptions(meshes=False))
+    assert photo.read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == [own.split("/")[0]]
