@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import atexit
+import difflib
 import importlib
+import importlib.metadata
 import inspect
 import logging
 import os
+import re
 import sys
 from collections.abc import Sequence
 
@@ -30,7 +33,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "view": ("view", "ViewCommand", "look at results, or at the prior, in the browser"),
     "report": ("report", "ReportCommand", "one self-contained HTML page of a run's results"),
     "render": ("render", "RenderCommand", "overlays, side views and turntables of results"),
-    "convert": ("convert", "ConvertCommand", "results to other formats: pkl, json, meshes"),
+    "convert": ("convert", "ConvertCommand", "results to other formats: pkl, json, AMASS, .bvh, tables, meshes, rigs"),
     "measure": ("measure", "MeasureCommand", "stature, girths, volume and mass of fitted bodies"),
     "summary": ("summary", "SummaryCommand", "what came of a run: failures by reason, errors, worst cases; tables"),
     "compare": ("compare", "CompareCommand", "how far the bodies of several runs or cameras differ"),
@@ -81,7 +84,7 @@ def overview() -> str:
             "",
             *lines,
             "",
-            "`bodyfit COMMAND --help` lists the options of a command with units and defaults.",
+            "`bodyfit COMMAND --help` lists the options of a command, with units and defaults.",
         ]
     )
 
@@ -101,9 +104,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not arguments or arguments[0] in ("-h", "--help", "help") or arguments in (["prior"], ["prior", "--help"]):
         print(overview())
         sys.exit(0 if arguments else 2)
+    if arguments == ["--version"]:
+        print(f"bodyfit {importlib.metadata.version('bodyfit')}")
+        sys.exit(0)
     found = find_command(arguments)
     if found is None:
-        print(f"bodyfit: error: there is no command '{' '.join(arguments[:2])}'.\n\n{overview()}", file=sys.stderr)
+        print(f"bodyfit: error: {_no_such_command(arguments)}", file=sys.stderr)
         sys.exit(2)
     name, rest = found
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="bodyfit: %(message)s")
@@ -112,6 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     atexit.register(_end_interrupted)  # before anybody else's, so that it is called last
     import tyro  # here, so that processes that start from this file do not load it
 
+    _let_help_wrap()
     try:
         command_class = getattr(importlib.import_module(f"bodyfit.scripts.{module}"), class_name)
         # Some flags of some commands determine the defaults of the others.
@@ -134,6 +141,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BrokenPipeError:  # who read our output has seen enough: bodyfit fit --help | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
+
+
+def _no_such_command(arguments: Sequence[str]) -> str:
+    """What to say of words that name no command, with what was probably meant."""
+    words = " ".join(arguments[: 2 if arguments[0] == "prior" else 1])
+    similar = difflib.get_close_matches(words, COMMANDS, 1)
+    meant = ""
+    if os.path.exists(arguments[0]):
+        meant = f" For photos, say: bodyfit fit {arguments[0]} -o OUT."
+    elif similar:
+        meant = f" Did you mean 'bodyfit {similar[0]}'?"
+    return f"there is no command '{words}'.{meant} `bodyfit --help` lists all commands."
+
+
+def _let_help_wrap() -> None:
+    """Help texts are wrapped at the width of the terminal alone: tyro also breaks them where the source does."""
+    from tyro import _strings
+
+    if hasattr(_strings, "remove_single_line_breaks"):
+        _strings.remove_single_line_breaks = lambda text: "\n\n".join(
+            " ".join(paragraph.split()) for paragraph in re.split(r"\n\s*\n", text)
+        )
 
 
 def _end_interrupted() -> None:

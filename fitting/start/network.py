@@ -127,7 +127,7 @@ class StartNetworkConfig:
     blocks: int = 3
     """Residual blocks of two layers."""
     heads: int = 4
-    """NetworkOutput proposed."""
+    """Poses that it proposes for each person."""
     body: str = "untrained"
     """Name of the body model whose proportions and shape numbers it was trained on."""
 

@@ -1,5 +1,6 @@
 """The command line as a shell sees it: exit codes, one line for an error, JSON alone on stdout."""
 
+import importlib.metadata
 import json
 import shutil
 import subprocess
@@ -67,6 +68,38 @@ def test_a_users_mistake_is_one_clear_line(portrait, tmp_path, arguments, expect
     words = [a.replace("PHOTO", str(portrait)).replace("OUT", str(tmp_path / "out")) for a in arguments]
     done = bodyfit(*words)
     assert done.returncode != 0 and expected in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["fitt"], "Did you mean 'bodyfit fit'?"),
+        (["prior-train"], "Did you mean 'bodyfit prior train'?"),
+        (["PHOTO"], "bodyfit fit PHOTO -o OUT"),
+        (["--photos"], "there is no command '--photos'"),
+    ],
+)
+def test_who_names_no_command_is_told_which_was_meant(portrait, here, words, expected):
+    done = here(*(word.replace("PHOTO", str(portrait)) for word in words))
+    assert done.code == 2 and expected.replace("PHOTO", str(portrait)) in done.err
+
+
+def test_the_version_can_be_asked_for(here):
+    assert here("--version").out == f"bodyfit {importlib.metadata.version('bodyfit')}\n"
+
+
+def test_help_is_wrapped_at_the_terminals_width_alone(here, monkeypatch):
+    """A line that ends early where the source line ended, in the middle of a sentence, cannot be read."""
+    monkeypatch.setenv("COLUMNS", "400")
+    assert "or the age in years: a child by growth charts, from 45 years on" in here("fit", "--help").out
+
+
+def test_results_do_not_go_into_the_folder_of_the_photos(portrait, here):
+    folder = portrait.parent
+    before = sorted(folder.iterdir())
+    done = here("fit", str(folder), "-o", str(folder))
+    assert done.code == 2 and f"Choose another output folder, such as {folder / 'fitted'}" in done.err
+    assert sorted(folder.iterdir()) == before
 
 
 NO_DETECTOR = ("--detector", "none")
