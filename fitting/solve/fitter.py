@@ -13,6 +13,8 @@ from functools import cached_property
 from typing import Any
 
 import torch
+from jaxtyping import Int
+from torch import Tensor
 
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.results.result import FitResult, Parameters
@@ -172,9 +174,11 @@ class Fitter(Solver):
         if children is not None:
             adult[children.rows] = False
         adults, there = adult.nonzero()[:, 0], solution
-        kinds = [Kind(self, adults, solution_of(solution, adults))] if len(adults) else []
+        kinds = []
+        if len(adults):
+            kinds.append(self._kind(chosen, seen, adults, solution_of(solution, adults)))
         if not bool(adult.all()):
-            kinds.append(Kind(self.children, children.rows, children.solution))
+            kinds.append(self.children._kind(chosen, seen, children.rows, children.solution))
         found = solve_together(chosen, kinds)
         if len(adults):
             moved = found.kinds[0]
@@ -186,6 +190,13 @@ class Fitter(Solver):
             kids._follow_moved(some, kids.landmarks.model_of(model.names), children.solution, moved, *of_children)
             children = replace(children, solution=moved.solution)
         return Shared(there, children, found.ground)
+
+    def _kind(
+        self, chosen: list[tuple[Frame, int]], seen: Observations, rows: Int[Tensor, " R"], solution: Solution
+    ) -> Kind:
+        """Some of these people, who are fitted with this fitter's body, where they are alone."""
+        people = [chosen[n] for n in rows.tolist()]
+        return Kind(self, rows, solution, self.make.plausible(people, seen.select(rows), solution.x))
 
     def _follow_moved(
         self,

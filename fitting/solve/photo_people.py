@@ -68,11 +68,13 @@ class Kind:
     """Their places among all people."""
     solution: Solution
     """Of each of them alone."""
+    plausible: Bool[Tensor, " R"]
+    """Whose solution can be a person in the photo."""
 
     @property
     def usable(self) -> Bool[Tensor, " R"]:
-        """Who could be fitted."""
-        return torch.isfinite(self.solution.x).all(1) & (self.solution.status != FAILED)
+        """Who could be fitted: others say nothing about their photo's floor, and take up no space in it."""
+        return torch.isfinite(self.solution.x).all(1) & (self.solution.status != FAILED) & self.plausible
 
 
 class PeopleOfKind:

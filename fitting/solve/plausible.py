@@ -7,6 +7,8 @@ docs/security.md has the figures.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from jaxtyping import Bool, Float
 
@@ -27,7 +29,20 @@ SMALLEST_PX = 5.0
 """Longer side of the box around a person's keypoints: people in photos have 42 and more."""
 
 
-def why_implausible(result: FitResult) -> str | None:
+@dataclass(frozen=True)
+class Placed:
+    """What is looked at of a solution, by the names of a FitResult."""
+
+    keypoints_px: Float[np.ndarray, "144 2"]
+    keypoint_confidence: Float[np.ndarray, " 144"]
+    landmarks: Float[np.ndarray, "144 3"]
+    landmarks_px: Float[np.ndarray, "144 2"]
+    image_size: tuple[int, int]
+    focal_px: float
+    focal_source: str
+
+
+def why_implausible(result: FitResult | Placed) -> str | None:
     """What no person explains about a solution, and what to look at; None for a plausible one."""
     seen = result.keypoint_confidence > CONFIDENT
     if not seen.any():
@@ -47,7 +62,7 @@ def why_implausible(result: FitResult) -> str | None:
     return _far_from(result, seen, size) or _out_of_reach(result)
 
 
-def _far_from(result: FitResult, seen: Bool[np.ndarray, " 144"], size: float) -> str | None:
+def _far_from(result: FitResult | Placed, seen: Bool[np.ndarray, " 144"], size: float) -> str | None:
     """Whether the body misses the keypoints."""
     advice = "no person explains them. Are they in the order that their format says, and of one person?"
     shares = _error_shares(result, seen, size)
@@ -61,12 +76,12 @@ def _far_from(result: FitResult, seen: Bool[np.ndarray, " 144"], size: float) ->
     return None
 
 
-def _error_shares(result: FitResult, seen: Bool[np.ndarray, " 144"], size: float) -> Float[np.ndarray, " N"]:
+def _error_shares(result: FitResult | Placed, seen: Bool[np.ndarray, " 144"], size: float) -> Float[np.ndarray, " N"]:
     distance = np.linalg.norm(result.landmarks_px - result.keypoints_px, axis=-1)
     return distance[seen & np.isfinite(distance)] / size
 
 
-def _out_of_reach(result: FitResult) -> str | None:
+def _out_of_reach(result: FitResult | Placed) -> str | None:
     """Whether the person stands where no camera sees them."""
     depth = float(result.landmarks[0, 2])
     if NEAREST_M <= depth <= FARTHEST_M:

@@ -22,7 +22,7 @@ from bodyfit.fitting.energy.projection import project
 from bodyfit.fitting.energy.unknowns import Unknowns
 from bodyfit.fitting.solve.ages import years_of
 from bodyfit.fitting.solve.frames import GUESSED_FOCAL, Frame
-from bodyfit.fitting.solve.plausible import why_implausible
+from bodyfit.fitting.solve.plausible import Placed, why_implausible
 from bodyfit.fitting.solve.stages import Alternative
 from bodyfit.prior.model.vposer import VPoser
 
@@ -113,6 +113,20 @@ class ResultMaker:
     def failed(self, frame: Frame, i: int, reason: str | None) -> FitResult:
         """Person i of a frame, who cannot be fitted."""
         return FitResult(**self._known(frame, i), reason=reason or "")
+
+    def plausible(
+        self, chosen: list[tuple[Frame, int]], seen: Observations, x: Float[Tensor, "B D"]
+    ) -> Bool[Tensor, " B"]:
+        """Whose solutions can be people in their photos: those whose results will not be `implausible`."""
+        fitted, found = self._fitted(x, seen), torch.ones(len(chosen), dtype=torch.bool, device=x.device)
+        focal = (seen.focal_px * x[:, self.unknowns.layout["log_focal"]].squeeze(1).exp()).tolist()
+        for n, (frame, i) in enumerate(chosen):
+            detected = (frame.detections.xy[i], frame.detections.confidence[i])
+            points = (fitted["landmarks"][n], fitted["landmarks_px"][n])
+            found[n] = (
+                why_implausible(Placed(*detected, *points, frame.image_size, focal[n], frame.focal_source)) is None
+            )
+        return found
 
     def _fitted(self, x: Float[Tensor, "B D"], seen: Observations) -> dict[str, np.ndarray]:
         """Everybody's parameters and landmarks, by their names in a FitResult."""

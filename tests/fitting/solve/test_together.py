@@ -3,12 +3,14 @@
 import json
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 import bodyfit
+from bodyfit.data.keypoints.detections import Detections
 from bodyfit.data.keypoints.openpose_json import write_openpose
 from bodyfit.data.landmarks import LANDMARK_INDEX
 from bodyfit.data.results.store import open_results
@@ -110,6 +112,34 @@ def test_feet_of_a_group_are_brought_to_one_floor(alone, maker):
     for result, other in zip(of_one, after[6:9], strict=True):
         np.testing.assert_allclose(result.transl, other.transl, atol=5e-3)
         assert result.touching == other.touching
+
+
+def test_who_is_no_person_has_no_say_in_the_floor_and_takes_up_no_space(alone, maker):
+    """Two "people" beside three real ones: the same keypoints higher up, 40 % of them thrown about."""
+    (photo,) = maker.on_floor(1, 3, jumping=0.0)
+    real, draw = photo.frame.detections, np.random.default_rng(0)
+    xy, confidence = real.xy[:2].copy(), real.confidence[:2]
+    for points, seen in zip(xy, confidence > 0, strict=True):
+        size = np.ptp(points[seen], axis=0).max()
+        points[:, 1] -= 0.2 * size
+        points[draw.random(len(points)) < 0.4] += 0.4 * size
+    both = Detections.from_points(
+        np.concatenate([real.xy, xy]),
+        np.concatenate([real.confidence, confidence]),
+        format="synthetic",
+        source=Path("synthetic"),
+    )
+    frame = replace(photo.frame, detections=both)
+    fitter = Fitter(config=replace(ADULTS, ground=GroundChoice(on=True), people_apart=True), like=alone)
+    without, found = fitter.fit([photo.frame]), fitter.fit([frame])
+    assert [result.status for result in found[3:]] == ["implausible"] * 2
+    assert any(result.floor.size for result in without)
+    for before, after in zip(without, found, strict=False):
+        assert after.status == "converged" and after.floor_source == before.floor_source
+        np.testing.assert_allclose(after.floor, before.floor, atol=1e-3)
+        np.testing.assert_allclose(after.transl, before.transl, atol=5e-3)
+    for result in found[3:]:
+        assert not result.floor.size and not result.touching
 
 
 def test_alternative_modes_stand_where_people_were_put(maker, monkeypatch):
