@@ -23,7 +23,7 @@ from bodyfit.fitting.sequence.contacts import Contacts
 from bodyfit.fitting.sequence.problem import GroupProblem
 from bodyfit.fitting.sequence.views import Views, point_information
 from bodyfit.fitting.sequence.windows import GroupSolver
-from bodyfit.fitting.uncertainty.laplace import PointCovariance, keypoint_parts
+from bodyfit.fitting.uncertainty.laplace import PointCovariance, keypoint_parts, variance_of
 from bodyfit.fitting.uncertainty.temperature import CLIP, VIEWS
 
 REACH = 2
@@ -187,8 +187,8 @@ class _Hessian:
 
 def _noise(hessian: _Hessian, first: int, last: int) -> Float[Tensor, " K"]:
     """Variance of the keypoint errors of each landmark in units of the assumed one, from moments first to last - 1: the
-    squared residuals over their degrees of freedom, as in `laplace.noise_variance`."""
+    squared residuals over their degrees of freedom."""
     found = [hessian.leverage(one) for one in hessian.marginals(first, last)]
     squares, weights, taken = (torch.stack(some).sum(0) for some in zip(*found, strict=True))
-    variance = (squares + ASSUMED_ROWS) / ((weights - taken).clamp_min(0) + ASSUMED_ROWS)
+    variance = variance_of(squares, weights - taken, ASSUMED_ROWS)
     return variance @ keypoint_parts(hessian.solver.model.names, variance)[::2].T

@@ -122,8 +122,15 @@ def noise_variance(
         assumed_rows: as in `Variances`.
     """
     parts = keypoint_parts(names, squares)
-    found = (squares @ parts + assumed_rows) / ((freedom @ parts).clamp_min(0) + assumed_rows)
-    return found @ parts.T
+    return variance_of(squares @ parts, freedom @ parts, assumed_rows) @ parts.T
+
+
+def variance_of(
+    squares: Float[Tensor, "*B P"], freedom: Float[Tensor, "*B P"], assumed_rows: float
+) -> Float[Tensor, "*B P"]:
+    """Variance of keypoint errors of each part, in units of the assumed one: see `noise_variance`, whose arguments are
+    summed up over each part here."""
+    return (squares + assumed_rows) / (freedom.clamp_min(0) + assumed_rows)
 
 
 def keypoint_parts(names: tuple[str, ...], like: Tensor) -> Float[Tensor, "R P"]:
