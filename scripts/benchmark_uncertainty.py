@@ -44,6 +44,9 @@ class BenchmarkUncertaintyCommand:
     """Keypoint errors (standard deviations along x and y) as shares of a person's size."""
     ages: tuple[float, float] | None = None
     """Ages of the people, from and to, years: children, who are fitted as such. Default: adults."""
+    elsewhere: float = 0.0
+    """Share of people, or clips, whose skeletons are as another laboratory would have measured them: a few degrees
+    off in trunk, collars and limbs, by random amounts that are the same throughout a clip."""
     clips: int = 0
     """Measure so many clips instead: people over time, whose keypoints also have errors that last, and are hidden."""
     cameras: int = 1
@@ -76,6 +79,8 @@ class BenchmarkUncertaintyCommand:
             raise BodyfitError("--clips must not be below 0, --cameras not below 1, --moments not below 3.")
         if self.ages is not None and not 0 <= self.ages[0] <= self.ages[1] <= ADULT_YEARS:
             raise BodyfitError(f"--ages {self.ages[0]:g} {self.ages[1]:g}: expected years from 0 to {ADULT_YEARS:g}.")
+        if not 0 <= self.elsewhere <= 1:
+            raise BodyfitError(f"--elsewhere {self.elsewhere:g}: expected a share from 0 to 1.")
         if self.threads:
             torch.set_num_threads(self.threads)
         if self.clips:
@@ -86,7 +91,7 @@ class BenchmarkUncertaintyCommand:
         fitter, studies = Fitter(config=config, device=pick_device(self.device)), []
         for noise in self.noise:
             log.info("%d people, keypoint error %.2g %% of their size", self.people, 100 * noise)
-            given = (self.poses, self.split, self.people, self.seed, noise, self.ages)
+            given = (self.poses, self.split, self.people, self.seed, noise, self.ages, self.elsewhere)
             people = calibration.make_people(fitter, *given)
             studies.append(calibration.study(fitter, people, noise))
         document = self._document(studies)
@@ -102,7 +107,8 @@ class BenchmarkUncertaintyCommand:
         if self.poses is not None:
             motions = split_clips(self.poses, self.split) if self.split else sorted(self.poses.rglob("*.npz"))
         settings = {"count": self.clips, "cameras": self.cameras, "fps": 30.0, "moments": self.moments}
-        errors = errors_over_time(fitter, some_clips(fitter, motions, seed=self.seed, **settings))
+        settings |= {"seed": self.seed, "elsewhere": self.elsewhere}
+        errors = errors_over_time(fitter, some_clips(fitter, motions, **settings))
         document: dict[str, Any] = {"clips": self.clips, "cameras": self.cameras, "studies": [_figures(errors)]}
         if self.refit:
             seen_as = CLIP if self.cameras == 1 else VIEWS

@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Float
 
 from bodyfit.data.landmarks import JOINT_NAMES
+from bodyfit.fitting.benchmark.laboratories import measured_elsewhere, offsets, who_is_elsewhere
 from bodyfit.fitting.benchmark.measure import Bench, usable
 from bodyfit.fitting.solve.fitter import Fitter
 from bodyfit.fitting.start.synthetic import PeopleMaker, SyntheticOptions, SyntheticPeople, mocap_poses, prior_poses
@@ -28,7 +29,7 @@ FRAMES = {"camera": "joint_covariance", "root_relative": "joint_covariance_root_
 BODY_JOINTS = JOINT_NAMES[:22]
 _TINY = 1e-12  # m^2
 _MOST_ERRORS = 6000
-_FLOORS_M = tuple(0.002 * n for n in range(11))
+_FLOORS_M = tuple(round(0.002 * n, 3) for n in range(26))
 _FACTORS = (0.2, 20.0)
 _WORTH_A_FLOOR = 2e-4  # squared shares: a floor must bring more
 _BESIDE = {"face": "head", "hands": "wrists"}
@@ -81,14 +82,18 @@ def make_people(
     seed: int,
     noise_share: float,
     ages: tuple[float, float] | None = None,
+    elsewhere: float = 0.0,
 ) -> SyntheticPeople:
     """People in poses of a mocap folder, or of the prior where it is None; children of these ages, in years, where they
-    are given."""
+    are given; a share of them `elsewhere`, as another laboratory would have measured them."""
     orient = None
     if poses is None:
         body_pose = prior_poses(fitter.prior, count, seed=seed)
     else:
         body_pose, orient = mocap_poses(poses, count, seed=seed, split=split)
+    if elsewhere > 0:
+        turned = measured_elsewhere(body_pose.unflatten(1, (-1, 3)), offsets(len(body_pose), seed)).flatten(1)
+        body_pose = torch.where(who_is_elsewhere(len(body_pose), elsewhere, seed)[:, None], turned, body_pose)
     maker = PeopleMaker(fitter.body, SyntheticOptions(noise_share=noise_share, ages=ages), device=fitter.device)
     people = maker.make(body_pose, orient, seed=seed)
     return people.select(usable(people))

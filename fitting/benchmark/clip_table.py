@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from bodyfit.fitting.benchmark.clip_noise import ClipNoise
-from bodyfit.fitting.benchmark.sequences import Clip, imagined, make_clip, measure_clip
+from bodyfit.fitting.benchmark.laboratories import measured_elsewhere, offsets, who_is_elsewhere
+from bodyfit.fitting.benchmark.sequences import Clip, Recording, imagined, make_clip, measure_clip, recorded
 from bodyfit.fitting.sequence.config import SequenceConfig
 from bodyfit.fitting.solve.fitter import Fitter
 
@@ -29,7 +32,15 @@ _MEASURES = (
 
 
 def some_clips(
-    fitter: Fitter, motions: list[Path], *, count: int, cameras: int, fps: float, moments: int, seed: int
+    fitter: Fitter,
+    motions: list[Path],
+    *,
+    count: int,
+    cameras: int,
+    fps: float,
+    moments: int,
+    seed: int,
+    elsewhere: float = 0.0,
 ) -> Iterator[Clip]:
     """Clips of randomly chosen motions; of none, motion between poses of the prior.
 
@@ -38,10 +49,17 @@ def some_clips(
         motions: motion files.
         count, cameras, fps, moments: how many clips, cameras of each, frames per second and frames at most.
         seed: the same seed gives the same clips.
+        elsewhere: share of clips as another laboratory would have measured them.
     """
+    far = who_is_elsewhere(count, elsewhere, seed).tolist()
     chosen = np.random.default_rng(seed).permutation(len(motions))[:count]
     for n in range(min(count, len(motions)) if motions else count):
         motion = motions[chosen[n]] if motions else imagined(fitter.prior, fps, moments, seed + n)
+        if far[n]:
+            motion = motion if isinstance(motion, Recording) else recorded(motion, fps, moments)
+            by = offsets(1, seed + n).expand(len(motion.pose), -1, -1)
+            body = measured_elsewhere(motion.pose[:, 1:], by)
+            motion = replace(motion, pose=torch.cat([motion.pose[:, :1], body], 1))
         given = {"cameras": cameras, "seed": seed + n, "fps": fps, "moments": moments, "noise": ClipNoise()}
         yield make_clip(fitter.body, motion, **given)
 
