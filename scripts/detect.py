@@ -44,7 +44,8 @@ class DetectCommand:
     """Photos, videos, or folders of them."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """Folder for the keypoint files: X_keypoints.json for X.jpg, and clip/clip_000000000012_keypoints.json for frame 12
-    of clip.mp4. Fit finds those in keypoints/ beside images/ or beside a video; else say `--keypoints` to it."""
+    of clip.mp4. `bodyfit fit` finds those beside the photos, and in keypoints/ beside images/ or beside a video; those
+    of a video that lie elsewhere, name by its `--keypoints`."""
     fps: float | None = None
     """Frames per second of a video that are looked at. Default: all. Say the same to `bodyfit fit`."""
     video_fps: float | None = None

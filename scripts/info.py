@@ -9,7 +9,11 @@ import platform
 from dataclasses import dataclass
 from typing import Any
 
-EXTRAS = {"train": "lightning", "view": "viser", "onnx": "onnxruntime", "assets": "anny", "test": "pytest"}
+EXTRAS = {
+    **{"train": "lightning", "view": "viser", "video": "av", "onnx": "onnxruntime", "bench": "igl", "assets": "anny"},
+    **{"test": "pytest", "cluster": "ray", "tables": "pyarrow"},
+}
+"""Each extra of pyproject.toml, and a module that comes with it."""
 
 
 @dataclass(frozen=True)

@@ -85,6 +85,8 @@ class RenderCommand:
             raise BodyfitError(
                 "--skeleton and --keypoints belong to the best hypothesis; leave them out with --runner-up."
             )
+        if not 0 <= self.opacity <= 1:
+            raise BodyfitError(f"--opacity {self.opacity:g}: expected 0 to 1.")
         results = results_folder.open_results_folder(self.out, body=self.body)
         if self._is_video():
             from bodyfit.scripts.render_clip import render_clip

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import logging
+import socket
 import threading
 
 import numpy as np
@@ -22,8 +23,12 @@ def import_viser():
 
 
 def start_server(host: str, port: int):
-    """A viser server that listens on `host` and answers its own pages alone; where `port` is in use, the next free."""
+    """A viser server that listens on `host` and answers its own pages alone; where `port` is in use, the next free.
+
+    Raises BodyfitError for an address that nobody can listen on: viser itself would wait for its server for ever.
+    """
     viser = import_viser()
+    _check_address(host, port)
     logging.getLogger("websockets").setLevel(logging.WARNING)  # it logs every connection
     with _without_viser_words(), own_pages_only(host):
         server = viser.ViserServer(host=host, port=port, label="bodyfit", verbose=False)
@@ -32,6 +37,21 @@ def start_server(host: str, port: int):
     server.scene.configure_environment_map(None)  # the standard ones are fetched from the internet
     server.scene.configure_default_lights(False)
     return server
+
+
+def _check_address(host: str, port: int) -> None:
+    if not 0 <= port <= 65535:
+        raise BodyfitError(f"port {port}: expected 0 to 65535.")
+    try:
+        family, *_, address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, socket.SOCK_STREAM) as tried:
+            tried.bind(address)
+    except OSError as error:
+        reason = error.strerror or error
+        raise BodyfitError(
+            f"host {host}: cannot be listened on ({reason}). Expected an address of this computer: 127.0.0.1 for "
+            "itself, 0.0.0.0 for its network."
+        ) from error
 
 
 class Page:

@@ -102,6 +102,11 @@ def test_results_do_not_go_into_the_folder_of_the_photos(portrait, here):
     assert sorted(folder.iterdir()) == before
 
 
+def test_an_opacity_above_one_is_refused(tmp_path, here):
+    done = here("render", str(tmp_path), "--opacity", "3")
+    assert done.code == 2 and "--opacity 3: expected 0 to 1" in done.err
+
+
 NO_DETECTOR = ("--detector", "none")
 
 

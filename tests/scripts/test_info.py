@@ -3,6 +3,8 @@
 import importlib.metadata
 import importlib.util
 import json
+import tomllib
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +13,7 @@ from bodyfit.data.body.body_model import load_body_model
 from bodyfit.data.keypoints.formats import BODY_FORMATS
 from bodyfit.prior.model.checkpoint import load_prior
 from bodyfit.scripts.cli import main
+from bodyfit.scripts.info import EXTRAS
 
 
 def info(capsys, *arguments):
@@ -44,3 +47,8 @@ def test_extras_are_those_that_can_be_imported(capsys, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "viser" else find(name))
     extras = json.loads(info(capsys, "--json"))["extras"]
     assert "view (not installed)" in extras and "test (installed)" in extras
+
+
+def test_every_extra_is_named():
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    assert set(EXTRAS) == set(project["optional-dependencies"])
