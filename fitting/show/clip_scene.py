@@ -104,9 +104,17 @@ class ClipScene:
         """Whether it is known of anybody which feet touch."""
         return self.has_floor and any(len(actor.track.touching) for actor in self.actors)
 
-    def show(self, moment: int, people: Collection[str], switches: Mapping[str, bool], opacity: float) -> None:
+    def show(
+        self,
+        moment: int,
+        people: Collection[str],
+        switches: Mapping[str, bool],
+        opacity: float,
+        *,
+        new_pictures: bool = True,
+    ) -> None:
         """Draws a moment; `people` are the numbers of those who are shown, `switches` are pictures, uncertainty, floor
-        and feet."""
+        and feet. Without `new_pictures`, those in the frustums stay as they are."""
         opacity = min(opacity, SEE_THROUGH) if switches["uncertainty"] else opacity
         for actor in self.actors:
             posed = actor.posed(moment) if actor.track.person in people else None
@@ -119,7 +127,8 @@ class ClipScene:
         for camera, frustum in self.frusta.items():
             frustum.visible = self.through is None  # they would stand in the picture
             shown = switches["pictures"] and frustum.visible
-            frustum.image = self.picture(camera, moment) if shown else None
+            if new_pictures or not shown:
+                frustum.image = self.picture(camera, moment) if shown else None
         self._draw_backdrop(moment if switches["pictures"] else None)
 
     def pose(self, camera: str) -> tuple[Float[np.ndarray, "3 3"], Float[np.ndarray, " 3"]]:

@@ -27,6 +27,7 @@ _AXES = {"x": 0, "y": 1, "z": 2}
 _FREE = "free"
 _FOV = np.radians(40.0)
 _AROUND_M = 1.2  # from a pelvis to what has to be in the picture
+_SLOWEST_S = 0.2  # a moment with all pictures, while it plays
 _MOST_SWITCHES = 12  # people with a checkbox each
 
 
@@ -64,12 +65,13 @@ class ClipViewer(Page):
         """The moment that is shown."""
         return self._moment
 
-    def show(self, moment: int) -> None:
-        """Shows a moment: bodies, and the pictures of the cameras."""
+    def show(self, moment: int, *, new_pictures: bool = True) -> None:
+        """Shows a moment: bodies, and the pictures of the cameras unless they are to stay as they are."""
         with self._lock, self._server.atomic():
             self._moment = int(np.clip(moment, self._first, self._last))
             switches = {name: switch.value for name, switch in self._switches.items()}
-            self._scene.show(self._moment, self._shown_people(), switches, self._opacity.value)
+            people, opacity = self._shown_people(), self._opacity.value
+            self._scene.show(self._moment, people, switches, opacity, new_pictures=new_pictures)
             if self._slider.value != self._moment:
                 self._slider.value = self._moment
             self._words.content = self._said()
@@ -144,20 +146,25 @@ class ClipViewer(Page):
             self.show(self._slider.value)
 
     def _run(self) -> None:
-        """Plays in the clip's own time: moments that cannot be shown in time are left out."""
-        began, start = None, self._first
+        """Plays in the clip's own time: moments that cannot be shown in time are left out. Where all cameras' pictures
+        take too long for that, they stand still until it stops."""
+        began, start, fast = None, self._first, True
         while self._open:
             if not self._play.value:
-                began = None
+                if began is not None and not fast:
+                    self.show(self._moment)
+                began, fast = None, True
                 time.sleep(0.05)
                 continue
             now = time.monotonic()
             if began is None or self._moment >= self._last:
                 began, start = now, self._first if self._moment >= self._last else self._moment
-                self.show(start)
-            wanted = start + int((now - began) * self.clip.index.fps * self._speed.value)
-            if wanted > self._moment:
-                self.show(wanted)
+                wanted = start
+            else:
+                wanted = start + int((now - began) * self.clip.index.fps * self._speed.value)
+            if wanted > self._moment or began == now:
+                self.show(wanted, new_pictures=fast)
+                fast = fast and time.monotonic() - now < _SLOWEST_S
             time.sleep(0.005)
 
     # ---- view direction ---------------------------------------------------------------------------------------------

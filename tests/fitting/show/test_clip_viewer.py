@@ -131,6 +131,25 @@ def test_play_runs_at_the_clips_rate_and_starts_over(viewer):
     viewer._play.value = False
 
 
+def test_pictures_that_take_too_long_stand_still_while_it_plays(viewer, monkeypatch):
+    """Bodies go on; when it stops, the pictures are those of the moment."""
+    asked = []
+
+    def slow(camera, moment, *_):
+        asked.append(moment)
+        time.sleep(0.3)
+
+    monkeypatch.setattr(viewer._scene, "picture", slow)
+    viewer._speed.value = 0.5
+    viewer._play.value = True
+    assert waited_for(lambda: asked)
+    seen = set()
+    assert waited_for(lambda: seen.add(viewer.moment) or len(seen) >= 4, 5)
+    assert len(asked) == 1
+    viewer._play.value = False
+    assert waited_for(lambda: len(asked) == 2 and asked[-1] == viewer.moment)
+
+
 def test_all_cameras_have_their_pictures(views_folder):
     viewer = ClipViewer(ClipFrames.of(open_results_folder(views_folder)), port=18_092)
     try:
