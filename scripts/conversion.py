@@ -18,8 +18,9 @@ from bodyfit.data.files import confined, write_atomically
 from bodyfit.data.keypoints.image_names import natural_key
 from bodyfit.data.results import exports
 from bodyfit.data.results.bvh_export import bvh
+from bodyfit.data.results.checks import ResultError
 from bodyfit.data.results.meshes import COORDINATE_FRAMES, save_mesh
-from bodyfit.data.results.result import FitResult, ResultError
+from bodyfit.data.results.result import FitResult
 from bodyfit.data.results.rigged import save_rigged_glb
 from bodyfit.data.results.store import StoredResult
 from bodyfit.data.results.tables import joint_table, parameter_table

@@ -17,7 +17,7 @@ from bodyfit.data.body.measures import SCALE_NOTE, measure_body
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.files import write_atomically
 from bodyfit.data.results.clip_index import ClipIndex
-from bodyfit.data.results.result import UNKNOWN_SIZE
+from bodyfit.data.results.record import UNKNOWN_SIZE
 from bodyfit.data.results.store import StoredResult
 from bodyfit.data.results.tables import MEASURE_COLUMNS, measure_table
 from bodyfit.scripts.result_bodies import ResultBodies, results_in

@@ -12,8 +12,8 @@ from tqdm import tqdm
 from bodyfit.data.body.body_model import BodyModel, load_body_model
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.files import confined
+from bodyfit.data.results.checks import ResultError
 from bodyfit.data.results.meshes import CoordinateFrame
-from bodyfit.data.results.result import ResultError
 from bodyfit.data.results.track import Track
 from bodyfit.data.results.track_exports import axes_of, export_track, save_lines
 from bodyfit.data.results.track_files import find_tracks, is_track, read_track, up_in

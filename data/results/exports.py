@@ -12,7 +12,8 @@ from jaxtyping import Float
 from roma import rotmat_to_rotvec, rotvec_to_rotmat
 
 from bodyfit.data.body.body_model import BodyModel
-from bodyfit.data.results.result import FitResult, ResultError
+from bodyfit.data.results.checks import ResultError
+from bodyfit.data.results.result import FitResult
 
 Rotation = Float[np.ndarray, "3 3"]
 

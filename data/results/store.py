@@ -22,7 +22,8 @@ import numpy as np
 
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.files import confined, read_json, write_bytes_atomically
-from bodyfit.data.results.result import FitResult, ResultError
+from bodyfit.data.results.checks import ResultError
+from bodyfit.data.results.result import FitResult
 
 JOURNAL = "journal.jsonl"
 SHARDS = "shards"

@@ -6,7 +6,7 @@ from typing import Literal, get_args
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from bodyfit.data.results.result import ResultError
+from bodyfit.data.results.checks import ResultError
 
 MomentStatus = Literal["fitted", "interpolated", "failed"]
 """`interpolated`: nothing was seen at this moment; the pose comes from the moments around it."""

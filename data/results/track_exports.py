@@ -14,9 +14,9 @@ from bodyfit.data.body.posing import full_pose
 from bodyfit.data.files import write_atomically
 from bodyfit.data.results.animated import save_animated_glb
 from bodyfit.data.results.bvh_export import bvh_lines
+from bodyfit.data.results.checks import ResultError
 from bodyfit.data.results.exports import moved_poses, rest_pelvis
 from bodyfit.data.results.meshes import CoordinateFrame
-from bodyfit.data.results.result import ResultError
 from bodyfit.data.results.track import Track
 from bodyfit.data.results.track_files import amass_motion
 from bodyfit.data.results.track_points import point_names, point_table, track_points, trc

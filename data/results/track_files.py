@@ -16,8 +16,8 @@ from jaxtyping import Float
 from bodyfit.data.body.body_model import BodyModel
 from bodyfit.data.files import ArrayFile, confined, write_atomically
 from bodyfit.data.results.animated import save_animated_glb
+from bodyfit.data.results.checks import ResultError
 from bodyfit.data.results.exports import amass_layout, moved_poses, rest_pelvis
-from bodyfit.data.results.result import ResultError
 from bodyfit.data.results.track import COVARIANCES, Track
 from bodyfit.data.results.worlds import UpAxis, to_z_up, up_of
 

@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.landmarks import BODY, LANDMARK_INDEX, LANDMARK_NAMES
-from bodyfit.data.results.result import Parameters
+from bodyfit.data.results.record import Parameters
 from bodyfit.fitting.clips.triangulation import AGREE_SHARE, CameraArrays, triangulate
 from bodyfit.fitting.energy.landmark_model import has_landmark
 from bodyfit.fitting.energy.levenberg_marquardt import SolverOptions

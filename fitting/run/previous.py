@@ -7,7 +7,8 @@ from pathlib import Path
 
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.files import confined
-from bodyfit.data.results.result import Parameters, ResultError
+from bodyfit.data.results.checks import ResultError
+from bodyfit.data.results.record import Parameters
 from bodyfit.data.results.store import StoredResult, open_results
 from bodyfit.fitting.run.starts import KEYS, InitError, read_starts
 from bodyfit.fitting.solve.frames import Frame

@@ -13,7 +13,7 @@ import torch
 from bodyfit.data.body.restricted_pickle import PickledArrays
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.files import ArrayFile
-from bodyfit.data.results.result import Parameters
+from bodyfit.data.results.record import Parameters
 from bodyfit.prior.model.vposer import VPoser
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.files import parse_json, read_json, write_atomically
-from bodyfit.data.results.result import Status
+from bodyfit.data.results.record import Status
 
 LARGE = 1000
 """Rows from which on a run gets summary.csv (and summary.parquet, where pyarrow is installed), too."""

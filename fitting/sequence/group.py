@@ -19,7 +19,7 @@ from torch import Tensor
 
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.landmarks import LANDMARK_NAMES
-from bodyfit.data.results.result import Parameters
+from bodyfit.data.results.record import Parameters
 from bodyfit.data.results.track import Track
 from bodyfit.fitting.energy.floor import foot_points
 from bodyfit.fitting.energy.landmark_model import CONTOUR_NAMES, LandmarkModel

@@ -17,7 +17,8 @@ from jaxtyping import Int
 from torch import Tensor
 
 from bodyfit.data.errors import BodyfitError
-from bodyfit.data.results.result import FitResult, Parameters
+from bodyfit.data.results.record import Parameters
+from bodyfit.data.results.result import FitResult
 from bodyfit.fitting.energy.landmark_model import LandmarkModel
 from bodyfit.fitting.energy.levenberg_marquardt import Solution
 from bodyfit.fitting.energy.observations import Observations

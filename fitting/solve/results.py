@@ -14,7 +14,8 @@ from torch import Tensor
 from bodyfit.data.body.body_model import BodyModel
 from bodyfit.data.landmarks import BODY, FACE, LANDMARK_INDEX, LANDMARK_NAMES, LEFT_HAND, LIMB_BONES, RIGHT_HAND
 from bodyfit.data.results.modes import any_flip
-from bodyfit.data.results.result import UNKNOWN_SIZE, FitResult
+from bodyfit.data.results.record import UNKNOWN_SIZE
+from bodyfit.data.results.result import FitResult
 from bodyfit.fitting.energy.landmark_model import LandmarkModel
 from bodyfit.fitting.energy.levenberg_marquardt import CONVERGED, FAILED, Solution
 from bodyfit.fitting.energy.observations import CONFIDENT, Observations, person_size

@@ -17,7 +17,7 @@ from torch import Tensor
 from bodyfit.data.body.body_model import BodyModel, load_body_model
 from bodyfit.data.body.known_spheres import spheres_of
 from bodyfit.data.errors import BodyfitError
-from bodyfit.data.results.result import Parameters
+from bodyfit.data.results.record import Parameters
 from bodyfit.fitting.energy.config import EnergyConfig
 from bodyfit.fitting.energy.landmark_model import LandmarkModel
 from bodyfit.fitting.energy.levenberg_marquardt import Solution

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import bodyfit
+from bodyfit.data.results.checks import ResultError
 from bodyfit.data.results.clip_index import ClipIndex
-from bodyfit.data.results.result import ResultError
 from bodyfit.scripts.cli import main
 
 TALL = np.eye(10)[0] * 2

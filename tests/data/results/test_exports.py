@@ -13,8 +13,9 @@ from bodyfit.data.body.posing import pose_body
 from bodyfit.data.motion.bvh import read_bvh
 from bodyfit.data.results import exports
 from bodyfit.data.results.bvh_export import bvh
+from bodyfit.data.results.checks import ResultError
 from bodyfit.data.results.meshes import COORDINATE_FRAMES
-from bodyfit.data.results.result import FitResult, ResultError
+from bodyfit.data.results.result import FitResult
 from bodyfit.data.results.tables import joint_table, parameter_table
 
 BODY = load_body_model()

@@ -11,7 +11,7 @@ import trimesh
 
 import bodyfit
 from bodyfit.data.landmarks import JOINT_NAMES, SMPLH_JOINT_NAMES
-from bodyfit.data.results.result import ResultError
+from bodyfit.data.results.checks import ResultError
 
 SAMPLES = Path(bodyfit.__file__).parents[1] / "data" / "assets" / "samples"
 

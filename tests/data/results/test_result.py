@@ -12,8 +12,10 @@ from bodyfit.data.body.body_model import load_body_model
 from bodyfit.data.body.posing import pose_body
 from bodyfit.data.body.restricted_pickle import PickledArrays
 from bodyfit.data.landmarks import LANDMARK_NAMES
+from bodyfit.data.results.checks import ResultError
 from bodyfit.data.results.meshes import load_mesh, save_mesh
-from bodyfit.data.results.result import CONVENTIONS, FitResult, ResultError
+from bodyfit.data.results.record import CONVENTIONS
+from bodyfit.data.results.result import FitResult
 
 SIZES = {
     "global_orient": 3, "body_pose": 63, "left_hand_pose": 45, "right_hand_pose": 45, "jaw_pose": 3, "leye_pose": 3,

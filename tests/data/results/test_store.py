@@ -9,7 +9,8 @@ import pytest
 import bodyfit
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.landmarks import LANDMARK_NAMES
-from bodyfit.data.results.result import FitResult, ResultError
+from bodyfit.data.results.checks import ResultError
+from bodyfit.data.results.result import FitResult
 from bodyfit.data.results.store import is_there, load_result, load_shard, open_results, save_shard
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bodyfit.data.results.result import ResultError
+from bodyfit.data.results.checks import ResultError
 from bodyfit.data.results.track import Track
 
 WIDTHS = {"body_pose": 63, "left_hand_pose": 45, "right_hand_pose": 45, "expression": 10, "latent": 32}

@@ -9,7 +9,7 @@ import torch
 from bodyfit.data.body.posing import pose_body
 from bodyfit.data.motion.bvh import read_bvh
 from bodyfit.data.motion.mocap import read_motion
-from bodyfit.data.results.result import ResultError
+from bodyfit.data.results.checks import ResultError
 from bodyfit.data.results.track_exports import export_track
 from bodyfit.data.results.track_points import point_names, track_points
 from bodyfit.data.results.worlds import to_y_up, to_z_up

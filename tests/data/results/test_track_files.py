@@ -9,7 +9,7 @@ import torch
 
 from bodyfit.data.body.posing import pose_body
 from bodyfit.data.motion.mocap import NoMotionError, find_motions, read_motion
-from bodyfit.data.results.result import ResultError
+from bodyfit.data.results.checks import ResultError
 from bodyfit.data.results.track import Track
 from bodyfit.data.results.track_files import find_tracks, read_track, write_track
 from bodyfit.data.results.worlds import nearest_axis, to_y_up, to_z_up, up_of_world

@@ -5,8 +5,9 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
+from bodyfit.data.results.checks import ResultError
 from bodyfit.data.results.posterior import sizes_of
-from bodyfit.data.results.result import FitResult, ResultError
+from bodyfit.data.results.result import FitResult
 from bodyfit.data.results.store import load_shard, save_shard
 
 BLOCKS = "global_orient:3 transl:3 latent:32"

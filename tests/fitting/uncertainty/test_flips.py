@@ -12,8 +12,9 @@ import torch
 from bodyfit.data.body.posing import pose_body
 from bodyfit.data.keypoints.detections import Detections
 from bodyfit.data.landmarks import JOINT_NAMES, LIMB_BONES
+from bodyfit.data.results.checks import ResultError
 from bodyfit.data.results.modes import any_flip, doubt, points_towards
-from bodyfit.data.results.result import FitResult, ResultError
+from bodyfit.data.results.result import FitResult
 from bodyfit.data.results.store import load_shard, save_shard
 from bodyfit.fitting.benchmark.measure import Bench, usable
 from bodyfit.fitting.solve.afterwards import _Ranked
