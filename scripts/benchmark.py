@@ -23,14 +23,9 @@ from bodyfit.fitting.benchmark.groups import GroupMaker, with_and_without_floor
 from bodyfit.fitting.benchmark.measure import Bench, accuracy, cost_of_cropping, usable
 from bodyfit.fitting.solve.config import FitConfig
 from bodyfit.fitting.solve.fitter import Fitter, pick_device
-from bodyfit.fitting.start.synthetic import (
-    PeopleMaker,
-    SyntheticOptions,
-    SyntheticPeople,
-    mocap_poses,
-    prior_poses,
-    split_clips,
-)
+from bodyfit.fitting.start.pose_sources import mocap_poses, prior_poses, split_clips
+from bodyfit.fitting.start.synthetic import PeopleMaker
+from bodyfit.fitting.start.synthetic_people import SyntheticOptions, SyntheticPeople
 from bodyfit.prior.model.checkpoint import load_prior
 
 log = logging.getLogger(__name__)

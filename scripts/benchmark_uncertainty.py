@@ -18,7 +18,7 @@ from bodyfit.fitting.benchmark.clip_table import some_clips
 from bodyfit.fitting.solve.ages import ADULT_YEARS, AgeConfig
 from bodyfit.fitting.solve.config import FitConfig
 from bodyfit.fitting.solve.fitter import Fitter, pick_device
-from bodyfit.fitting.start.synthetic import split_clips
+from bodyfit.fitting.start.pose_sources import split_clips
 from bodyfit.fitting.uncertainty.temperature import CLIP, PHOTO, VIEWS
 
 log = logging.getLogger(__name__)

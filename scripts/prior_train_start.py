@@ -16,7 +16,7 @@ from bodyfit.data.body.body_model import load_body_model
 from bodyfit.data.files import write_atomically
 from bodyfit.fitting.solve.fitter import pick_device
 from bodyfit.fitting.start.network import FILE_NAME, StartNetworkConfig, load_start_network, save_start_network
-from bodyfit.fitting.start.synthetic import mocap_poses, prior_poses, with_synthetic
+from bodyfit.fitting.start.pose_sources import mocap_poses, prior_poses, with_synthetic
 from bodyfit.fitting.start.training import StartTrainingConfig, evaluate_start, read_examples, train_start
 from bodyfit.prior.model.checkpoint import load_prior
 

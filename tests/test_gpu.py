@@ -12,7 +12,9 @@ import pytest
 import torch
 
 import bodyfit
-from bodyfit.fitting.start.synthetic import PeopleMaker, SyntheticOptions, prior_poses
+from bodyfit.fitting.start.pose_sources import prior_poses
+from bodyfit.fitting.start.synthetic import PeopleMaker
+from bodyfit.fitting.start.synthetic_people import SyntheticOptions
 from bodyfit.prior.model.checkpoint import load_prior
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="PyTorch sees no CUDA device")

@@ -11,7 +11,8 @@ from bodyfit.data.body.body_model import BodyModel, with_kid_axis
 from bodyfit.fitting.benchmark.measure import Bench
 from bodyfit.fitting.solve.ages import find_children
 from bodyfit.fitting.solve.fitter import Fitter
-from bodyfit.fitting.start.synthetic import PeopleMaker, SyntheticOptions
+from bodyfit.fitting.start.synthetic import PeopleMaker
+from bodyfit.fitting.start.synthetic_people import SyntheticOptions
 
 AGES: dict[str, tuple[float, float] | None] = {
     "adult": None,

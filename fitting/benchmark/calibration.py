@@ -20,7 +20,9 @@ from bodyfit.data.landmarks import JOINT_NAMES
 from bodyfit.fitting.benchmark.laboratories import measured_elsewhere, offsets, who_is_elsewhere
 from bodyfit.fitting.benchmark.measure import Bench, usable
 from bodyfit.fitting.solve.fitter import Fitter
-from bodyfit.fitting.start.synthetic import PeopleMaker, SyntheticOptions, SyntheticPeople, mocap_poses, prior_poses
+from bodyfit.fitting.start.pose_sources import mocap_poses, prior_poses
+from bodyfit.fitting.start.synthetic import PeopleMaker
+from bodyfit.fitting.start.synthetic_people import SyntheticOptions, SyntheticPeople
 from bodyfit.fitting.uncertainty.temperature import JOINT_PARTS, PHOTO, SCALES, Scale
 
 LEVELS = {0.50: 2.366, 0.68: 3.506, 0.90: 6.251, 0.95: 7.815}

@@ -33,7 +33,8 @@ from bodyfit.fitting.sequence.config import SequenceConfig
 from bodyfit.fitting.sequence.contacts import GroundConfig
 from bodyfit.fitting.sequence.group import put_on_ground, solve_group
 from bodyfit.fitting.solve.fitter import Fitter
-from bodyfit.fitting.start.synthetic import PeopleMaker, SyntheticOptions
+from bodyfit.fitting.start.synthetic import PeopleMaker
+from bodyfit.fitting.start.synthetic_people import SyntheticOptions
 
 log = logging.getLogger(__name__)
 _NEAR_M, _FAR_M = 4.0, 7.0

@@ -25,7 +25,7 @@ from bodyfit.fitting.energy.terms import Gaussian
 from bodyfit.fitting.solve.config import FitConfig
 from bodyfit.fitting.solve.fitter import Fitter
 from bodyfit.fitting.solve.frames import Frame
-from bodyfit.fitting.start.synthetic import SyntheticPeople
+from bodyfit.fitting.start.synthetic_people import SyntheticPeople
 
 SAMPLE_SIGMA = 0.3
 """How far samples of the prior may move, in standard deviations of the unit prior, at a cost of one."""

@@ -30,7 +30,8 @@ from bodyfit.fitting.start.network import (
     load_start_network,
     save_start_network,
 )
-from bodyfit.fitting.start.synthetic import PeopleMaker, with_synthetic
+from bodyfit.fitting.start.pose_sources import with_synthetic
+from bodyfit.fitting.start.synthetic import PeopleMaker
 from bodyfit.fitting.start.training import StartTrainingConfig, check_shares, evaluate_start, train_start
 from bodyfit.prior.judging import protocols
 from bodyfit.prior.judging.baselines import VaeModel

@@ -19,7 +19,7 @@ from torch import Tensor
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.files import read_json
 from bodyfit.data.motion.mocap import MocapError, read_motion
-from bodyfit.fitting.start.synthetic import split_clips, y_up
+from bodyfit.fitting.start.pose_sources import split_clips, y_up
 from bodyfit.prior.model.rotations import matrices_from_axis_angle, mirror
 from bodyfit.prior.model.skeleton import pose_skeleton
 

@@ -23,7 +23,9 @@ from bodyfit.fitting.energy.landmark_model import LandmarkModel
 from bodyfit.fitting.energy.shared_space import Obstacles
 from bodyfit.fitting.solve.fitter import Fitter
 from bodyfit.fitting.solve.frames import Frame
-from bodyfit.fitting.start.synthetic import PeopleMaker, SyntheticOptions, mocap_poses
+from bodyfit.fitting.start.pose_sources import mocap_poses
+from bodyfit.fitting.start.synthetic import PeopleMaker
+from bodyfit.fitting.start.synthetic_people import SyntheticOptions
 
 JUMP_M = 0.3
 """How high those who are in the air are above the floor."""

@@ -34,7 +34,7 @@ from bodyfit.fitting.energy.observations import Observations, observe
 from bodyfit.fitting.energy.problem import BodyProblem
 from bodyfit.fitting.energy.projection import project
 from bodyfit.fitting.solve.fitter import Fitter
-from bodyfit.fitting.start.synthetic import SyntheticPeople
+from bodyfit.fitting.start.synthetic_people import SyntheticPeople
 
 MIN_BODY_POINTS = 6
 

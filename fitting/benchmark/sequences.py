@@ -32,7 +32,9 @@ from bodyfit.fitting.sequence.contacts import GroundConfig
 from bodyfit.fitting.sequence.group import Sighting, fit_group
 from bodyfit.fitting.solve.fitter import Fitter
 from bodyfit.fitting.solve.frames import Frame
-from bodyfit.fitting.start.synthetic import PeopleMaker, SyntheticOptions, SyntheticPeople, prior_poses, y_up
+from bodyfit.fitting.start.pose_sources import prior_poses, y_up
+from bodyfit.fitting.start.synthetic import PeopleMaker
+from bodyfit.fitting.start.synthetic_people import SyntheticOptions, SyntheticPeople
 from bodyfit.prior.model.vposer import VPoser
 
 IMAGE_PX, FOCAL_PX, DISTANCE_M, CAMERA_HEIGHT_M = (1280, 960), 1100.0, 4.5, 0.6

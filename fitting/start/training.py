@@ -21,7 +21,9 @@ from bodyfit.data.errors import BodyfitError
 from bodyfit.data.landmarks import LANDMARK_NAMES
 from bodyfit.fitting.energy.projection import project, solve_translation
 from bodyfit.fitting.start.network import PREDICTED, StartNetwork, StartNetworkConfig
-from bodyfit.fitting.start.synthetic import PeopleMaker, SyntheticOptions, check_share
+from bodyfit.fitting.start.pose_sources import check_share
+from bodyfit.fitting.start.synthetic import PeopleMaker
+from bodyfit.fitting.start.synthetic_people import SyntheticOptions
 from bodyfit.fitting.start.training_data import WHOLE_SHARE, TrainingBatch, TrainingBatches, points_body
 from bodyfit.prior.model.rotations import axis_angle_from_matrices, matrices_from_axis_angle
 

@@ -19,7 +19,8 @@ from bodyfit.data.body.body_model import BodyModel
 from bodyfit.data.landmarks import JOINT_NAMES, LANDMARK_INDEX, SMPL_JOINT_NAMES
 from bodyfit.fitting.energy.landmark_model import LandmarkModel
 from bodyfit.fitting.start.network import FULL_WEIGHT, INPUT_NAMES, NUM_BETAS, normalise
-from bodyfit.fitting.start.synthetic import PeopleMaker, SyntheticOptions, SyntheticPeople
+from bodyfit.fitting.start.synthetic import PeopleMaker
+from bodyfit.fitting.start.synthetic_people import SyntheticOptions, SyntheticPeople
 from bodyfit.prior.model.rotations import axis_angle_from_matrices, matrices_from_axis_angle, mirror_half
 from bodyfit.prior.training.augment import exchange_limbs, fill_still_joints
 

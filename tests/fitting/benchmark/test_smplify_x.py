@@ -15,7 +15,9 @@ from bodyfit.fitting.energy.observations import Observations, PredictedPose
 from bodyfit.fitting.energy.problem import BodyProblem
 from bodyfit.fitting.energy.projection import project
 from bodyfit.fitting.energy.unknowns import Unknowns
-from bodyfit.fitting.start.synthetic import SyntheticOptions, make_people, prior_poses
+from bodyfit.fitting.start.pose_sources import prior_poses
+from bodyfit.fitting.start.synthetic import make_people
+from bodyfit.fitting.start.synthetic_people import SyntheticOptions
 
 
 @pytest.fixture(scope="module")

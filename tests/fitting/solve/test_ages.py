@@ -17,7 +17,9 @@ from bodyfit.fitting.solve.ages import AgeConfig, find_children, screen, years_o
 from bodyfit.fitting.solve.config import FitConfig
 from bodyfit.fitting.solve.fitter import Fitter
 from bodyfit.fitting.solve.frames import Frame
-from bodyfit.fitting.start.synthetic import PeopleMaker, SyntheticOptions, prior_poses
+from bodyfit.fitting.start.pose_sources import prior_poses
+from bodyfit.fitting.start.synthetic import PeopleMaker
+from bodyfit.fitting.start.synthetic_people import SyntheticOptions
 from bodyfit.prior.model.checkpoint import load_prior
 
 SAMPLES = Path(__file__).parents[3] / "data" / "assets" / "samples"

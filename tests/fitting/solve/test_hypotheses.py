@@ -13,7 +13,8 @@ from bodyfit.fitting.solve.config import FitConfig
 from bodyfit.fitting.solve.fitter import Fitter
 from bodyfit.fitting.solve.hypotheses import StartConfig
 from bodyfit.fitting.solve.landmark_sets import COARSE_NAMES
-from bodyfit.fitting.start.synthetic import make_people, prior_poses
+from bodyfit.fitting.start.pose_sources import prior_poses
+from bodyfit.fitting.start.synthetic import make_people
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,8 @@ from bodyfit.fitting.energy.landmark_model import LandmarkModel
 from bodyfit.fitting.energy.levenberg_marquardt import SolverOptions
 from bodyfit.fitting.energy.unknowns import Unknowns
 from bodyfit.fitting.solve.inverse_kinematics import KinematicsConfig, inverse_kinematics, kinematics_problem
-from bodyfit.fitting.start.synthetic import make_people, prior_poses
+from bodyfit.fitting.start.pose_sources import prior_poses
+from bodyfit.fitting.start.synthetic import make_people
 
 JOINTS = JOINT_NAMES[:22]
 

@@ -22,7 +22,8 @@ from bodyfit.fitting.solve.config import FitConfig
 from bodyfit.fitting.solve.fitter import Fitter
 from bodyfit.fitting.solve.frames import Frame
 from bodyfit.fitting.solve.stages import Alternative
-from bodyfit.fitting.start.synthetic import PeopleMaker, prior_poses
+from bodyfit.fitting.start.pose_sources import prior_poses
+from bodyfit.fitting.start.synthetic import PeopleMaker
 from bodyfit.fitting.uncertainty import modes
 from bodyfit.fitting.uncertainty.flip_coefficients import AMBIGUOUS_FROM
 from bodyfit.fitting.uncertainty.flips import BONE_ROWS, LimbFlipper, depth_sines, flipped_bones, flipped_places
