@@ -96,6 +96,7 @@ class LandmarkModel:
         if contour_view not in ("camera", "smplx"):
             raise ValueError(f"contour_view must be 'camera' or 'smplx', got {contour_view!r}")
         self.contour_view = contour_view
+        self._flip = torch.tensor(FLIP_Y_Z, dtype=dtype, device=device)[:, None]
         self.dtype, self.device = dtype, torch.device(device)
         self.joint_names = tuple(body.joint_names)
         self.names = tuple(n for n in (names or LANDMARK_NAMES) if has_landmark(body, n))
@@ -155,7 +156,15 @@ class LandmarkModel:
                 rows.append(self._joint_pair(body, k, self.joint_names.index(name)))
             elif name not in CONTOUR_NAMES:
                 rows.extend(self._vertex_pairs(body, k, *_vertices_of(body, name)))
-        self._fixed = self._stack_pairs(rows)
+        joints = [row for row in rows if self.names[row[0]] in self.joint_names]
+        rows = joints + [row for row in rows if self.names[row[0]] not in self.joint_names]
+        self._joints = len(joints)  # pairs of a landmark that is a joint, without an offset from it
+        self._skin = self._stack_pairs(rows[len(joints) :])
+        self._fixed_weights = self._tensor(np.array([row[2] for row in rows]))
+        carried_by = np.zeros((len(self.names), len(self.parents)))
+        for k, i, share, *_ in rows:
+            carried_by[k, self.level_rank[i]] += share
+        self._carried_by = self._tensor(carried_by)  # landmarks by joints (level order), without the contour
         self._build_corrected(rows)
         contour = [k for k, name in enumerate(self.names) if name in CONTOUR_NAMES]
         self._contour = self._build_contour(body, contour) if contour else None
@@ -194,9 +203,13 @@ class LandmarkModel:
         return pairs
 
     def _stack_pairs(self, rows: list[tuple]) -> dict[str, Tensor]:
-        _, _, w, q, q_dirs, q_pose = (list(column) for column in zip(*rows, strict=True))
-        stacked = {"w": np.array(w), "q": np.stack(q), "dirs": np.stack(q_dirs), "pose": np.stack(q_pose)}
-        return {key: self._tensor(value) for key, value in stacked.items()}
+        """Offsets of pairs that have one."""
+        sizes = {"q": (3,), "dirs": (3, self.num_shape), "pose": (3, len(self._live))}
+        columns = dict(zip(sizes, zip(*(row[3:] for row in rows), strict=True), strict=True)) if rows else {}
+        return {
+            key: self._tensor(np.array(columns.get(key, ()), dtype=float).reshape(len(rows), *size))
+            for key, size in sizes.items()
+        }
 
     def _build_corrected(self, rows: list[tuple]) -> None:
         """The fixed landmarks that correctives move, grouped by how many pairs they have; the contour comes last."""
@@ -208,12 +221,13 @@ class LandmarkModel:
         self._corrected_groups = []  # (pairs of its landmarks, their correctives)
         for size in sorted({len(ps) for ps in pairs.values()}):
             group = self._tensor(np.array([pairs[k] for k in landmarks if len(pairs[k]) == size]))
-            self._corrected_groups.append((group, self._fixed["pose"][group].flatten(1, 2)))
+            group = group - self._joints
+            self._corrected_groups.append((group, self._skin["pose"][group].flatten(1, 2)))
         contour = [k for k, name in enumerate(self.names) if name in CONTOUR_NAMES and self.has_correctives]
         self.corrected = self._tensor(np.array(landmarks + contour, dtype=int))
 
     def _build_contour(self, body: BodyModel, landmarks: list[int]) -> dict:
-        """Pairs of the contour points for each of the 79 yaws; all rows share one list of joints."""
+        """Pairs of the contour points for each of the 79 yaws; all rows share one list of joints, which leads."""
         columns = [CONTOUR_NAMES.index(self.names[k]) for k in landmarks]
         faces = body.faces[body.contour_faces[:, columns]]  # (79, C, 3) vertices
         joints = np.flatnonzero(np.any(body.weights[np.unique(faces)] != 0, axis=0))
@@ -224,16 +238,18 @@ class LandmarkModel:
         dirs -= w[..., None, None] * self._rest_dirs_numpy[joints]
         pairs = len(columns) * len(joints)
         table = {
-            "w": self._tensor(w.reshape(len(w), pairs)),
-            "q": self._tensor(q.reshape(len(w), pairs, 3)),
-            "dirs": self._tensor(dirs.reshape(len(w), pairs, 3, -1)),
-            "k": [k for k in landmarks for _ in joints],
-            "i": [int(i) for _ in landmarks for i in joints],
+            "w": self._tensor(w.transpose(0, 2, 1).reshape(len(w), pairs)),
+            "q": self._tensor(q.transpose(0, 2, 1, 3).reshape(len(w), pairs, 3)),
+            "dirs": self._tensor(dirs.transpose(0, 2, 3, 1, 4)),  # (79, I, 3, C, S)
+            "landmarks": self._tensor(np.array(landmarks)),
+            "ranks": self._tensor(self.level_rank[joints]),
+            "k": [k for _ in joints for k in landmarks],
+            "i": [int(i) for i in joints for _ in landmarks],
             "neck": int(self.level_rank[self.joint_names.index("neck")]),
         }
         if self.has_correctives:
             pose = np.einsum("rkvi,rkvcp->rkicp", m, body.posedirs[faces][..., self._live])
-            table["pose"] = self._tensor(pose.reshape(len(w), pairs, 3, -1))
+            table["pose"] = self._tensor(pose.transpose(0, 2, 1, 3, 4).reshape(len(w), pairs, 3, -1))
         return table
 
     def _build_levers(self) -> None:
@@ -295,39 +311,40 @@ class LandmarkModel:
             transl: added to every point, metres.
             derivatives: also return levers and the shape Jacobian.
         """
-        batch, count = rotations.shape[0], len(self.names)
-        bones = self.kinematics(rotations, shape, derivatives=derivatives)
-        turn = bones.rotations.index_select(0, self._pair_joint_rank)  # (P, B, 3, 3)
-        place = bones.positions.index_select(0, self._pair_joint_rank)
-        w, q, dirs = self._pairs_at(rotations, bones, shape)
-        carried = (turn @ q[..., None])[..., 0] + w[..., None] * place
-        points = _sum_into(carried, self._pair_landmark_index, count)
+        bones, n = self.kinematics(rotations, shape, derivatives=derivatives), self._joints
+        turn = bones.rotations.index_select(0, self._pair_joint_rank[n:])  # (P, B, 3, 3), of pairs with an offset
+        carried = bones.positions.index_select(0, self._pair_joint_rank)
+        w, q, contour = self._pairs_at(rotations, bones, shape)
+        carried[n:] = torch.addcmul((turn @ q[..., None])[..., 0], w[n:, :, None], carried[n:])
+        points = _sum_into(carried, self._pair_landmark_index, len(self.names))
         levers = jacobian = corrective = None
         if derivatives:
             levers = self._levers(carried, w, bones)
-            jacobian = self._shape_jacobian(turn, w, dirs, bones, batch)
+            jacobian = self._shape_jacobian(turn, w, contour, bones)
             corrective = self._correctives(rotations, turn, bones) if self.has_correctives else None
         return LandmarkState(points.transpose(0, 1) + transl[:, None], bones, levers, jacobian, corrective)
 
-    def _pairs_at(self, rotations: Tensor, bones: Kinematics, shape: Tensor) -> tuple[Tensor, Tensor, tuple]:
-        """Weights (P, B), rest offsets (P, B, 3) of all pairs and their shape derivatives (fixed, contour)."""
-        fixed, batch = self._fixed, shape.shape[0]
-        q = fixed["q"][:, None] + _linear(shape, fixed["dirs"])
-        w = fixed["w"][:, None].expand(-1, batch)
+    def _pairs_at(self, rotations: Tensor, bones: Kinematics, shape: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Weights (N, B) of all pairs, offsets (P, B, 3) of those that have one, and the shape derivatives of the
+        contour's (B, I, 3, C, S)."""
+        skin, batch = self._skin, shape.shape[0]
+        q = skin["q"][:, None] + _linear(shape, skin["dirs"])
+        w = self._fixed_weights[:, None].expand(-1, batch)
         feature = None
         if self.has_correctives:
             eye = torch.eye(3, dtype=shape.dtype, device=shape.device)
             feature = (rotations[:, 1:] - eye).flatten(1).index_select(1, self._live_features)
-            q = q + _linear(feature, fixed["pose"])
+            q = q + _linear(feature, skin["pose"])
         if self._contour is None:
-            return w, q, (fixed["dirs"], None)
+            return w, q, None
         table, row = self._contour, self.contour_rows(bones)
-        dirs = table["dirs"][row]  # (B, P, 3, S)
-        q_contour = table["q"][row] + (dirs @ shape[:, None, :, None])[..., 0]
+        dirs = table["dirs"].index_select(0, row)
+        moved = (dirs.flatten(1, 3) @ shape[..., None]).view(dirs.shape[:4])  # (B, I, 3, C)
+        q_contour = table["q"].index_select(0, row) + moved.transpose(2, 3).flatten(1, 2)
         if feature is not None:
             q_contour = q_contour + (table["pose"][row] @ feature[:, None, :, None])[..., 0]
-        w = torch.cat([w, table["w"][row].transpose(0, 1)])
-        return w, torch.cat([q, q_contour.transpose(0, 1)]), (fixed["dirs"], dirs)
+        w = torch.cat([w, table["w"].index_select(0, row).transpose(0, 1)])
+        return w, torch.cat([q, q_contour.transpose(0, 1)]), dirs
 
     def contour_rows(self, bones: Kinematics) -> Int[Tensor, " B"]:
         """Which of the 79 contour rows each head shows: by its yaw in whole degrees, as smplx numbers them.
@@ -336,7 +353,7 @@ class LandmarkModel:
         """
         neck = bones.rotations[self._contour["neck"]]
         if self.contour_view == "camera":
-            neck = neck * neck.new_tensor(FLIP_Y_Z)[:, None]
+            neck = neck * self._flip
         yaw = torch.atan2(-neck[:, 2, 0], torch.hypot(neck[:, 0, 0], neck[:, 1, 0]))
         degrees = torch.round((-torch.rad2deg(yaw)).clamp(max=39)).long()
         return torch.where(degrees < -39, 78, torch.where(degrees < 0, 39 - degrees, degrees))
@@ -347,14 +364,23 @@ class LandmarkModel:
         joints = bones.positions.index_select(0, self._lever_joint_rank)
         return torch.addcmul(below[..., :3], below[..., 3:], joints, value=-1)
 
-    def _shape_jacobian(self, turn, w, dirs, bones, batch) -> Float[Tensor, "B K 3 S"]:
-        fixed, contour = dirs
-        n = fixed.shape[0]
-        moved = (turn[:n].flatten(1, 2) @ fixed).unflatten(1, (batch, 3))
+    def _shape_jacobian(
+        self, turn: Tensor, w: Tensor, contour: Tensor | None, bones: Kinematics
+    ) -> Float[Tensor, "B K 3 S"]:
+        """Landmarks move with the joints that carry them, and so do their offsets from these."""
+        joints, skin, n = bones.shape_jacobian, self._skin["dirs"], self._joints  # (J, B, 3, S)
+        moved = (self._carried_by @ joints.flatten(1)).view(-1, *joints.shape[1:])
+        offsets = turn[: len(skin)].flatten(1, 2) @ skin
+        moved.index_add_(0, self._pair_landmark_index[n : n + len(skin)], offsets.view(-1, *joints.shape[1:]))
         if contour is not None:
-            moved = torch.cat([moved, turn[n:] @ contour.transpose(0, 1)])
-        moved = moved + w[..., None, None] * bones.shape_jacobian.index_select(0, self._pair_joint_rank)
-        return _sum_into(moved, self._pair_landmark_index, len(self.names)).transpose(0, 1)
+            table, count = self._contour, contour.shape[3]
+            frames = turn[len(skin) :: count].permute(1, 2, 0, 3).flatten(2)  # (B, 3, 3 I)
+            offsets = (frames @ contour.flatten(1, 2).flatten(2)).unflatten(2, (count, -1)).transpose(1, 2)
+            shares = w[n + len(skin) :].unflatten(0, (-1, count)).permute(2, 1, 0)  # (B, C, I)
+            carriers = joints.index_select(0, table["ranks"]).transpose(0, 1).flatten(2)
+            silhouette = (shares @ carriers).view_as(offsets) + offsets
+            moved.index_copy_(0, table["landmarks"], silhouette.transpose(0, 1))
+        return moved.transpose(0, 1)
 
     def _correctives(self, rotations: Tensor, turn: Tensor, bones: Kinematics) -> Correctives:
         batch, at = rotations.shape[0], 0
@@ -368,9 +394,9 @@ class LandmarkModel:
             by_matrix[:, at : at + count] = moved.unflatten(1, (batch, 3)).transpose(0, 1)
             at += count
         if self._contour is not None:
-            pose, fixed = self._contour["pose"][self.contour_rows(bones)], len(self._fixed["w"])
-            by_pair = turn[fixed:].transpose(0, 1) @ pose  # (B, pairs, 3, F)
-            by_matrix[:, at:] = by_pair.unflatten(1, (len(self.corrected) - at, -1)).sum(2)
+            pose, skin = self._contour["pose"][self.contour_rows(bones)], len(self._skin["q"])
+            by_pair = turn[skin:].transpose(0, 1) @ pose  # (B, pairs, 3, F)
+            by_matrix[:, at:] = by_pair.unflatten(1, (-1, len(self.corrected) - at)).sum(1)
         local = rotations[:, self.live_joints].transpose(
             2, 3
         )  # its rows are R's columns r_c, and d r_c = -[r_c]_x omega

@@ -119,9 +119,12 @@ class Unknowns:
         _, mean, basis = self.hands[side]
         return mean + x[:, self.layout[f"{side}_hand"]] @ basis
 
-    def direct_rotations(self, x: Float[Tensor, "B D"]) -> tuple[Float[Tensor, "B T 3 3"], Float[Tensor, "B T 3 3"]]:
-        """Rotations of root, jaw and fingers, and their left Jacobians."""
-        return exponential(torch.addmm(self.direct_mean, x, self.direct_matrix).unflatten(1, (-1, 3)))
+    def direct_rotations(
+        self, x: Float[Tensor, "B D"], *, derivative: bool = True
+    ) -> tuple[Float[Tensor, "B T 3 3"], Float[Tensor, "B T 3 3"] | None]:
+        """Rotations of root, jaw and fingers, and their left Jacobians; None where not wanted."""
+        rotvecs = torch.addmm(self.direct_mean, x, self.direct_matrix).unflatten(1, (-1, 3))
+        return exponential(rotvecs, derivative=derivative)
 
     def assemble(self, direct: Float[Tensor, "B T 3 3"], body: Float[Tensor, "B 21 3 3"]) -> Float[Tensor, "B J 3 3"]:
         """All joints' rotations: `direct` ones, the decoded body, and eyes (or SMPL's hands) at rest."""
@@ -132,7 +135,7 @@ class Unknowns:
 
     def rotations(self, x: Float[Tensor, "B D"], body: Float[Tensor, "B 21 3 3"]) -> Float[Tensor, "B J 3 3"]:
         """All joints' rotations, given the decoded body."""
-        return self.assemble(self.direct_rotations(x)[0], body)
+        return self.assemble(self.direct_rotations(x, derivative=False)[0], body)
 
     def decode(self, x: Float[Tensor, "B D"], softness: float = 0.0) -> Float[Tensor, "B 21 3 3"]:
         """Rotations of the body joints; the decoder's kinks are rounded over `softness` or its own, if that is more."""

@@ -62,7 +62,7 @@ class SoftLeakyReLU(nn.LeakyReLU):
 
     def forward(self, hidden: Tensor) -> Tensor:
         """The activation, elementwise."""
-        return activation(hidden, self.negative_slope, self.softness)[0] if self.softness else super().forward(hidden)
+        return activation(hidden, self.negative_slope, self.softness) if self.softness else super().forward(hidden)
 
 
 class VPoser(nn.Module):

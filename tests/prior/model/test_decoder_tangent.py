@@ -4,7 +4,7 @@ import pytest
 import roma
 import torch
 
-from bodyfit.prior.model.decoder_tangent import decode, decode_with_tangent, gram_schmidt
+from bodyfit.prior.model.decoder_tangent import Orthonormal, decode, decode_with_tangent
 from bodyfit.prior.model.vposer import VPoser, VPoserConfig
 
 
@@ -75,8 +75,10 @@ def test_a_smooth_decoder_bends_with_the_square_of_the_step():
 
 def test_gram_schmidt_makes_rotations_and_keeps_them():
     rotation = roma.random_rotmat(7, dtype=torch.float64)
-    torch.testing.assert_close(gram_schmidt(rotation[..., :2])[0], rotation, rtol=0, atol=1e-12)
-    made, _ = gram_schmidt(torch.randn(9, 3, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64))
+    kept = Orthonormal.of(rotation[..., :2, None]).rotation()[0]
+    torch.testing.assert_close(kept, rotation, rtol=0, atol=1e-12)
+    six = torch.randn(1, 3, 2, 9, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    made = Orthonormal.of(six).rotation()[:, 0]
     torch.testing.assert_close(made.transpose(1, 2) @ made, torch.eye(3, dtype=torch.float64).expand(9, 3, 3))
     torch.testing.assert_close(torch.linalg.det(made), torch.ones(9, dtype=torch.float64))
 
