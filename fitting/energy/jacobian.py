@@ -139,6 +139,9 @@ class RotationJacobian:
         self.blocks = {name: BlockJacobian(model, joints, each) for name, joints in rotated.items()}
         to = {"dtype": torch.long, "device": model.device}
         self.landmark_of_lever = torch.as_tensor(np.append(model.pair_landmark, 0), **to)
+        self._bases = {
+            side: basis.T.unflatten(0, (15, 3)).contiguous() for side, (_, _, basis) in unknowns.hands.items()
+        }
         self.corrected = model.corrected
         self.live = {
             name: _shared(model.live_joints.tolist(), joints, model.device) for name, joints in rotated.items()
@@ -175,8 +178,8 @@ class RotationJacobian:
         rotated = world.index_select(0, unknowns.direct_parents).transpose(0, 1) @ left_jacobians[:, 1:]
         if unknowns.has_jaw:
             self._write("jaw_pose", jacobian, by_rotation, rotated[:, 0])
-        for side, fingers in zip(unknowns.hands, rotated[:, int(unknowns.has_jaw) :].split(15, dim=1), strict=True):
-            basis = unknowns.hands[side][2].T.unflatten(0, (15, 3))
+        fingers_of_sides = rotated[:, int(unknowns.has_jaw) :].split(15, dim=1)
+        for (side, basis), fingers in zip(self._bases.items(), fingers_of_sides, strict=True):
             self._write(f"{side}_hand", jacobian, by_rotation, (fingers @ basis).flatten(1, 2))
 
     def add_correctives(
@@ -198,9 +201,9 @@ class RotationJacobian:
         local = {"latent": tangent}
         if self.unknowns.has_jaw:
             local["jaw_pose"] = left_jacobians[:, 1:2]
-        for n, (side, (_, _, basis)) in enumerate(self.unknowns.hands.items()):
+        for n, (side, basis) in enumerate(self._bases.items()):
             first = 1 + int(self.unknowns.has_jaw) + 15 * n
-            local[f"{side}_hand"] = left_jacobians[:, first : first + 15] @ basis.T.unflatten(0, (15, 3))
+            local[f"{side}_hand"] = left_jacobians[:, first : first + 15] @ basis
         by_matrix = correctives.by_matrix.flatten(1, 2).unflatten(2, (-1, 9))
         for name, (places, rows) in self.live.items():
             if len(places):

@@ -43,7 +43,7 @@ def exponential(
     eye = eye.view(3, 3, *[1] * square.dim())
 
     def matrix(one: Tensor, turn: Tensor, twice: Tensor) -> Float[Tensor, "*batch 3 3"]:
-        return torch.addcmul(torch.addcmul(one * eye, turn, skew), twice, outer).movedim((0, 1), (-2, -1))
+        return torch.addcmul(torch.addcmul(one * eye, turn, skew), twice, outer).movedim((0, 1), (-2, -1)).contiguous()
 
     if not derivative:
         return matrix(angle.cos(), sinc, a), None
