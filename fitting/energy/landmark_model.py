@@ -369,9 +369,9 @@ class LandmarkModel:
     ) -> Float[Tensor, "B K 3 S"]:
         """Landmarks move with the joints that carry them, and so do their offsets from these."""
         joints, skin, n = bones.shape_jacobian, self._skin["dirs"], self._joints  # (J, B, 3, S)
-        moved = (self._carried_by @ joints.flatten(1)).view(-1, *joints.shape[1:])
+        moved = (self._carried_by @ joints.flatten(1)).view(len(self.names), *joints.shape[1:])
         offsets = turn[: len(skin)].flatten(1, 2) @ skin
-        moved.index_add_(0, self._pair_landmark_index[n : n + len(skin)], offsets.view(-1, *joints.shape[1:]))
+        moved.index_add_(0, self._pair_landmark_index[n : n + len(skin)], offsets.view(len(skin), *joints.shape[1:]))
         if contour is not None:
             table, count = self._contour, contour.shape[3]
             frames = turn[len(skin) :: count].permute(1, 2, 0, 3).flatten(2)  # (B, 3, 3 I)

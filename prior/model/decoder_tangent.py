@@ -60,7 +60,7 @@ class Orthonormal:
 
 def orthonormal(hidden: Float[Tensor, "B 6J"]) -> Orthonormal:
     """Of what the decoder's last layer gives."""
-    return Orthonormal.of(hidden.T.contiguous().view(-1, 3, 2, len(hidden)))
+    return Orthonormal.of(hidden.T.contiguous().unflatten(0, (-1, 3, 2)))
 
 
 def activation(hidden: Tensor, slope: float, softness: float) -> Tensor:
