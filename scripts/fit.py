@@ -28,6 +28,7 @@ from bodyfit.fitting.run.parts import ReadOptions, gather_inputs
 from bodyfit.fitting.run.processes import InProcesses
 from bodyfit.fitting.run.read_ahead import ReadAhead
 from bodyfit.fitting.solve.frames import CameraOptions, check_people
+from bodyfit.scripts.fit_clips import fit_clips, several_clips
 
 if TYPE_CHECKING:
     from bodyfit.fitting.run import config_files
@@ -55,7 +56,8 @@ class FitCommand:
     """
 
     inputs: tyro.conf.Positional[tuple[Path, ...]]
-    """Photos, keypoint files, or folders of both (pairs side by side, or images/ and keypoints/); or one video."""
+    """Photos, keypoint files, or folders of both (pairs side by side, or images/ and keypoints/); or a video. Several
+    videos, or a folder of videos without photos: each is fitted into OUT/<its name>."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """Folder for results/, meshes/, images/, config.json and summary.json; of a video, tracks/ and clip.json, too."""
     body: Path | None = None
@@ -133,7 +135,8 @@ class FitCommand:
     distances. --no-checks fits them, too."""
     init: Path | None = None
     """Start from parameters: the output folder of a previous run or of SMPLify-X, or an .npz or .pkl with a row for
-    each person of the one photo (SMPLify-X, 4D-Humans, Multi-HMR, SMPLer-X, ROMP; layouts: docs/keypoints.md)."""
+    each person of the one photo (SMPLify-X, 4D-Humans, Multi-HMR, SMPLer-X, ROMP; layouts: docs/keypoints.md). Of
+    videos and several cameras: the output folder of an earlier run on the same frames."""
     config: Path | None = None
     """Take all settings from a JSON file, such as the OUT/config.json of another run; options on the command line come
     before what it says."""
@@ -171,7 +174,8 @@ class FitCommand:
     """People that are solved together."""
     workers: int = 1
     """Processes that solve, each with its share of the CPU cores: one per core is a quarter faster for thousands of
-    people, and takes 0.43 GB for each."""
+    people, and takes 0.43 GB for each. Of several videos, so many are fitted at a time; a single one has no use for
+    it."""
     cluster: str | None = None
     """Work on a Ray cluster: "auto" for the one that this machine belongs to, or ray://HOST:10001. Inputs and OUT must
     lie on a file system that all of its machines see. Needs `pip install bodyfit[cluster]`."""
@@ -251,6 +255,8 @@ class FitCommand:
         if self.posterior and self.uncertainty == "off":
             raise BodyfitError("--posterior writes what --uncertainty off leaves out. Leave out one of them.")
         share_memory_among_threads()  # before PyTorch starts some
+        if clips := several_clips(self.inputs, self._clip()):
+            return fit_clips(self, clips)
         if self.cameras is not None or is_clip(self.inputs, self._clip()):
             return self._run_clip()
         self._check_no_clip()
@@ -300,11 +306,10 @@ class FitCommand:
 
     def _run_clip(self) -> int:
         """Fit a video, a folder that is one, or the views of several cameras."""
-        for name, wrong in (("--cluster", self.cluster), ("--init", self.init), ("--workers", self.workers > 1)):
-            if wrong:
-                raise BodyfitError(f"{name} is for photos; the frames of a video are fitted together, in one process.")
-        if self.age not in ("auto", "adult"):
-            raise BodyfitError(f"--age {self.age} is for photos; people of videos are fitted as adults so far.")
+        if self.cluster:
+            raise BodyfitError("--cluster is for photos; the frames of a video are fitted together, in one process.")
+        if self.workers > 1:
+            log.info("--workers: the people of one clip share this process and its cores; several clips have their own")
         if self.results == "shards":
             raise BodyfitError("--results shards is for photos; a video has a file per frame and person.")
         if self.collisions == "people":

@@ -60,6 +60,10 @@ class Track:
     """What is to be known about the fit of this person as a whole."""
     kid_axis: bool = False
     """Whether the last of betas is smplx's kid axis, as in a FitResult."""
+    age: str = ""
+    """Adult or child, and what says so, as in a FitResult; empty where it was not fitted by this version."""
+    age_margin: float = float("nan")
+    """By how much the other kind costs more over all moments; NaN where that was not tried, as in a FitResult."""
     touching: Bool[np.ndarray, "T 2"] = field(default_factory=lambda: np.zeros((0, 2), dtype=bool))
     """Whether the left and the right foot touch the ground at each moment; no rows where that was not asked for."""
     floor: Float[np.ndarray, " n"] = field(default_factory=lambda: np.zeros(0))

@@ -147,6 +147,8 @@ def _arrays(track: Track, body: BodyModel, up: UpAxis) -> dict[str, np.ndarray]:
         "to_z_up": to_z_up(up),
         "up": up,
         "kid_axis": track.kid_axis,
+        "age": track.age,
+        "age_margin": track.age_margin,
     }
     about |= {"bodyfit_track": _VERSION, "conventions": _CONVENTIONS}
     return amass | own | words | {name: np.array(value) for name, value in about.items()}
@@ -156,7 +158,7 @@ _KNOWN = (
     *_ROWS,
     *("poses", "betas", "person", "space", "first_row", "mocap_frame_rate", "gender", "body_model", "prior", "reason"),
     "bodyfit_track",
-    "kid_axis",
+    *("kid_axis", "age", "age_margin"),
     *("touching", "floor", "floor_source"),
     *COVARIANCES,
 )
@@ -189,4 +191,6 @@ def _track(read: dict[str, np.ndarray]) -> Track:
         words["floor_source"] = str(read["floor_source"].item())
     arrays |= {name: read[name].astype(np.float32) for name in COVARIANCES if name in read}
     words["kid_axis"] = bool(read.get("kid_axis", False))
+    if "age" in read:
+        words |= {"age": str(read["age"].item()), "age_margin": float(read["age_margin"])}
     return Track(**words, **arrays, fps=fps, status=status, body_gender=str(read["gender"].item()))

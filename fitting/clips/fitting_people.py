@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
+from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+import torch
 
 from bodyfit.data.errors import BodyfitError
+from bodyfit.data.results.result import Parameters
 from bodyfit.fitting.clips.tracking import Tracking, Tracklet
 from bodyfit.fitting.clips.writing import FittedPerson
 from bodyfit.fitting.run.memory import give_back_freed_memory
@@ -17,6 +23,7 @@ from bodyfit.fitting.sequence.contacts import GroundConfig
 from bodyfit.fitting.sequence.group import GroupFit, Sighting, put_on_ground, solve_group
 from bodyfit.fitting.solve.fitter import Fitter
 from bodyfit.fitting.solve.frames import Frame
+from bodyfit.fitting.solve.threads import shared_threads
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +38,9 @@ class FollowedPerson:
     """In order of time."""
     size_px: float
     """Median size in the picture."""
+
+
+Starts = Callable[[FollowedPerson], dict[int, Parameters]]
 
 
 def followed_people(tracklets: Sequence[Tracklet], frames: Mapping[int, Frame]) -> list[FollowedPerson]:
@@ -74,6 +84,7 @@ def fit_people(
     fps: float,
     config: SequenceConfig | None = None,
     cuts: Collection[int] = (),
+    starts: Starts | None = None,
 ) -> Iterator[FittedPerson]:
     """Fit each person over time; who cannot be fitted has a reason instead of a track.
 
@@ -81,11 +92,13 @@ def fit_people(
         fitter, fps, config: as `fit_group` takes them.
         people: whom to fit. With the ground in the configuration, all are fitted before the first is given.
         cuts: moments that begin a new shot, whose people stand on another floor.
+        starts: gives each person's starts, as `fit_group` takes them.
     """
     config = config or SequenceConfig()
 
     def solved(person: FollowedPerson) -> GroupFit:
-        return solve_group(fitter, person.sightings, fps=fps, config=config, person=person.name)
+        given = starts(person) if starts else None
+        return solve_group(fitter, person.sightings, fps=fps, config=config, person=person.name, starts=given)
 
     def shot(person: FollowedPerson) -> int:
         return sum(person.sightings[0].moment >= cut for cut in cuts)
@@ -108,11 +121,7 @@ def fitted_together(
         shot: in which shot a person is.
     """
     waiting: list[tuple[FollowedPerson, GroupFit | str]] = []
-    for person in people:
-        try:
-            fit: GroupFit | str = solve(person)
-        except BodyfitError as error:
-            fit = str(error)
+    for person, fit in _solved(people, solve):
         give_back_freed_memory()
         if ground is None:
             yield _fitted(person, fit)
@@ -124,6 +133,41 @@ def fitted_together(
             waiting[n] = waiting[n][0], fit
     for person, fit in waiting:
         yield _fitted(person, fit)
+
+
+def _solved(
+    people: Sequence[FollowedPerson], solve: Callable[[FollowedPerson], GroupFit]
+) -> Iterator[tuple[FollowedPerson, GroupFit | str]]:
+    """People in their order with their fits, or why there is none.
+
+    As many as there are cores are solved at a time: what of a fit is done one moment after the other, such as the
+    factorisation along time, leaves the other cores idle, and the other people use them.
+    """
+
+    def one(person: FollowedPerson) -> GroupFit | str:
+        try:
+            return solve(person)
+        except BodyfitError as error:
+            return str(error)
+
+    cores = min(torch.get_num_threads(), len(people))
+    if cores < 2:
+        yield from ((person, one(person)) for person in people)
+        return
+    one_each: dict[str, Any] = {"initializer": torch.set_num_threads, "initargs": (1,)}
+    with shared_threads(), ThreadPoolExecutor(cores, **one_each) as pool:
+        waiting, rest = deque(), iter(people)
+        try:
+            for person in itertools.islice(rest, cores):
+                waiting.append((person, pool.submit(one, person)))
+            while waiting:
+                person, fit = waiting.popleft()
+                found = fit.result()
+                waiting.extend((more, pool.submit(one, more)) for more in itertools.islice(rest, 1))
+                yield person, found
+        finally:
+            for _, fit in waiting:
+                fit.cancel()
 
 
 def _fitted(person: FollowedPerson, fit: GroupFit | str) -> FittedPerson:

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import roma
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -17,6 +16,7 @@ from bodyfit.data.results.track import COVARIANCES, Track
 from bodyfit.fitting.energy.levenberg_marquardt import CONVERGED, Solution
 from bodyfit.fitting.energy.observations import Observations, observe
 from bodyfit.fitting.energy.problem import BodyProblem
+from bodyfit.fitting.sequence import places
 from bodyfit.fitting.sequence.group import Sighting
 from bodyfit.fitting.solve.fitter import Fitter
 from bodyfit.fitting.solve.frames import Frame
@@ -40,6 +40,7 @@ def frame_results(fitter: Fitter, track: Track, sightings: Sequence[Sighting]) -
         a result per sighting, in their order. Its status is "converged" (or "implausible") where the moment was fitted,
         "interpolated" where nothing was seen at it, and "failed" where the track has no body at it.
     """
+    fitter = fitter_of(fitter, track)
     row = {int(moment): n for n, moment in enumerate(track.moments)}
     results: list[FitResult | None] = [None] * len(sightings)
     for n, s in enumerate(sightings):
@@ -53,6 +54,13 @@ def frame_results(fitter: Fitter, track: Track, sightings: Sequence[Sighting]) -
         for n, result in zip(some, _results(fitter, track, rows, [sightings[n] for n in some]), strict=True):
             results[n] = result
     return [result for result in results if result is not None]
+
+
+def fitter_of(fitter: Fitter, track: Track) -> Fitter:
+    """The fitter whose body a track has: that of children for those who were found to be some."""
+    if track.kid_axis and not fitter.body.has_kid_axis and fitter.children is not None:
+        return fitter.children
+    return fitter
 
 
 def unseen(frame: Frame) -> Frame:
@@ -94,9 +102,9 @@ def _results(fitter: Fitter, track: Track, rows: list[int], sightings: list[Sigh
     ]
 
 
-def _said(fitter: Fitter, track: Track) -> dict[str, str]:
+def _said(fitter: Fitter, track: Track) -> dict[str, Any]:
     """What the shape of a track rests on, where that is not what the shape of a photo rests on."""
-    said = {} if fitter.children is None else {"age": "adult: clips and several cameras are fitted as adults"}
+    said: dict[str, Any] = {"age": track.age, "age_margin": track.age_margin}
     if track.views.max() > 1 and not fitter.make.known_size:
         said["size_source"] = "several calibrated cameras"
     return said
@@ -171,12 +179,4 @@ def in_cameras(fitter: Fitter, x: Float[Tensor, "B D"], frames: Sequence[Frame])
     placed = [frame.extrinsics for frame in frames]
     rotation = torch.as_tensor(np.array([np.eye(3) if e is None else e.rotation for e in placed]), **like)
     shift = torch.as_tensor(np.array([np.zeros(3) if e is None else e.translation for e in placed]), **like)
-    layout, x = fitter.unknowns.layout, x.clone()
-    still = torch.eye(3, **like).expand(len(x), len(fitter.unknowns.names), 3, 3)
-    # The root turns about the pelvis, which is not the origin.
-    pelvis = fitter.everything.kinematics(still, fitter.unknowns.shape(x), derivatives=False).positions[0]
-    there = (rotation @ (pelvis + x[:, layout["transl"]])[..., None])[..., 0] + shift
-    x[:, layout["transl"]] = there - pelvis
-    turned = rotation @ roma.rotvec_to_rotmat(x[:, layout["global_orient"]])
-    x[:, layout["global_orient"]] = roma.rotmat_to_rotvec(turned)
-    return x
+    return places.in_cameras(fitter, x, rotation, shift)

@@ -18,8 +18,10 @@ import bodyfit
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.files import WriteError, read_json, remove_unfinished
 from bodyfit.data.results.clip_index import ClipIndex
+from bodyfit.fitting.clips.earlier_results import EarlierResults
 from bodyfit.fitting.clips.fitting_people import (
     FollowedPerson,
+    Starts,
     chosen_people,
     fit_people,
     followed_people,
@@ -161,6 +163,8 @@ class ClipRun:
     def go(self, source: ClipSource) -> dict[str, Any]:
         """Everything; what is written stays when the run is stopped, and the summary says so."""
         began, section, frames, whole = time.perf_counter(), {}, {}, False
+        if self.config.init is not None:
+            EarlierResults(self.config.init)  # a mistake is said before the work
         (self.out / "summary.json").unlink(missing_ok=True)
         self.journal.redo([source.name])  # the line that says that all is written
         try:
@@ -215,9 +219,18 @@ class ClipRun:
 
     def _fitted(self, people: list[FollowedPerson], clip: ReadClip) -> Iterator[FittedPerson]:
         with tqdm(total=len(people), unit="person", desc="fitting", disable=None) as bar:
-            for person in fit_people(self.fitter, people, clip.source.fps, self.sequence, clip.cuts):
+            starts = self._starts(clip.source.fps, [frame.name for frame in clip.frames.values()])
+            for person in fit_people(self.fitter, people, clip.source.fps, self.sequence, clip.cuts, starts):
                 bar.update()
                 yield person
+
+    def _starts(self, fps: float, frames: list[str]) -> Starts | None:
+        """What `--init` says."""
+        if self.config.init is None:
+            return None
+        earlier = EarlierResults(self.config.init)
+        earlier.check(frames)
+        return lambda person: earlier.starts(self.fitter, person, fps)
 
     def _write(self, clip: ReadClip, index: ClipIndex, people: list[FittedPerson]) -> None:
         items = {frame.moment: frame.item for frame in clip.source.frames}

@@ -145,7 +145,9 @@ class _ViewsRun(ClipRun):
 
     def _fitted(self, people: list[FollowedPerson], views: ReadViews) -> Iterator[FittedPerson]:
         with tqdm(total=len(people), unit="person", desc="fitting", disable=None) as bar:
-            for person in fit_view_people(self.fitter, people, views.moments, views.source.fps, self.sequence):
+            fps, names = views.source.fps, [f.name for some in views.moments.values() for f in some.values()]
+            given = views.moments, fps, self.sequence, self._starts(fps, names)
+            for person in fit_view_people(self.fitter, people, *given):
                 bar.update()
                 yield person
 

@@ -16,8 +16,8 @@ from bodyfit.data.errors import BodyfitError
 from bodyfit.data.photo.intrinsics import Intrinsics
 from bodyfit.data.photo.rig import Rig
 from bodyfit.data.results.track import Track
-from bodyfit.fitting.clips.fitting_people import FollowedPerson, fitted_together
-from bodyfit.fitting.clips.frame_results import track_unknowns
+from bodyfit.fitting.clips.fitting_people import FollowedPerson, Starts, fitted_together
+from bodyfit.fitting.clips.frame_results import fitter_of, track_unknowns
 from bodyfit.fitting.clips.tracking import TrackingConfig
 from bodyfit.fitting.clips.triangulation import CameraArrays
 from bodyfit.fitting.clips.view_matching import Moments, match_people
@@ -130,11 +130,18 @@ def for_views(fitter: Fitter) -> Fitter:
     other.config = replace(
         fitter.config, energy=replace(energy, robust_sigmas=min(energy.robust_sigmas, ROBUST_SIGMAS))
     )
+    if fitter.children is not None:
+        vars(other)["children"] = for_views(fitter.children)
     return other
 
 
 def fit_view_people(
-    fitter: Fitter, people: Sequence[FollowedPerson], moments: Moments, fps: float, config: SequenceConfig | None = None
+    fitter: Fitter,
+    people: Sequence[FollowedPerson],
+    moments: Moments,
+    fps: float,
+    config: SequenceConfig | None = None,
+    given: Starts | None = None,
 ) -> Iterator[FittedPerson]:
     """Fit each person in the world, from triangulated landmarks and from the fits of single views; with the ground, all
     on one floor."""
@@ -143,7 +150,7 @@ def fit_view_people(
     def solved(person: FollowedPerson) -> GroupFit:
         seen = triangulated_person(person.sightings)
         solver = several if len(seen.moments) else fitter
-        starts = view_starts(solver, seen.thinned())
+        starts = {**view_starts(solver, seen.thinned()), **(given(person) if given else {})}
         return solve_group(solver, person.sightings, fps=fps, config=config, person=person.name, starts=starts)
 
     by_name = {person.name: person for person in people}
@@ -178,6 +185,7 @@ def out_of_sight(fitter: Fitter, track: Track, moments: Moments) -> frozenset[st
 
 def pelvis_of(fitter: Fitter, track: Track) -> Float[np.ndarray, "T 3"]:
     """Where the pelvis is at each moment of a track, in its frame."""
+    fitter = fitter_of(fitter, track)
     x = track_unknowns(fitter, track, [0])
     still = torch.eye(3, dtype=x.dtype, device=x.device).expand(1, len(fitter.unknowns.names), 3, 3)
     rest = fitter.everything.kinematics(still, fitter.unknowns.shape(x), derivatives=False).positions[0]

@@ -115,6 +115,10 @@ def view_starts(fitter: Fitter, person: TriangulatedPerson) -> dict[int, Paramet
 # --- units -----------------------------------------------------------------------------------------------------------
 
 
+_SMALLEST_CHILD = 0.4
+"""Of the mean adult's limbs, where people may be children."""
+
+
 def metres_per_unit(
     fitter: Fitter, people: Sequence[TriangulatedPerson], said: str | float, *, arbitrary: bool, source: str
 ) -> float:
@@ -139,7 +143,9 @@ def metres_per_unit(
             log.warning("%s: has no scale, and nobody to tell it by; taken for metres", source)
         return 1.0
     name = min(_UNITS, key=lambda unit: abs(np.log(ratio * _UNITS[unit])))
-    if not arbitrary and 1 / _SLACK < ratio * _UNITS[name] < _SLACK:
+    children = fitter.children is not None or fitter.body.has_kid_axis
+    least = _SMALLEST_CHILD if children else 1 / _SLACK
+    if not arbitrary and least < ratio * _UNITS[name] < _SLACK:
         if name != "metres":
             log.info("%s: by the size of people its unit is %s; results are in metres", source, name)
         return _UNITS[name]

@@ -29,7 +29,7 @@ from bodyfit.data.results.result import FitResult
 from bodyfit.data.results.track import Track
 from bodyfit.data.results.track_files import find_tracks, write_track
 from bodyfit.data.results.worlds import up_of_world
-from bodyfit.fitting.clips.frame_results import frame_results, unseen
+from bodyfit.fitting.clips.frame_results import fitter_of, frame_results, unseen
 from bodyfit.fitting.run.config_files import RunConfig
 from bodyfit.fitting.run.journal import Journal
 from bodyfit.fitting.run.options import OutputOptions
@@ -114,7 +114,7 @@ def write_clip(
     placed = {frame.extrinsics for frame in clip.frames.values() if frame.extrinsics is not None}
     up = up_of_world(tracks, np.array([camera.rotation for camera in placed]))
     for track in tracks:
-        write_track(out / "tracks", track, fitter.body, up=up)
+        write_track(out / "tracks", track, fitter_of(fitter, track).body, up=up)
     names = [name for name in [*clip.frames, *clip.failures] if not _is_written(out, journal, name, key)]
     names = list(dict.fromkeys(names))
     old = {name: _files_of(journal, name) for name in names}
@@ -214,7 +214,7 @@ class _FrameWork:
     ) -> list[PhotoJob]:
         fitted = [result for name in names for result in people[name] if result.status != "failed"]
         needed = output.overlays or output.meshes
-        bodies = iter(result_vertices(self.fitter.body, fitted) if needed else ())
+        bodies = iter(result_vertices(self.fitter.whole_body, fitted) if needed else ())
         jobs = []
         for name in names:
             frame, mine = self.clip.frames[name], people[name]

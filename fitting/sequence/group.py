@@ -24,6 +24,7 @@ from bodyfit.data.results.track import Track
 from bodyfit.fitting.energy.floor import foot_points
 from bodyfit.fitting.energy.landmark_model import CONTOUR_NAMES, LandmarkModel
 from bodyfit.fitting.energy.observations import observe
+from bodyfit.fitting.sequence.ages import Age, of_right_age
 from bodyfit.fitting.sequence.certainty import covariances_of
 from bodyfit.fitting.sequence.config import SequenceConfig
 from bodyfit.fitting.sequence.contacts import Contacts, GroundConfig
@@ -79,8 +80,7 @@ def fit_group(
 
     Raises:
         BodyfitError: for no sightings, a frame rate that is none, cameras of which only some are calibrated, several
-            uncalibrated sightings at one moment, a person that a frame does not have, or a fitter of children or of a
-            given age.
+            uncalibrated sightings at one moment, or a person that a frame does not have.
     """
     config = config or SequenceConfig()
     alone = solve_group(fitter, sightings, fps=fps, config=config, person=person, starts=starts)
@@ -122,8 +122,6 @@ def solve_group(
 ) -> GroupFit:
     """`fit_group` without the ground, whatever `config.ground` is. Raises what `fit_group` raises."""
     _check(sightings, fps)
-    if (kind := fitter.config.age.kind) not in ("auto", "adult"):
-        raise BodyfitError(f"age {kind} is for photos; people over time are fitted as adults so far.")
     sightings = sorted(sightings, key=lambda s: s.moment)
     first, last = sightings[0].moment, sightings[-1].moment
     moments = np.arange(first, last + 1)
@@ -145,6 +143,8 @@ def solve_group(
         with worker_threads() as map_:
             solver = GroupSolver(fitter, model, starter.views, fps, config, map_)
             x = solver.solve(x)
+            solver, x, age = of_right_age(solver, x)
+            blank = replace(blank, fitter=solver.fitter, age=age)
             if config.ground is None:
                 sure = _how_sure(solver, x, None)
     except ValueError as error:
@@ -240,6 +240,8 @@ class _Blank:
     fps: float
     moments: np.ndarray
     space: str
+    age: Age = field(default_factory=Age)
+    """Adult or child, and by what margin."""
 
     def fitted(self, fit: GroupFit) -> Track:
         """The track of solved moments; those before and after them are failed."""
@@ -311,6 +313,8 @@ class _Blank:
             body_model=fitter.body.name,
             body_gender=fitter.body.gender,
             kid_axis=fitter.body.has_kid_axis,
+            age=self.age.said,
+            age_margin=self.age.margin,
             prior=fitter.prior.name,
             reason=reason,
         )

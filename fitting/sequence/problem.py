@@ -15,13 +15,14 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from bodyfit.data.errors import BodyfitError
+from bodyfit.fitting.energy.age_prior import ShapeOfAge
 from bodyfit.fitting.energy.config import EnergyConfig, energy_terms
 from bodyfit.fitting.energy.jacobian import RotationJacobian
 from bodyfit.fitting.energy.landmark_model import LandmarkModel
 from bodyfit.fitting.energy.levenberg_marquardt import Quadratic, geman_mcclure, quadratic, total_cost
 from bodyfit.fitting.energy.observations import Observations, PredictedPose
 from bodyfit.fitting.energy.problem import Problem
-from bodyfit.fitting.energy.terms import Evaluation, RelativeReprojection, Reprojection, write_point_jacobian
+from bodyfit.fitting.energy.terms import Evaluation, RelativeReprojection, Reprojection, Term, write_point_jacobian
 from bodyfit.fitting.energy.unknowns import Unknowns
 from bodyfit.fitting.sequence.arrow_system import ArrowSystem, in_order
 from bodyfit.fitting.sequence.config import SequenceConfig
@@ -98,10 +99,12 @@ class GroupProblem:
         self.shared = layout["betas"]
         self.betas = next(term for term in terms if term.name == "betas")
         priors = [t for t in terms if not (isinstance(t, Reprojection) or t.name in left_out)]
-        self.priors = Problem(unknowns, model, priors, _of_moments(views, moments), energy.softness)
         self.seen = torch.zeros(moments, dtype=torch.bool, device=model.device)
         self.seen[views.moment] = True
-        times = 1 + config.shape_per_moment * max(int(self.seen.sum()) - 1, 0)
+        count = max(int(self.seen.sum()), 1)
+        times = 1 + config.shape_per_moment * (count - 1)
+        priors = [_spread(term, count / times) for term in priors]
+        self.priors = Problem(unknowns, model, priors, _of_moments(views, moments), energy.softness)
         self.betas_slope = times**0.5 / self.betas.sigma
         if linked is None:
             linked = torch.ones(max(moments - 2, 0), dtype=torch.bool, device=model.device)
@@ -203,6 +206,13 @@ class GroupProblem:
         step = torch.zeros_like(x)
         step[:, self.own], step[:, self.shared] = own, shared
         return self.unknowns.retract(x, step)
+
+
+def _spread(term: Term, times: float) -> Term:
+    """A prior as it counts at each of several moments: that on a child's shape is shared, and weighs less at each."""
+    if isinstance(term, ShapeOfAge):
+        return ShapeOfAge(term.columns, term.curve, term.sigma * times**0.5)
+    return term
 
 
 def _of_moments(views: Views, moments: int) -> Observations:

@@ -57,6 +57,7 @@ class GroupSolver:
     def __init__(
         self, fitter: Fitter, model: LandmarkModel, views: Views, fps: float, config: SequenceConfig, map_: Mapper
     ):
+        self.given = config
         self.several_views = bool((views.moment.diff() == 0).any())  # then these say how people move
         if not self.several_views:
             config = replace(config, latent_sigma=config.latent_factor * config.latent_sigma)
@@ -97,6 +98,12 @@ class GroupSolver:
             return self._last_stage(x, views, held, contacts=contacts.between(first, first + len(x)))
 
         return self._window_by_window(x.clone(), last)
+
+    def cost(self, x: Float[Tensor, "T D"]) -> float:
+        """All terms at x, under the widths of accelerations that do not follow the motion."""
+        start = (self.fitter.unknowns, self.model, self.fitter.prior, self.views, len(x))
+        problem = GroupProblem(*start, self.energy, self.fps, self.config, self.rotation_jacobian, map_=self.map)
+        return float(problem.cost(x))
 
     def landmarks(self, x: Float[Tensor, "T D"]) -> Float[Tensor, "T K 3"]:
         """All of the model's landmarks at all moments, m."""

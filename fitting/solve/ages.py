@@ -35,7 +35,7 @@ OLDEST_YEARS = 120.0
 USUAL_AGES = ((0.0, 1.0, 3.0, 6.0, 10.0, 14.0, 18.0), (1.0, 0.79, 0.62, 0.45, 0.27, 0.07, 0.0))
 """Years, and the kid beta of each, where the body's file does not say: the share of the way from an adult's to a
 newborn's stature, by growth charts."""
-_FIRST_KID, _LAST_KID = 0.15, 0.95
+FIRST_KID, LAST_KID = 0.15, 0.95
 """Where fits of children start on the kid axis."""
 _SCHOOL_CHILD = 0.5
 """The kid beta at which the local model's straight line meets the average children: those who are hard to tell."""
@@ -245,7 +245,7 @@ def find_children(
         start = as_child(solution.x[who], adults, children)
         columns = children.unknowns.layout["betas"]
         start[:, columns] = 0
-        start[:, columns.stop - 1] = place = kid[who].clamp(_FIRST_KID, _LAST_KID)
+        start[:, columns.stop - 1] = place = kid[who].clamp(FIRST_KID, LAST_KID)
         if children.unknowns.age_curve is not None:
             start[:, columns.start : columns.stop - 1] = children.unknowns.age_curve.at(place)[0]
         start = children.config.shape.applied(start, children.unknowns)

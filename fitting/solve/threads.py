@@ -45,8 +45,11 @@ def worker_threads() -> Iterator[Mapper]:
 
     Each thread computes on its own, without PyTorch's threads below it, which for small products cost more time to wake
     than they save: one person takes half as long without them; so does what the caller computes meanwhile. The first
-    exception is raised again in the caller.
+    exception is raised again in the caller. Within `shared_threads`, these are the threads that callers share.
     """
+    if _shared is not None:
+        yield _shared.map
+        return
     threads, interval, pool = torch.get_num_threads(), sys.getswitchinterval(), None
 
     def map_(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:

@@ -73,6 +73,40 @@ def test_a_video_from_the_command_line(video, tmp_path, capsys):
     assert "holds the results of a clip" in ran(tmp_path, "-o", out, capsys=capsys).err
 
 
+def write_standing(folder, name, frames):
+    """Keypoints of somebody who stands still."""
+    points = np.zeros((25, 3))
+    points[:15] = [
+        *[(32, 6, 0.9), (32, 12, 0.9), (28, 12, 0.9), (25, 18, 0.9), (24, 24, 0.9), (36, 12, 0.9)],
+        *[(39, 18, 0.9), (40, 24, 0.9), (32, 24, 0.9), (30, 24, 0.9), (30, 34, 0.9), (30, 43, 0.9)],
+        *[(34, 24, 0.9), (34, 34, 0.9), (34, 43, 0.9)],
+    ]
+    document = {"people": [{"pose_keypoints_2d": points.ravel().tolist()}]}
+    for t in range(frames):
+        (folder / f"{name}_{t:012d}_keypoints.json").write_text(json.dumps(document))
+
+
+def test_a_folder_of_clips_and_what_they_start_from(video, tmp_path, capsys):
+    """Each clip has a folder of its own; one that is broken does not end the other; its results are starts."""
+    clips = tmp_path / "clips"
+    clips.mkdir()
+    (clips / "walk.avi").write_bytes(video.read_bytes())
+    (clips / "broken.avi").write_bytes(b"no video")
+    write_standing(clips, "walk", 20)
+    out, options = tmp_path / "out", ("--end", "0.2", "--no-overlays", "--age", "6", "--json")
+    done = ran(clips, "-o", out, *options, capsys=capsys)
+    assert done.code == 1, done.err
+    document = json.loads(done.out)["clips"]
+    assert list(document) == ["walk"] and {row["status"] for row in document["walk"]["people"]} == {"converged"}
+    track = read_track(out / "walk/tracks/000.npz")
+    assert track.kid_axis and track.age == "child, given" and (out / "walk/tracks/000.glb").is_file()
+    again = ran(clips / "walk.avi", "-o", tmp_path / "again", *options, "--init", out / "walk", capsys=capsys)
+    assert again.code == 0, again.err
+    assert np.abs(read_track(tmp_path / "again/tracks/000.npz").betas - track.betas).max() < 0.3
+    other = ran(video, "-o", tmp_path / "other", "--init", out / "walk", "--detector", "none", capsys=capsys)
+    assert other.code == 2
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -84,7 +118,7 @@ def test_a_video_from_the_command_line(video, tmp_path, capsys):
         (["--ground", "--moving-camera"], "stands still"),
         (["--gravity", "0", "1", "0"], "without --ground"),
         (["--ground", "--gravity", "0", "0", "0"], "Expected a direction"),
-        (["--age", "child"], "--age child is for photos"),
+        (["--init", "EMPTY"], "no results in it"),
         (["--posterior"], "--posterior is for photos"),
         (["--keypoints", "EMPTY"], "is empty"),
     ],
@@ -108,5 +142,6 @@ def test_a_video_that_is_none_is_one_line(tmp_path, capsys):
 
 
 def test_a_video_in_a_folder_of_photos_is_said(video, tmp_path, capsys, caplog):
+    (tmp_path / "photo.jpg").write_bytes(b"")
     done = ran(tmp_path, "-o", tmp_path / "out", "--detector", "none", capsys=capsys)
     assert done.code == 2 and f"bodyfit fit {video}" in caplog.text

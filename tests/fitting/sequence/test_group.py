@@ -9,6 +9,7 @@ import torch
 from bodyfit.data.body.measures import measure_body
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.photo.intrinsics import Extrinsics
+from bodyfit.fitting.benchmark import sequences
 from bodyfit.fitting.benchmark.accuracy import mean_distance_mm
 from bodyfit.fitting.benchmark.sequences import make_clip, track_joints
 from bodyfit.fitting.energy.levenberg_marquardt import SolverOptions
@@ -118,10 +119,31 @@ def test_what_is_no_group_is_refused(fitter, motion):
             fit_group(fitter, sightings, fps=fps)
 
 
-def test_children_are_refused(fitter, motion):
+def test_a_child_of_a_given_age_has_one_shape_of_that_age(fitter, motion):
     child = Fitter(config=FitConfig(age=AgeConfig("7")), like=fitter)
-    with pytest.raises(BodyfitError, match="age 7 is for photos"):
-        fit_group(child, make_clip(fitter.body, motion, cameras=1, seed=1, moments=2).sightings, fps=30)
+    sightings = make_clip(fitter.body, motion, cameras=1, seed=1, moments=3).sightings
+    track = fit_group(child, sightings, fps=30)
+    stature = float(child.unknowns.stature(torch.as_tensor(track.betas).float()[None])[0][0])
+    assert track.kid_axis and track.age == "child, given" and 1.0 < stature < 1.45
+
+
+@pytest.mark.parametrize("cameras", [1, 2])
+def test_one_decision_for_a_child_over_all_moments(fitter, motion, cameras, monkeypatch):
+    """Somebody of two years, as seen by one camera and by calibrated ones; an adult stays one."""
+    kids, made = fitter.children, sequences.true_parameters
+    kid = torch.tensor([np.interp(2, *kids.body.kid_ages)]).float()
+    shape = torch.cat([kids.unknowns.age_curve.at(kid)[0], kid[:, None]], 1)
+
+    def of_child(body, pose, betas, transl):
+        return made(body, pose, shape.expand(len(betas), -1), transl)
+
+    grown = make_clip(fitter.body, motion, cameras=cameras, seed=1, moments=6).sightings
+    monkeypatch.setattr(sequences, "true_parameters", of_child)
+    small = make_clip(kids.body, motion, cameras=cameras, seed=1, moments=6).sightings
+    track = fit_group(fitter, small, fps=30)
+    assert track.kid_axis and track.age == "child, by proportions" and track.age_margin > 0
+    adult = fit_group(fitter, grown, fps=30)
+    assert not adult.kid_axis and adult.age == "adult, by proportions"
 
 
 def test_windows_give_what_the_whole_problem_gives(fitter, motion):
