@@ -27,6 +27,7 @@ from bodyfit.fitting.benchmark.skating import skating_mm
 from bodyfit.fitting.energy.floor import foot_points
 from bodyfit.fitting.energy.landmark_model import LandmarkModel
 from bodyfit.fitting.energy.projection import project
+from bodyfit.fitting.sequence.ages import fitter_of
 from bodyfit.fitting.sequence.config import SequenceConfig
 from bodyfit.fitting.sequence.contacts import GroundConfig
 from bodyfit.fitting.sequence.group import Sighting, fit_group
@@ -257,7 +258,7 @@ def track_joints(fitter: Fitter, track: Track) -> Float[Tensor, "T 22 3"]:
 def track_landmarks(fitter: Fitter, track: Track) -> Float[Tensor, "T 144 3"]:
     """Fitted landmarks, in the frame of the track, m."""
     truth = {name: torch.as_tensor(value).float() for name, value in track.parameters().items()}
-    return posed_in_world(fitter.everything, truth)[0]
+    return posed_in_world(fitter_of(fitter, track).everything, truth)[0]
 
 
 def measure_clip(

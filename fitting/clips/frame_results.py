@@ -17,6 +17,7 @@ from bodyfit.fitting.energy.levenberg_marquardt import CONVERGED, Solution
 from bodyfit.fitting.energy.observations import Observations, observe
 from bodyfit.fitting.energy.problem import BodyProblem
 from bodyfit.fitting.sequence import places
+from bodyfit.fitting.sequence.ages import fitter_of
 from bodyfit.fitting.sequence.group import Sighting
 from bodyfit.fitting.solve.fitter import Fitter
 from bodyfit.fitting.solve.frames import Frame
@@ -54,13 +55,6 @@ def frame_results(fitter: Fitter, track: Track, sightings: Sequence[Sighting]) -
         for n, result in zip(some, _results(fitter, track, rows, [sightings[n] for n in some]), strict=True):
             results[n] = result
     return [result for result in results if result is not None]
-
-
-def fitter_of(fitter: Fitter, track: Track) -> Fitter:
-    """The fitter whose body a track has: that of children for those who were found to be some."""
-    if track.kid_axis and not fitter.body.has_kid_axis and fitter.children is not None:
-        return fitter.children
-    return fitter
 
 
 def unseen(frame: Frame) -> Frame:

@@ -17,13 +17,14 @@ from bodyfit.data.photo.intrinsics import Intrinsics
 from bodyfit.data.photo.rig import Rig
 from bodyfit.data.results.track import Track
 from bodyfit.fitting.clips.fitting_people import FollowedPerson, Starts, fitted_together
-from bodyfit.fitting.clips.frame_results import fitter_of, track_unknowns
+from bodyfit.fitting.clips.frame_results import track_unknowns
 from bodyfit.fitting.clips.tracking import TrackingConfig
 from bodyfit.fitting.clips.triangulation import CameraArrays
 from bodyfit.fitting.clips.view_matching import Moments, match_people
 from bodyfit.fitting.clips.view_starts import metres_per_unit, triangulated_person, view_starts
 from bodyfit.fitting.clips.writing import FittedPerson
 from bodyfit.fitting.energy.observations import person_size
+from bodyfit.fitting.sequence.ages import fitter_of
 from bodyfit.fitting.sequence.config import SequenceConfig
 from bodyfit.fitting.sequence.group import GroupFit, Sighting, solve_group
 from bodyfit.fitting.solve.fitter import Fitter

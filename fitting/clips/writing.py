@@ -29,13 +29,14 @@ from bodyfit.data.results.result import FitResult
 from bodyfit.data.results.track import Track
 from bodyfit.data.results.track_files import find_tracks, write_track
 from bodyfit.data.results.worlds import up_of_world
-from bodyfit.fitting.clips.frame_results import fitter_of, frame_results, unseen
+from bodyfit.fitting.clips.frame_results import frame_results, unseen
 from bodyfit.fitting.run.config_files import RunConfig
 from bodyfit.fitting.run.journal import Journal
 from bodyfit.fitting.run.options import OutputOptions
 from bodyfit.fitting.run.said import collected
 from bodyfit.fitting.run.worker import result_vertices
 from bodyfit.fitting.run.writing import PhotoJob, PhotoWriter, Record, failed_record
+from bodyfit.fitting.sequence.ages import fitter_of
 from bodyfit.fitting.sequence.group import Sighting
 from bodyfit.fitting.solve.fitter import Fitter
 from bodyfit.fitting.solve.frames import Frame

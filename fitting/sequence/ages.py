@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from bodyfit.data.results.track import Track
 from bodyfit.fitting.energy.levenberg_marquardt import CONVERGED, Solution
 from bodyfit.fitting.sequence.places import in_cameras, pelvis_at_rest
 from bodyfit.fitting.sequence.windows import GroupSolver
@@ -59,6 +60,13 @@ def of_right_age(solver: GroupSolver, x: Float[Tensor, "T D"]) -> tuple[GroupSol
     if evidence > 0:
         return kids, as_kid, Age("child, by proportions", evidence)
     return solver, x, Age("adult, by proportions", -evidence)
+
+
+def fitter_of(fitter: Fitter, track: Track) -> Fitter:
+    """The fitter whose body a track has: that of children for those who were found to be some."""
+    if track.kid_axis and not fitter.body.has_kid_axis and fitter.children is not None:
+        return fitter.children
+    return fitter
 
 
 def _screened(solver: GroupSolver, x: Float[Tensor, "T D"]) -> Screened:

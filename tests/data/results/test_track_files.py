@@ -23,7 +23,9 @@ COLUMNS = {
 
 def same(one: Track, other: Track) -> bool:
     pairs = [(getattr(one, f.name), getattr(other, f.name)) for f in fields(Track)]
-    return all(np.array_equal(a, b) and np.asarray(a).dtype == np.asarray(b).dtype for a, b in pairs)
+    numbers = [np.asarray(a).dtype.kind == "f" for a, _ in pairs]
+    alike = [np.array_equal(a, b, equal_nan=nan) for (a, b), nan in zip(pairs, numbers, strict=True)]
+    return all(alike) and all(np.asarray(a).dtype == np.asarray(b).dtype for a, b in pairs)
 
 
 def vertices(body, parameters):
