@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from bodyfit.data.errors import BodyfitError
-from bodyfit.data.results.result import FitResult, Parameters, ResultError
+from bodyfit.data.results.record import Parameters
+from bodyfit.data.results.result import FitResult, ResultError
 from bodyfit.data.results.store import StoredResult, open_results
 from bodyfit.fitting.clips.fitting_people import FollowedPerson
 from bodyfit.fitting.energy.observations import person_size

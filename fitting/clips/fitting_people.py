@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from bodyfit.data.errors import BodyfitError
-from bodyfit.data.results.result import Parameters
+from bodyfit.data.results.record import Parameters
 from bodyfit.fitting.clips.tracking import Tracking, Tracklet
 from bodyfit.fitting.clips.writing import FittedPerson
 from bodyfit.fitting.run.memory import give_back_freed_memory
