@@ -22,6 +22,7 @@ from bodyfit.data.results.clip_index import ClipIndex
 from bodyfit.fitting.clips.sources import is_clip, open_source
 from bodyfit.fitting.run.cluster import OnCluster
 from bodyfit.fitting.run.helpers import HelperPool
+from bodyfit.fitting.run.how_many import chosen_processes, may_have_gpu
 from bodyfit.fitting.run.memory import no_garbage_among_what_stays, share_memory_among_threads
 from bodyfit.fitting.run.options import ClipOptions, OutputOptions
 from bodyfit.fitting.run.parts import ReadOptions, gather_inputs
@@ -172,10 +173,10 @@ class FitCommand:
     person."""
     batch: int = 256
     """People that are solved together."""
-    workers: int = 1
-    """Processes that solve, each with its share of the CPU cores: one per core is a quarter faster for thousands of
-    people, and takes 0.43 GB for each. Of several videos, so many are fitted at a time; a single one has no use for
-    it."""
+    workers: int | Literal["auto"] = "auto"
+    """Processes that solve, each with its share of the CPU cores. auto: on a CPU one per core, where every one has a
+    batch to solve and there is memory; else one. Results do not depend on it beyond rounding, and a run may be continued
+    with another number. Of several videos, so many are fitted at a time; a single one has no use for it."""
     cluster: str | None = None
     """Work on a Ray cluster: "auto" for the one that this machine belongs to, or ray://HOST:10001. Inputs and OUT must
     lie on a file system that all of its machines see. Needs `pip install bodyfit[cluster]`."""
@@ -250,7 +251,7 @@ class FitCommand:
                 f"{self.out}: the inputs are there; among results the next run would not find them. "
                 f"Choose another output folder, such as {self.out / 'fitted'}."
             )
-        if self.batch < 1 or self.workers < 1:
+        if self.batch < 1 or (self.workers != "auto" and self.workers < 1):
             raise BodyfitError("--batch and --workers must be at least 1.")
         if self.posterior and self.uncertainty == "off":
             raise BodyfitError("--posterior writes what --uncertainty off leaves out. Leave out one of them.")
@@ -261,9 +262,9 @@ class FitCommand:
             return self._run_clip()
         self._check_no_clip()
         inputs = self._inputs()
-        loading = ExitStack()
+        workers, loading = self._solving_processes(inputs), ExitStack()
         loading.enter_context(no_garbage_among_what_stays())
-        with loading, self._backend(inputs) as backend:
+        with loading, self._backend(inputs, workers) as backend:
             from bodyfit.fitting.run.folder_run import FolderRun
             from bodyfit.fitting.run.ranges import check_ranges
             from bodyfit.fitting.solve.loading import load_fitter
@@ -272,7 +273,7 @@ class FitCommand:
             check_people(config.output.people)
             check_ranges(config_files.as_document(config), "options")
             _check_camera(config.camera)
-            device = "cpu" if self.cluster or self.workers > 1 else config.device.replace("cuda:all", "cuda:0")
+            device = "cpu" if self.cluster or workers > 1 else config.device.replace("cuda:all", "cuda:0")
             fitter = load_fitter(config, device)
             if config.same_person:
                 fitter, config = self._of_one_person(inputs, fitter, config)
@@ -308,7 +309,7 @@ class FitCommand:
         """Fit a video, a folder that is one, or the views of several cameras."""
         if self.cluster:
             raise BodyfitError("--cluster is for photos; the frames of a video are fitted together, in one process.")
-        if self.workers > 1:
+        if self.workers not in ("auto", 1):
             log.info("--workers: the people of one clip share this process and its cores; several clips have their own")
         if self.results == "shards":
             raise BodyfitError("--results shards is for photos; a video has a file per frame and person.")
@@ -383,18 +384,27 @@ class FitCommand:
         shape = shape_of_inputs(inputs, fitter, config, self.out)
         return with_shape(fitter, shape), replace(config, fit=replace(config.fit, shape=shape), same_person=False)
 
+    def _solving_processes(self, inputs: Sequence[FitInput]) -> int:
+        """How many processes solve, each with its share of the cores."""
+        if self.workers != "auto":
+            return self.workers
+        detected = any(item.keypoints is None for item in inputs)  # by one detector, which has threads of its own
+        if self.cluster or self.same_person or detected or may_have_gpu(self.device):
+            return 1
+        return chosen_processes(len(inputs), self.batch, _cores())
+
     @contextmanager
-    def _backend(self, inputs: Sequence[FitInput]) -> Iterator[Any]:
+    def _backend(self, inputs: Sequence[FitInput], workers: int) -> Iterator[Any]:
         """Where the work is done. Helper processes start here, and begin to read while this one loads PyTorch."""
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        drawn, one_process = self.meshes or self.overlays, not self.cluster and self.workers == 1
+        cores = _cores()
+        drawn, one_process = self.meshes or self.overlays, not self.cluster and workers == 1
         helpers = ahead = None
         if one_process and self.device != "cuda:all" and len(inputs) > FEW:
             from bodyfit.fitting.run.writing import prepare_overlays
 
             helpers = HelperPool(cores if drawn else max(1, cores // 6), prepare_overlays if self.overlays else None)
             ahead = ReadAhead(helpers.executor, inputs, self._reading(), self.batch)
-        backend = self._started_workers(cores)
+        backend = self._started_workers(workers)
         try:
             from bodyfit.data.quick_imports import import_roma
 
@@ -415,15 +425,16 @@ class FitCommand:
             camera = replace(camera, camera=camera.camera.expanduser().absolute())
         return ReadOptions(camera, OutputOptions(**{f: getattr(self, f) for f in _OUTPUT}), self.out)
 
-    def _started_workers(self, cores: int) -> OnCluster | InProcesses | None:
-        """Workers that import PyTorch while this process does; None where there are none, or nobody knows how many."""
+    def _started_workers(self, count: int) -> OnCluster | InProcesses | None:
+        """Workers that import PyTorch while this process does, or will be copies of it; None where there are none, or
+        nobody knows how many."""
         if self.cluster:
             cluster = OnCluster(self.cluster)
             cluster.start(self.device)
             return cluster
-        if self.workers > 1 and self.device != "cuda:all":
+        if count > 1 and self.device != "cuda:all":
             device = "cpu" if self.device == "auto" else self.device
-            workers = InProcesses([device] * self.workers, max(1, cores // self.workers))
+            workers = InProcesses([device] * count, max(1, _cores() // count))
             workers.start()
             return workers
         return None
@@ -467,6 +478,11 @@ class FitCommand:
         videos = sorted(map(str, filter(is_video, path.iterdir()))) if path.is_dir() else []
         _say_once(videos, f"a video, left out; `bodyfit fit {videos[0]} -o OUT` fits it" if videos else "")
         return find_inputs(path, exclude=[self.out])
+
+
+def _cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _say_once(names: list[str], what: str) -> None:

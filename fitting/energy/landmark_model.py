@@ -104,6 +104,7 @@ class LandmarkModel:
         self._order_joints(body)
         self._build_rest(body)
         self._build_pairs(body)
+        del self._rest_numpy, self._rest_dirs_numpy, self._dirs_numpy  # 7 MB for each model
         self._build_levers()
 
     # ---- construction (numpy, float64) --------------------------------------------------------------------------

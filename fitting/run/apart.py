@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import pickle
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from bodyfit.data.lazy import LazyModule
@@ -60,6 +61,16 @@ def start() -> None:
 
     be_a_helper()
     _apart = Apart()
+
+
+def start_with(make: Callable[[], worker.PartWorker]) -> None:
+    """The same in a process that is a copy of the leading one: everything is imported and loaded."""
+    global _apart
+    from bodyfit.fitting.run.helpers import be_a_helper
+
+    be_a_helper()
+    _apart = Apart.__new__(Apart)
+    _apart._spec, _apart._worker = None, make()
 
 
 def load(spec: bytes) -> None:

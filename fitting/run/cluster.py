@@ -6,11 +6,12 @@ from __future__ import annotations
 import logging
 import pickle
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from bodyfit.data.errors import BodyfitError
+from bodyfit.data.keypoints.inputs import FitInput
 from bodyfit.data.lazy import LazyModule
 from bodyfit.fitting.run.apart import Apart
 from bodyfit.fitting.run.parts import Part
@@ -62,6 +63,9 @@ class OnCluster:
             if self._ours:
                 self._pool.ray.shutdown()
             self._pool = None
+
+    def prepare(self, run: executors.RunSettings, inputs: Sequence[FitInput]) -> None:
+        """Nothing: actors that start have no part in the folder's lock."""
 
     @contextmanager
     def running(self, run: executors.RunSettings) -> Iterator[executors.Finished]:

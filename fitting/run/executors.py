@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, contextmanager
@@ -13,6 +13,7 @@ from typing import Protocol
 import torch
 
 from bodyfit.data.errors import BodyfitError
+from bodyfit.data.keypoints.inputs import FitInput
 from bodyfit.fitting.run.config_files import RunConfig
 from bodyfit.fitting.run.helpers import LOST, HelperPool
 from bodyfit.fitting.run.identity import run_identity
@@ -44,6 +45,9 @@ class RunSettings(Protocol):
 class Backend(Protocol):
     """Works on parts, several at a time, and gives each one's outcome as it comes."""
 
+    def prepare(self, run: RunSettings, inputs: Sequence[FitInput]) -> None:
+        """What is best done before the folder is locked, or nothing."""
+
     def running(self, run: RunSettings) -> AbstractContextManager[Finished]:
         """Start workers; ended and cleaned up after the block, whatever happens in it."""
 
@@ -62,6 +66,9 @@ class InThreads:
     """None: everything happens in threads of this process, which is right for a few photos."""
     ahead: ReadAhead | None = None
     """Inputs that helpers have begun to read."""
+
+    def prepare(self, run: RunSettings, inputs: Sequence[FitInput]) -> None:
+        """Nothing."""
 
     @contextmanager
     def running(self, run: RunSettings) -> Iterator[Finished]:

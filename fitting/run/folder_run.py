@@ -41,7 +41,7 @@ from bodyfit.fitting.solve.fitter import Fitter
 
 log = logging.getLogger(__name__)
 
-INPUTS_PER_PERSON_OF_A_BATCH = 2
+INPUTS_PER_PERSON_OF_A_BATCH = 1
 """A part holds this many inputs for each person of a batch: photos of one person give whole batches, those of several
 more of them."""
 LOGGED_EVERY = 60.0
@@ -73,6 +73,7 @@ class FolderRun:
             BodyfitError: when inputs lie where results would be written.
         """
         refuse_inputs_in(self.out, (file for item in inputs for file in (item.photo, item.keypoints)))
+        self.backend.prepare(self, inputs)
         with FolderLock(self.out) as lock, contextlib.closing(Journal(self.out)) as journal, repeats_counted():
             if lock.after_a_kill:
                 remove_unfinished(self.out)

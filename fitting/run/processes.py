@@ -1,26 +1,43 @@
-"""Parts of a run in several processes of this machine, one per GPU. Nothing heavy is imported when this file is."""
+"""Parts of a run in several processes of this machine, one per core or GPU. Nothing heavy is imported here.
+
+Workers on a CPU are copies of the leading process, made (forked) when it has loaded everything: they start at once, and
+the system keeps libraries, body and networks once for all. Where that is not possible (GPUs, threads at work, systems
+other than Linux), and in place of one that died, they are processes that import and load by themselves.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import gc
+import logging
 import multiprocessing
 import os
 import pickle
+import sys
+import threading
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from bodyfit.data.errors import BodyfitError
+from bodyfit.data.keypoints.inputs import FitInput
 from bodyfit.data.lazy import LazyModule
 from bodyfit.fitting.run import apart
 from bodyfit.fitting.run.helpers import LOST, deaf_to_ctrl_c
+from bodyfit.fitting.run.memory import give_back_freed_memory
 from bodyfit.fitting.run.parts import Part
+from bodyfit.fitting.solve.frames import read_frame
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from bodyfit.fitting.run import executors, worker
+    from bodyfit.fitting.run.config_files import RunConfig
+    from bodyfit.fitting.solve.fitter import Fitter
 else:  # they import torch
     executors = LazyModule("bodyfit.fitting.run.executors")
     worker = LazyModule("bodyfit.fitting.run.worker")
@@ -41,16 +58,32 @@ class InProcesses:
     def __init__(self, devices: list[str], threads: int | None = None, helpers: int = 0):
         self.devices, self.threads, self.helpers = devices, threads, helpers
         self._pools: list[ProcessPoolExecutor] = []
+        self._are_copies = False
 
     def start(self) -> None:
-        """Start the processes: they import what they need while this one loads."""
-        self._pools = self._pools or [_pool() for _ in self.devices]
+        """Start the processes, if they are not to be copies of this one: they import while this one loads."""
+        if not self._pools and not self._can_copy():
+            self._pools = [_pool() for _ in self.devices]
+
+    def prepare(self, run: executors.RunSettings, inputs: Sequence[FitInput]) -> None:
+        """Start them as copies of this process, if that can be. Before the folder is locked: the lock is not theirs."""
+        if self._pools or not self._can_copy() or threading.active_count() > 1:
+            return  # a lock that another thread holds would stay locked in a copy
+        _warm_up(run, inputs)
+        give_back_freed_memory()
+        gc.collect()
+        gc.freeze()  # looking for garbage would write to pages that are shared
+        make = partial(_worker_of, run.out, run.fitter, run.config, run.identity, self.threads)
+        self._pools, self._are_copies = [_copy(make) for _ in self.devices], True
+
+    def _can_copy(self) -> bool:
+        return sys.platform == "linux" and set(self.devices) == {"cpu"} and not self.helpers
 
     def end(self) -> None:
         """End the processes, after what they have in work."""
         for pool in self._pools:
             pool.shutdown(wait=True, cancel_futures=True)
-        self._pools = []
+        self._pools, self._are_copies = [], False
 
     @contextmanager
     def running(self, run: executors.RunSettings) -> Iterator[executors.Finished]:
@@ -59,10 +92,11 @@ class InProcesses:
             for device in self.devices
         ]
         try:
-            self.start()
+            self._pools = self._pools or [_pool() for _ in self.devices]
             for pool, spec in zip(self._pools, specs, strict=True):
                 with contextlib.suppress(BrokenProcessPool):  # a new one takes its place below
-                    pool.submit(apart.load, spec)
+                    if not self._are_copies:
+                        pool.submit(apart.load, spec)
             yield lambda parts: self._finished(parts, specs, self._pools)
         finally:
             self.end()
@@ -115,3 +149,36 @@ def _pool(spec: bytes | None = None) -> ProcessPoolExecutor:
     with deaf_to_ctrl_c():
         pool.submit(os.getpid) if spec is None else pool.submit(apart.load, spec)
     return pool
+
+
+def _copy(make: Callable[[], worker.PartWorker]) -> ProcessPoolExecutor:
+    """A worker process that is a copy of this one, and works with what `make` makes there."""
+    pool = ProcessPoolExecutor(
+        1, mp_context=multiprocessing.get_context("fork"), initializer=apart.start_with, initargs=(make,)
+    )
+    with deaf_to_ctrl_c():
+        pool.submit(os.getpid)
+    return pool
+
+
+def _worker_of(out: Path, fitter: Fitter, config: RunConfig, identity: str, threads: int | None) -> worker.PartWorker:
+    if threads:
+        import torch
+
+        torch.set_num_threads(threads)
+    return worker.PartWorker(out, fitter, config, identity)
+
+
+def _warm_up(run: executors.RunSettings, inputs: Sequence[FitInput]) -> None:
+    """Fit two people, so that what is made at the first fit is made once, and shared. What is wrong with them is said
+    by the run."""
+    from bodyfit.fitting.solve.threads import one_thread
+
+    some = [item for item in inputs[:2] if item.keypoints is not None]
+    logging.disable(logging.CRITICAL)
+    try:
+        with one_thread(), contextlib.suppress(Exception):  # copies must not inherit PyTorch's threads
+            frames = [read_frame(item, run.config.camera, decode=False).chosen("main") for item in some]
+            run.fitter.fit(frames)
+    finally:
+        logging.disable(logging.NOTSET)
