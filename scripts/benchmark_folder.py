@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -10,6 +11,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import resources
 from importlib.util import find_spec
@@ -25,8 +27,9 @@ PLAIN = ("--no-meshes", "--no-overlays", "--image-size", "640", "480")
 class BenchmarkFolderCommand:
     """Measure `bodyfit fit` on folders made of the sample people, each moved, scaled and disturbed a little.
 
-    Every figure is that of the command as a user starts it. Rates are people per second of the run; the solver's own
-    rate is that of batches of 512 of the same people in memory, measured before and after.
+    Every figure is that of the command as a user starts it. Rates are people per second of the run. They stand beside
+    two rates of batches of 512 of the same people in memory, measured before and after: of the solver alone, and of
+    all that a run computes (uncertainty, children and results, too), without reading and writing.
     """
 
     people: int = 2000
@@ -37,8 +40,10 @@ class BenchmarkFolderCommand:
     """Also measure meshes and overlays for this many photos of 640 x 480."""
     ray: bool = False
     """Also measure a local Ray cluster of two nodes of one core. Needs bodyfit[cluster]."""
-    workers: int = 0
-    """Also measure this many solving processes."""
+    workers: tuple[int, ...] = ()
+    """Also measure these numbers of solving processes: 1 2. The other runs have as many as `bodyfit fit` takes."""
+    batch: int | None = None
+    """People that runs solve together. Default: that of `bodyfit fit`."""
     device: str = "auto"
     """Where to solve: "auto", "cpu", "cuda", "cuda:1", or "cuda:all" for a solving process per GPU."""
     json: bool = False
@@ -53,26 +58,26 @@ class BenchmarkFolderCommand:
         figures: dict[str, Any] = {"cores": os.cpu_count(), "people": self.people}
         with tempfile.TemporaryDirectory() as place:
             figures |= self._measured(Path(place))
-        print(json.dumps(figures) if self.json else "\n".join(f"{k:44}{_shown(v)}" for k, v in figures.items()))
+        print(json.dumps(figures) if self.json else "\n".join(f"{k:52}{_shown(v)}" for k, v in figures.items()))
         return 0
 
     def _measured(self, place: Path) -> dict[str, Any]:
         inputs, found = make_inputs(place / "in", self.people), {}
         few = make_inputs(place / "few", max(self.people // 10, 2))
         plain, one = (*PLAIN, "--device", self.device), self.device.removesuffix(":all")
-        before, solver_ms = solver_rate(inputs, device=one)
+        plain += () if self.batch is None else ("--batch", str(self.batch))
+        before = computing_rates(inputs, device=one)
         for layout in ("folders", "shards"):
             run = timed_fit(inputs, place / layout, *plain, "--results", layout)
             found[f"people/s, {layout}"] = run["rate"]
-            found[f"peak MB, {layout}"] = run["peak_mb"]
-            found[f"CPU s, {layout}"] = run["cpu_seconds"]
+            found |= _memory(run, layout) | {f"CPU s, {layout}": run["cpu_seconds"]}
         again = timed_fit(inputs, place / "shards", *plain, "--results", "shards")
         start = timed_fit(few, place / "start", *plain)
-        after, solver_ms_after = solver_rate(inputs, device=one)
-        solver, solver_ms = (before + after) / 2, (solver_ms + solver_ms_after) / 2
-        found |= {"solver alone, people/s (batch 512)": solver}
-        found |= {f"share of the solver, {x}": found[f"people/s, {x}"] / solver for x in ("folders", "shards")}
-        found["solver alone, CPU ms per person"] = solver_ms
+        after = computing_rates(inputs, device=one)
+        for what in before:
+            found[f"{what}, people/s (batch 512)"] = rate = (before[what][0] + after[what][0]) / 2
+            found[f"{what}, CPU ms per person"] = (before[what][1] + after[what][1]) / 2
+            found |= {f"share of {what}, {x}": found[f"people/s, {x}"] / rate for x in ("folders", "shards")}
         for layout in ("folders", "shards"):  # without start-up, which both have
             more = found[f"CPU s, {layout}"] - start["cpu_seconds"]
             found[f"CPU ms per person, {layout}"] = 1000 * more / (self.people - max(self.people // 10, 2))
@@ -81,13 +86,12 @@ class BenchmarkFolderCommand:
         if self.many:
             fewer = timed_fit(make_inputs(place / "k1", self.many // 10), place / "o1", *plain)
             more = timed_fit(make_inputs(place / "k10", self.many), place / "o10", *plain)
-            found |= {f"peak MB, {self.many // 10} people": fewer["peak_mb"], f"peak MB, {self.many}": more["peak_mb"]}
+            found |= _memory(fewer, f"{self.many // 10} people") | _memory(more, f"{self.many} people")
         if self.photos:
             found |= self._pictures(place)
-        if self.workers:
-            found[f"people/s, {self.workers} workers"] = timed_fit(
-                inputs, place / "workers", *plain, "--workers", str(self.workers)
-            )["rate"]
+        for count in self.workers:
+            run = timed_fit(inputs, place / f"workers{count}", *plain, "--workers", str(count))
+            found |= {f"people/s, --workers {count}": run["rate"]} | _memory(run, f"--workers {count}")
         if self.ray:
             found["people/s, Ray, two nodes of one core"] = ray_rate(inputs, place / "ray")
         return found
@@ -128,11 +132,11 @@ def make_inputs(folder: Path, count: int, *, photos: bool = False) -> Path:
     return folder
 
 
-def solver_rate(folder: Path, batch: int = 512, device: str = "auto") -> tuple[float, float]:
-    """People per second of `Fitter.solve` alone, on people of a folder, and its CPU time per person, ms: medians of
-    three batches after one."""
-    rate, cpu_ms = _python(_SOLVER, str(folder), str(batch), device).split()[-2:]
-    return float(rate), float(cpu_ms)
+def computing_rates(folder: Path, batch: int = 512, device: str = "auto") -> dict[str, tuple[float, float]]:
+    """People per second, and CPU time per person in ms, of `Fitter.solve` alone and of `Fitter.fit`, in one process on
+    people of a folder: medians of three batches after one."""
+    found = [float(word) for word in _python(_SOLVER, str(folder), str(batch), device).split()[-4:]]
+    return {"the solver alone": (found[0], found[1]), "the same work in memory": (found[2], found[3])}
 
 
 _SOLVER = """
@@ -149,26 +153,30 @@ frames = list(islice(cycle([read_frame(i, camera) for i in find_inputs(sys.argv[
 xy, seen = (np.concatenate([getattr(f.detections, n) for f in frames]) for n in ("xy", "confidence"))
 model = fitter.landmarks.model_for(seen)
 focal, center = np.array([f.focal_px for f in frames]), np.array([f.center_px for f in frames])
-people, times, cpu = observe(xy, seen, focal, center, names=model.names, dtype=fitter.dtype, device=device), [], []
-for _ in range(4):
-    began, used = time.perf_counter(), time.process_time()
+people = observe(xy, seen, focal, center, names=model.names, dtype=fitter.dtype, device=device)
+def solve():
     with torch.no_grad():
         fitter.solve(people, model)
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    times.append(time.perf_counter() - began)
-    cpu.append(time.process_time() - used)
-print(batch / statistics.median(times[1:]), 1000 * statistics.median(cpu[1:]) / batch)
+for work in (solve, lambda: fitter.fit(frames)):
+    times, cpu = [], []
+    for _ in range(4):
+        began, used = time.perf_counter(), time.process_time()
+        work()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - began)
+        cpu.append(time.process_time() - used)
+    print(batch / statistics.median(times[1:]), 1000 * statistics.median(cpu[1:]) / batch)
 """
 
 
 def timed_fit(inputs: Path, out: Path, *options: str) -> dict[str, float]:
-    """`bodyfit fit` in a process of its own: seconds in all, of the run alone, its rate, its peak memory, and the CPU
-    seconds of all its processes."""
+    """`bodyfit fit` in a process of its own: seconds in all, of the run alone, its rate, the CPU seconds of all
+    its processes, and memory (`_watch`)."""
     command = [sys.executable, "-m", "bodyfit.scripts.cli", "fit", str(inputs), "-o", str(out), *options]
     cpu = _cpu_of_children()
     began, process = time.perf_counter(), subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    peak = [0.0]
+    peak = {"largest_mb": 0.0, "all_mb": 0.0}
     threading.Thread(target=_watch, args=(process, peak), daemon=True).start()
     _, errors = process.communicate()
     seconds = time.perf_counter() - began
@@ -178,7 +186,7 @@ def timed_fit(inputs: Path, out: Path, *options: str) -> dict[str, float]:
     rate = summary["fitted_now"] / summary["seconds"]
     cpu = _cpu_of_children() - cpu
     took = {"seconds": seconds, "run_seconds": summary["seconds"], "cpu_seconds": cpu}
-    return took | {"rate": rate, "peak_mb": peak[0]}
+    return took | {"rate": rate} | peak
 
 
 def _cpu_of_children() -> float:
@@ -187,16 +195,37 @@ def _cpu_of_children() -> float:
     return times.children_user + times.children_system
 
 
-def _watch(process: subprocess.Popen[str], peak: list[float]) -> None:
-    """The most memory that the solving process has taken, from /proc (0 where there is none)."""
-    status = Path(f"/proc/{process.pid}/status")
+def _watch(process: subprocess.Popen[str], peak: dict[str, float]) -> None:
+    """Memory from /proc (0 where there is none), MB, at most: of the largest process, what is resident of it; of all
+    processes of a run, helpers included, their proportional shares together, in which pages that several have count
+    once."""
     while process.poll() is None:
-        try:
-            lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
-            peak[0] = max(peak[0], float(lines["VmHWM"].split()[0]) / 1024)
-        except (OSError, KeyError, ValueError):
-            pass
-        time.sleep(0.05)
+        family = list(_family(process.pid))
+        resident = [_kilobytes(pid, "status", "VmHWM") / 1024 for pid in family]
+        peak["largest_mb"] = max(peak["largest_mb"], *resident)
+        peak["all_mb"] = max(peak["all_mb"], sum(_kilobytes(pid, "smaps_rollup", "Pss") / 1024 for pid in family))
+        time.sleep(0.2)
+
+
+def _family(pid: int) -> Iterator[int]:
+    """A process, its children, and theirs."""
+    yield pid
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):  # it has ended since
+            for child in task.read_text().split():
+                yield from _family(int(child))
+
+
+def _kilobytes(pid: int, file: str, name: str) -> float:
+    try:
+        lines = Path(f"/proc/{pid}/{file}").read_text().splitlines()
+        return next(float(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
+    except (OSError, StopIteration, ValueError):
+        return 0.0
+
+
+def _memory(run: dict[str, float], what: str) -> dict[str, float]:
+    return {f"peak MB, largest process, {what}": run["largest_mb"], f"peak MB, all together, {what}": run["all_mb"]}
 
 
 def ray_rate(inputs: Path, out: Path) -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import itertools
 import logging
 import multiprocessing
 import os
@@ -104,23 +105,27 @@ class InProcesses:
     def _finished(
         self, parts: Iterable[Part], specs: list[bytes], pools: list[ProcessPoolExecutor]
     ) -> Iterator[worker.PartOutcome]:
-        """Each worker has one part in work and one queued; parts of a worker that died are begun again elsewhere."""
+        """Each worker has a part in work, and one queued while there are enough for all; parts of a worker that died
+        are begun again elsewhere."""
         coming, again, tries = iter(parts), deque[Part](), Counter[int]()
         pending: dict[Future[worker.PartOutcome], tuple[int, Part]] = {}
         while True:
-            busy = Counter(place for place, _ in pending.values())
-            for place in sorted(range(len(pools)), key=lambda n: busy[n]):
-                while busy[place] < 2 and (part := again.popleft() if again else next(coming, None)) is not None:
-                    try:
-                        future = pools[place].submit(apart.work, part)
-                    except BrokenProcessPool:  # it has died since
-                        if busy[place]:  # what it had comes back below
-                            again.appendleft(part)
-                            break
-                        pools[place] = _pool(specs[place])
-                        future = pools[place].submit(apart.work, part)
-                    pending[future] = (place, part)
-                    busy[place] += 1
+            again.extend(itertools.islice(coming, max(0, 2 * len(pools) - len(again))))
+            while again:
+                busy = Counter(place for place, _ in pending.values())
+                place = min(range(len(pools)), key=lambda n: busy[n])
+                if busy[place] >= 2 or (busy[place] and len(again) < len(pools)):  # the last ones go to who is free
+                    break
+                part = again.popleft()
+                try:
+                    future = pools[place].submit(apart.work, part)
+                except BrokenProcessPool:  # it has died since
+                    if busy[place]:  # what it had comes back below
+                        again.appendleft(part)
+                        break
+                    pools[place] = _pool(specs[place])
+                    future = pools[place].submit(apart.work, part)
+                pending[future] = (place, part)
             if not pending:
                 return
             done, _ = wait(pending, return_when=FIRST_COMPLETED)

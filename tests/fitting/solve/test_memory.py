@@ -30,6 +30,16 @@ def test_a_containers_limit_counts(tmp_path):
     assert _container_bytes(tmp_path / "none") is None
 
 
+def test_a_container_of_version_1_counts_and_its_cache_does_not(tmp_path):
+    folder = tmp_path / "memory"
+    folder.mkdir()
+    (folder / "memory.usage_in_bytes").write_text("300\n")
+    (folder / "memory.limit_in_bytes").write_text("1000\n")
+    assert _container_bytes(tmp_path) == 700
+    (folder / "memory.stat").write_text("cache 200\ntotal_inactive_file 100\n")
+    assert _container_bytes(tmp_path) == 800
+
+
 def test_this_machine_says_something_sensible():
     """Not more than the machine has, and enough to hold what this process has just been given."""
     free = free_bytes(torch.device("cpu"))
