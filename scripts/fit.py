@@ -174,9 +174,10 @@ class FitCommand:
     batch: int = 256
     """People that are solved together."""
     workers: int | Literal["auto"] = "auto"
-    """Processes that solve, each with its share of the CPU cores. auto: on a CPU one per core, where every one has a
-    batch to solve and there is memory; else one. Results do not depend on it beyond rounding, and a run may be continued
-    with another number. Of several videos, so many are fitted at a time; a single one has no use for it."""
+    """Processes that solve, each with its share of the CPU cores. auto: one per core on a CPU, for runs without
+    meshes and overlays, as many as have a batch to solve and there is memory for; else one. Results do not depend on it
+    beyond rounding, and a run may be continued with another number. Of several videos, so many are fitted at a time
+    (auto: one); a single one has no use for it."""
     cluster: str | None = None
     """Work on a Ray cluster: "auto" for the one that this machine belongs to, or ray://HOST:10001. Inputs and OUT must
     lie on a file system that all of its machines see. Needs `pip install bodyfit[cluster]`."""
@@ -389,7 +390,8 @@ class FitCommand:
         if self.workers != "auto":
             return self.workers
         detected = any(item.keypoints is None for item in inputs)  # by one detector, which has threads of its own
-        if self.cluster or self.same_person or detected or may_have_gpu(self.device):
+        drawn = self.meshes or self.overlays  # helper processes draw beside one that solves
+        if self.cluster or self.same_person or detected or drawn or may_have_gpu(self.device):
             return 1
         return chosen_processes(len(inputs), self.batch, _cores())
 

@@ -34,11 +34,7 @@ from bodyfit.fitting.run.parts import Part
 from bodyfit.fitting.solve.frames import read_frame
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from bodyfit.fitting.run import executors, worker
-    from bodyfit.fitting.run.config_files import RunConfig
-    from bodyfit.fitting.solve.fitter import Fitter
 else:  # they import torch
     executors = LazyModule("bodyfit.fitting.run.executors")
     worker = LazyModule("bodyfit.fitting.run.worker")
@@ -74,7 +70,7 @@ class InProcesses:
         give_back_freed_memory()
         gc.collect()
         gc.freeze()  # looking for garbage would write to pages that are shared
-        make = partial(_worker_of, run.out, run.fitter, run.config, run.identity, self.threads)
+        make = partial(_worker_of, run, self.threads)
         self._pools, self._are_copies = [_copy(make) for _ in self.devices], True
 
     def _can_copy(self) -> bool:
@@ -166,12 +162,12 @@ def _copy(make: Callable[[], worker.PartWorker]) -> ProcessPoolExecutor:
     return pool
 
 
-def _worker_of(out: Path, fitter: Fitter, config: RunConfig, identity: str, threads: int | None) -> worker.PartWorker:
+def _worker_of(run: executors.RunSettings, threads: int | None) -> worker.PartWorker:
     if threads:
         import torch
 
         torch.set_num_threads(threads)
-    return worker.PartWorker(out, fitter, config, identity)
+    return worker.PartWorker(run.out, run.fitter, run.config, run.identity)
 
 
 def _warm_up(run: executors.RunSettings, inputs: Sequence[FitInput]) -> None:
