@@ -6,8 +6,12 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # who only asks how much there is need not wait for it
+from bodyfit.data.lazy import LazyModule
+
+if TYPE_CHECKING:
     import torch
+else:  # who only asks how much there is need not wait for it
+    torch = LazyModule("torch")
 
 BYTES_A_PERSON = 3_000_000  # measured: 0.7 MB on the open body, 2.3 with correctives of all joints on all landmarks
 SHARE = 0.5  # of the free memory that a fit may take
@@ -16,8 +20,6 @@ SHARE = 0.5  # of the free memory that a fit may take
 def free_bytes(device: torch.device) -> int | None:
     """Free memory of a device in bytes; None: unknown."""
     if device.type == "cuda":
-        import torch
-
         return torch.cuda.mem_get_info(device)[0]
     return free_bytes_of_machine()
 
