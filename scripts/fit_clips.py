@@ -73,7 +73,8 @@ def fit_clips(command: Any, clips: Sequence[Path]) -> int:
         for clip, name in zip(clips, names, strict=True)
     ]
     codes, documents = [], {}
-    for name, (code, printed) in zip(names, _ran(commands, 1 if command.workers == "auto" else min(command.workers, len(clips))), strict=True):
+    at_once = 1 if command.workers == "auto" else min(command.workers, len(clips))
+    for name, (code, printed) in zip(names, _ran(commands, at_once), strict=True):
         codes.append(code)
         if printed:
             documents[name] = json.loads(printed)
