@@ -125,8 +125,10 @@ class InProcesses:
             if not pending:
                 return
             done, _ = wait(pending, return_when=FIRST_COMPLETED)
-            for place in {pending[future][0] for future in done}:
-                mine = [future for future in done if pending[future][0] == place]
+            by_place: dict[int, list[Future[worker.PartOutcome]]] = {}
+            for future in done:
+                by_place.setdefault(pending[future][0], []).append(future)
+            for place, mine in by_place.items():
                 lost = [future for future in mine if isinstance(future.exception(), BrokenProcessPool)]
                 for future in mine:
                     if future not in lost:

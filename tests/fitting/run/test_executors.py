@@ -6,12 +6,15 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import Future
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from bodyfit.data.results.store import open_results
+from bodyfit.fitting.run.parts import Part
+from bodyfit.fitting.run.processes import InProcesses
 
 SAMPLES = Path(__file__).parents[3] / "data" / "assets" / "samples"
 SCRIPT = """
@@ -166,3 +169,17 @@ def test_ctrl_c_while_workers_start_is_one_line(tmp_path):
     os.killpg(process.pid, signal.SIGINT)
     _, error = process.communicate(timeout=120)
     assert process.returncode == 130 and "Traceback" not in error and error.strip().endswith("stopped")
+
+
+def test_parts_of_two_workers_that_finish_at_the_same_moment_are_both_taken():
+    """Whoever waits wakes up to both: what is done with the one must not need the other one still to be waited for."""
+
+    class AtOnce:
+        def submit(self, work, part):
+            done = Future()
+            done.set_result(part)
+            return done
+
+    backend = InProcesses(["cpu", "cpu"])
+    parts = [Part(n, (), str(n)) for n in range(5)]
+    assert set(backend._finished(parts, [b"", b""], [AtOnce(), AtOnce()])) == set(parts)
