@@ -11,8 +11,8 @@ from bodyfit.fitting.solve.memory import free_bytes_of_machine
 log = logging.getLogger(__name__)
 
 FIRST_BYTES, EACH_BYTES = 600_000_000, 250_000_000
-"""Memory of a run with one solving process, and of each further one. Measured with the open body: 570 to 600 MB, and some
-60 more; official bodies, of which each has a part in memory, take more."""
+"""Memory of a run with one solving process, and of each further one. Measured with the open body: 570 to 600 MB, and
+some 60 more; official bodies, of which each has a part in memory, take more."""
 _GPU_DEVICES = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
 
 

@@ -75,11 +75,12 @@ def started(command: list[str], out: Path, *options: str) -> subprocess.Popen[st
     return process
 
 
-def assert_as_undisturbed(command: list[str], out: Path) -> None:
+def assert_as_undisturbed(command: list[str], out: Path, atol: float = 1e-5) -> None:
+    """Within some metres, that are rounding: other numbers of threads; people of other batches agree less exactly."""
     one, two = open_results(Path(command[4]).with_name("one")), open_results(out)
     assert one.names == two.names and len(two) == 96
     for a, b in zip(one, two, strict=True):
-        np.testing.assert_allclose(a.landmarks, b.landmarks, rtol=0, atol=1e-5)  # metres; other numbers of threads
+        np.testing.assert_allclose(a.landmarks, b.landmarks, rtol=0, atol=atol)
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds worker processes through /proc")
@@ -137,7 +138,7 @@ def test_a_process_per_core_by_default(fit_96, tmp_path):
     _, said = process.communicate(timeout=60)
     assert process.returncode == 0 and "2 solving processes for 2 cores" in said
     assert shared > 100
-    assert_as_undisturbed(fit_96, tmp_path / "out")
+    assert_as_undisturbed(fit_96, tmp_path / "out", atol=5e-5)
 
 
 def anonymous_mb(pid: int) -> float:
