@@ -58,8 +58,7 @@ def of_right_age(solver: GroupSolver, x: Float[Tensor, "T D"]) -> tuple[GroupSol
     as_kid = kids.solve(_start(fitter, x, kid, placed))
     evidence = _evidence(solver, (solver.cost(x), kids.cost(as_kid)), float(screened.weight.mean()))
     if evidence > 0 and float(as_kid[0, kids.shape.stop - 1]) > LAST_KID:
-        # Whom only a body at the end of the axis, or beyond it, explains is not told apart by age: sitting people whose
-        # hips a detector misplaces come out like this.
+        # Whom only a body at the end of the axis, or beyond it, explains is not told apart by age.
         return solver, x, Age("adult: as a child, smaller than a newborn")
     if evidence > 0:
         return kids, as_kid, Age("child, by proportions", evidence)
