@@ -12,7 +12,7 @@ _LONGEST_TEXT = 10_000
 
 
 class ResultError(BodyfitError):
-    """A result file that cannot be read or written."""
+    """A result, or a file of one, that does not have what was asked of it."""
 
 
 def plain_value(name: str, kind: Any, value: Any) -> Any:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from bodyfit.data.errors import BodyfitError
 from bodyfit.data.files import write_bytes_atomically
 from bodyfit.data.landmarks import JOINT_NAMES
 from bodyfit.data.lazy import LazyModule
@@ -167,7 +168,13 @@ class FitResult(FitRecord):
         self._must_be_fitted()
         if body is None:
             count = len(self.betas) - self.kid_axis
-            body = _open_body(self.body_gender, count, len(self.expression), self.kid_axis)
+            try:
+                body = _open_body(self.body_gender, count, len(self.expression), self.kid_axis)
+            except BodyfitError as error:  # a gender, or so many numbers, that no open body has
+                raise ResultError(
+                    f"person {self.person_id} was fitted with the body '{self.body_model}', which is not the open body "
+                    f"({error}) Give it to mesh() or measure()."
+                ) from error
         if body.name != self.body_model:
             raise ResultError(
                 f"person {self.person_id} was fitted with the body '{self.body_model}', but the one at hand is "
@@ -197,7 +204,9 @@ class FitResult(FitRecord):
         return self.parameters() | other
 
     def further_parameters(self, n: int) -> dict[str, Float[np.ndarray, "1 n"]]:
-        """`runner_up_parameters` of a further mode, counted from 0."""
+        """`runner_up_parameters` of a further mode, counted from 0. Raises ResultError where there is no such mode."""
+        if not 0 <= n < len(self.further_weight):
+            raise ResultError(f"person {self.person_id}: {len(self.further_weight)} further modes, and none at {n}.")
         other = {name.removeprefix("further_"): getattr(self, name)[n : n + 1] for name in FURTHER}
         return self.parameters() | other
 

@@ -105,3 +105,14 @@ def test_a_failed_person_has_no_body(result):
     for ask in (failed.mesh, failed.joints, failed.smplx_parameters):
         with pytest.raises(ResultError, match=r"person 007 of .* was not fitted: only 3 confident"):
             ask()
+
+
+def test_a_body_that_no_open_body_is_must_be_given(result):
+    """A gender of another program's body: the answer is which body to give, not what genders there are."""
+    with pytest.raises(ResultError, match="was fitted with the body 'theirs', which is not the open body"):
+        replace(result, body_model="theirs", body_gender="unknown").mesh()
+
+
+def test_a_further_mode_that_is_not_there_is_an_error(result):
+    with pytest.raises(ResultError, match="further modes, and none at"):
+        result.further_parameters(len(result.further_weight))
