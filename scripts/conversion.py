@@ -65,7 +65,8 @@ class Conversion:
                 found.append((stored, stored.load()))
             except ResultError as error:
                 failed.append(str(error))
-                log.warning("%s", error)
+        for reason in failed if found else failed[1:]:  # where there is nothing to convert, the first is the error
+            log.warning("%s", reason)
         if not found:
             raise BodyfitError(failed[0])
         together: dict[str, Callable[[Found], int]] = {

@@ -99,14 +99,17 @@ class DetectCommand:
         for path in self.photos:
             if is_video(path) and not path.is_dir():
                 continue
+            if not path.exists():
+                raise BodyfitError(f"{path}: no such file or folder. Expected a photo, a video or a folder of them.")
             try:
                 items += [item for item in find_inputs(path, exclude=[self.out]) if item.photo is not None]
-            except BodyfitError:
-                if not (path.is_dir() and videos):
+            except BodyfitError as error:
+                if not path.is_dir():
                     raise
+                if not videos:
+                    raise _nothing_in(path) from error
         if not items and not videos:
-            expected = ", ".join((*PHOTO_SUFFIXES, *VIDEO_SUFFIXES))
-            raise BodyfitError(f"{self.photos[0]}: no photo and no video in it. Expected files ending in {expected}.")
+            raise _nothing_in(self.photos[0])
         photos = {item.photo: item.name for item in items if item.photo is not None}
         count = Counter(photos.values())
         files = {
@@ -157,6 +160,11 @@ class DetectCommand:
             log.warning("%s: no people found", photo)
         write_openpose(target, people)
         return {"photo": str(photo), "people": len(people), "keypoints": str(target), "reason": ""}
+
+
+def _nothing_in(path: Path) -> BodyfitError:
+    expected = ", ".join((*PHOTO_SUFFIXES, *VIDEO_SUFFIXES))
+    return BodyfitError(f"{path}: no photo and no video in it. Expected files ending in {expected}.")
 
 
 def _videos(path: Path, out: Path) -> list[Path]:

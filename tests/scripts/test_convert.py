@@ -9,6 +9,7 @@ import torch
 
 from bodyfit.data.errors import BodyfitError
 from bodyfit.prior.model.checkpoint import load_prior
+from bodyfit.scripts.cli import main
 from bodyfit.scripts.convert import ConvertCommand
 
 
@@ -34,6 +35,20 @@ def test_a_result_that_cannot_be_read_stops_no_other(make_result, tmp_path):
         file.write_bytes(b"PK no more")
     with pytest.raises(BodyfitError, match="not a readable"):
         ConvertCommand((tmp_path / "out",), tmp_path / "none", "json").run()
+
+
+def test_a_file_that_is_no_result_is_one_error(tmp_path, caplog, capsys):
+    """Said once, as the error that ends the command; of two such files, each once."""
+    files = [tmp_path / name for name in ("README.md", "other.md")]
+    for named in (files[:1], files):
+        caplog.clear()
+        for file in named:
+            file.write_text("no result")
+        with pytest.raises(SystemExit) as exit_:
+            main(["convert", *map(str, named), "-o", str(tmp_path / "new"), "--to", "json"])
+        said = caplog.text + capsys.readouterr().err
+        assert exit_.value.code == 2
+        assert [said.count(f"{file}: ") for file in named] == [1] * len(named)
 
 
 @pytest.mark.parametrize(

@@ -98,6 +98,14 @@ def test_options_of_videos_are_refused_for_photos_alone(tmp_path, here):
     assert done.code == 2 and "--fps, --end: of videos" in done.err and not (tmp_path / "keypoints").exists()
 
 
+def test_what_is_not_there_is_said_in_words_of_this_command(tmp_path, here):
+    (tmp_path / "empty").mkdir()
+    done = here("detect", tmp_path / "nosuch", "-o", tmp_path / "keypoints")
+    assert done.code == 2 and "Expected a photo, a video or a folder of them." in done.err
+    done = here("detect", tmp_path / "empty", "-o", tmp_path / "keypoints")
+    assert done.code == 2 and "no photo and no video in it" in done.err and "keypoint file" not in done.err
+
+
 def test_two_videos_of_one_name_go_by_their_folders(tmp_path):
     from bodyfit.scripts.detect import _names
 
