@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from bodyfit.data.errors import BodyfitError
-from bodyfit.data.keypoints.inputs import FitInput, find_inputs
+from bodyfit.data.keypoints.inputs import FitInput, find_inputs, find_inputs_with
 from bodyfit.data.lazy import LazyModule
 from bodyfit.data.photo.video import is_video
 from bodyfit.data.results.clip_index import ClipIndex
@@ -90,7 +90,7 @@ class FitCommand:
     camera_name: str | None = None
     """Which camera of a camera file with several. Default: the one that the photo's folder or name says."""
     image_size: tuple[int, int] | None = None
-    """Width and height, px, for keypoints without a photo. Default: the extent of the keypoints."""
+    """Width and height, px, for keypoints without a photo. Default: their extent. A photo has its own."""
     format: str | None = None
     """Keypoint format, where it should not be recognised from the file (docs/keypoints.md names them)."""
     detector: str = "auto"
@@ -100,8 +100,9 @@ class FitCommand:
     """Width and height, px, of the picture that the keypoints were made on, where it was a scaled copy of the photo and
     the file does not say so."""
     keypoints: Path | None = None
-    """Keypoints of a video's frames: a folder of clip_000000000000_keypoints.json, ..., or one file with all frames.
-    Default: what lies beside clip.mp4 (keypoints/, clip_json/, ../pose/clip_json/), else the detector."""
+    """Keypoints that lie elsewhere: a folder or a file. Of photos: X_keypoints.json, ... for X.jpg, or files that name
+    the photos. Of a video: clip_000000000000_keypoints.json, ..., or one file with all frames; by default what
+    lies beside clip.mp4 (keypoints/, clip_json/, ../pose/clip_json/), else the detector."""
     clip: bool = False
     """A folder's pictures (or keypoint files) follow each other in time, by the numbers in their names. Needs --fps."""
     fps: float | None = None
@@ -364,8 +365,7 @@ class FitCommand:
         """Options of videos without one would do nothing."""
         self._check_units()
         given = {"--fps": self.fps, "--video-fps": self.video_fps, "--start": self.start, "--end": self.end}
-        given |= {"--keypoints": self.keypoints, "--moving-camera": self.moving_camera or None}
-        given |= {"--frame-meshes": self.frame_meshes or None}
+        given |= {"--moving-camera": self.moving_camera or None, "--frame-meshes": self.frame_meshes or None}
         for name, value in given.items():
             if value is not None:
                 raise BodyfitError(
@@ -454,7 +454,7 @@ class FitCommand:
 
     def _inputs(self) -> list[FitInput]:
         """Everything that there are keypoints for, or may be. Raises BodyfitError where there is nothing like that."""
-        found = gather_inputs(self.inputs, self._find)
+        found = gather_inputs(self.inputs, self._find) if self.keypoints is None else self._find_with_keypoints()
         alone = [str(item.photo) for item in found if item.keypoints is None]
         detector = None
         if alone:
@@ -470,10 +470,21 @@ class FitCommand:
                 "Expected X_keypoints.json beside X.jpg or in keypoints/; leave out --detector none to find them."
             )
         if detector is None:
-            _say_once(alone, "no keypoint file beside it or in keypoints/, left out")
+            where = f"in {self.keypoints}" if self.keypoints else "beside it or in keypoints/"
+            _say_once(alone, f"no keypoint file {where}, left out")
+        if self.image_size is not None:
+            sized = [str(item.photo) for item in inputs if item.photo is not None]
+            _say_once(sized, "--image-size is for keypoints without a photo; the size of the photo itself counts")
         blank = [str(item.keypoints) for item in inputs if item.photo is None and item.problem is None]
         _say_once(blank, "no photo with it; fitted all the same" + ", drawn on a blank page" * self.overlays)
         return inputs
+
+    def _find_with_keypoints(self) -> list[FitInput]:
+        """Photos with what `--keypoints` has for them; keypoints of other photos are left out, and that is said."""
+        found = find_inputs_with(self.inputs, self._clip().keypoints, exclude=[self.out])
+        others = [item for item in found if item.photo is None and item.problem is None]
+        _say_once([str(item.keypoints) for item in others], "keypoints of none of these photos, left out")
+        return [item for item in found if item not in others]
 
     def _find(self, path: Path) -> list[FitInput]:
         """Photos and keypoint files of a path; videos among them are left out, and that is said."""

@@ -63,6 +63,61 @@ def find_inputs(path: Path | str, *, exclude: Iterable[Path] = ()) -> list[FitIn
     return _distinct_names(sorted(found, key=lambda item: natural_key(item.name)))
 
 
+def find_inputs_with(paths: Iterable[Path], keypoints: Path, *, exclude: Iterable[Path] = ()) -> list[FitInput]:
+    """Pair photos with keypoints that lie elsewhere, by the names that `images/` and `keypoints/` are paired by.
+
+    Args:
+        paths: Photos, and folders of them (their `images/`, where they have it).
+        keypoints: A folder of keypoint files, or one file.
+        exclude: Folders not to look into, such as the one that results are written to.
+
+    Returns:
+        All photos, those without keypoints too, and what stands in `keypoints` without a photo.
+
+    Raises:
+        BodyfitError: if there is no such file or folder, there are no photos, two have one name, or none has keypoints.
+    """
+    excluded, photos = [folder.resolve() for folder in exclude], {}
+    for path in paths:
+        for photo, relative in _photos_of(path, excluded).items():
+            if relative in photos.values() and photo not in photos:
+                raise BodyfitError(
+                    f"{photo}: another photo is named {relative}, too. Fit the two in runs of their own."
+                )
+            photos[photo] = relative
+    if keypoints.is_dir():
+        below = {file: file.relative_to(keypoints) for file in _files(keypoints, excluded)}
+        files = {file: relative for file, relative in below.items() if _may_hold_keypoints(file)}
+    elif keypoints.is_file():
+        files = {keypoints: Path(keypoints.name)}
+    else:
+        raise BodyfitError(f"{keypoints}: no such file or folder. Expected the keypoints of the photos.")
+    found = _matched(photos, files, suffixes=KEYPOINT_SUFFIXES)
+    if not any(item.photo and item.keypoints for item in found):
+        problem = next((item.problem for item in found if item.problem), None)
+        raise BodyfitError(
+            problem
+            or f"{keypoints}: {len(files)} keypoint files, none for any of {len(photos)} photos, such as "
+            f"{next(iter(photos))}. Expected X_keypoints.json for X.jpg, or a file that names the photos."
+        )
+    found = [replace(item, name=result_name(item.name)) for item in found]
+    return _distinct_names(sorted(found, key=lambda item: natural_key(item.name)))
+
+
+def _photos_of(path: Path, exclude: list[Path]) -> dict[Path, str]:
+    """The photos of a path, with their names below it."""
+    if path.is_file() and is_photo(path):
+        return {path: path.name}
+    if not path.is_dir():
+        what = "no photo" if path.is_file() else "no such file or folder"
+        raise BodyfitError(f"{path}: {what}. Expected photos or folders of them, since keypoints are named apart.")
+    root = path / "images" if (path / "images").is_dir() else path
+    photos = {p: p.relative_to(root).as_posix() for p in _files(root, exclude) if is_photo(p)}
+    if not photos:
+        raise BodyfitError(f"{path}: no photos ({', '.join(PHOTO_SUFFIXES)}) in it.")
+    return photos
+
+
 def is_photo(path: Path) -> bool:
     """Whether the suffix is that of an image."""
     return is_photo_name(path.name)
@@ -116,6 +171,12 @@ def _in_folder(folder: Path, exclude: list[Path]) -> list[FitInput]:
         below = {p: p.relative_to(folder) for p in _files(folder, exclude)}
         photos = {file: relative.as_posix() for file, relative in below.items() if is_photo(file)}
         files = {file: relative for file, relative in below.items() if _may_hold_keypoints(file)}
+    # Tables and arrays can hold anything; alone in a folder of photos, only JSON is taken for keypoints.
+    return _matched(photos, files, suffixes=(".json",) if photos else KEYPOINT_SUFFIXES)
+
+
+def _matched(photos: dict[Path, str], files: dict[Path, Path], *, suffixes: Iterable[str]) -> list[FitInput]:
+    """Photos with the files of their names, else with those of `suffixes` that name them; then what is left alone."""
     by_base = {(relative.parent / keypoint_base(file)).as_posix(): file for file, relative in _json_last(files)}
     found = []
     for photo, relative in photos.items():
@@ -124,8 +185,7 @@ def _in_folder(folder: Path, exclude: list[Path]) -> list[FitInput]:
             found.append(_pair(photo, by_base[base], base, relative))
     paired = {item.keypoints for item in found}
     for base, file in by_base.items():
-        # Tables and arrays can hold anything; alone in a folder of photos, only JSON is taken for keypoints.
-        if file not in paired and (file.suffix.lower() == ".json" or not photos):
+        if file not in paired and file.suffix.lower() in suffixes:
             found += _named_images(file, photos) or [FitInput(None, file, base)]
     with_keypoints = {item.photo for item in found}
     alone = [FitInput(p, None, r.removesuffix(p.suffix)) for p, r in photos.items() if p not in with_keypoints]

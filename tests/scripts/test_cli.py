@@ -134,6 +134,31 @@ def test_without_a_detector_a_photo_alone_is_left_out_and_the_rest_fitted(portra
     assert done.err.count("stray.jpg") == 1
 
 
+def test_keypoints_of_photos_may_lie_elsewhere(portrait, tmp_path, here):
+    """Found by name; other people's are counted; photos without are left out; a second run does nothing again."""
+    photos, points, out = tmp_path / "photos", tmp_path / "json", tmp_path / "out"
+    photos.mkdir()
+    points.mkdir()
+    for name in ("a", "b"):
+        shutil.copy(portrait, photos / f"{name}.jpg")
+    for name in ("a", "x", "y"):
+        shutil.copy(portrait.with_name("portrait_keypoints.json"), points / f"{name}_keypoints.json")
+    command = ("fit", photos, "-o", out, "--keypoints", points, "--detector", "none", "--no-meshes", "--no-overlays")
+    command += ("--image-size", 64, 48)
+    done = here(*map(str, command))
+    assert done.code == 0, done.err
+    assert "x_keypoints.json and 1 more: keypoints of none of these photos, left out" in done.err
+    assert f"b.jpg: no keypoint file in {points}, left out" in done.err
+    assert "a.jpg: --image-size is for keypoints without a photo" in done.err
+    [result] = (out / "results").rglob("*.npz")
+    written = result.stat().st_mtime_ns
+    assert result.parent.name == "a" and here(*map(str, command)).code == 0
+    assert result.stat().st_mtime_ns == written
+    (points / "a_keypoints.json").unlink()
+    done = here(*map(str, command))
+    assert done.code == 2 and "2 keypoint files, none for any of 2 photos" in done.err
+
+
 def test_photos_alone_are_told_what_they_lack(portrait, tmp_path, here):
     (tmp_path / "portrait_keypoints.json").unlink()
     done = here("fit", str(tmp_path), "-o", str(tmp_path / "out"), *NO_DETECTOR)

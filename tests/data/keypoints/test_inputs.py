@@ -6,7 +6,7 @@ import pytest
 
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.keypoints.detections import read_keypoints
-from bodyfit.data.keypoints.inputs import FitInput, find_inputs, match_image
+from bodyfit.data.keypoints.inputs import FitInput, find_inputs, find_inputs_with, match_image
 
 PEOPLE = {"version": 1.3, "people": []}
 
@@ -223,3 +223,38 @@ def test_a_video_is_named_as_such(tmp_path):
     _make(tmp_path, "x.mp4")
     with pytest.raises(BodyfitError, match=r"x\.mp4: a video. Expected photos"):
         find_inputs(tmp_path / "x.mp4")
+
+
+def test_keypoints_named_apart_are_matched_as_in_their_folders(tmp_path):
+    _make(tmp_path, "photos/sub/a.jpg", "photos/b.jpg", "photos/c.jpg", "json/sub/a_keypoints.json", "json/b.json")
+    _make(tmp_path, "json/other.json", "json/a.json")
+    assert _pairs(tmp_path, find_inputs_with([tmp_path / "photos"], tmp_path / "json")) == [
+        ("a", None, "json/a.json"),
+        ("b", "photos/b.jpg", "json/b.json"),
+        ("c", "photos/c.jpg", None),
+        ("other", None, "json/other.json"),
+        ("sub/a", "photos/sub/a.jpg", "json/sub/a_keypoints.json"),
+    ]
+
+
+def test_one_file_named_apart_holds_the_keypoints_of_several_photos(tmp_path):
+    _make(tmp_path, "photos/a.jpg", "photos/b.jpg", "photos/c.jpg")
+    _make(tmp_path, "coco.json", content=_annotations("a.jpg", "b.jpg", "z.jpg"))
+    photos = [tmp_path / "photos" / name for name in ("b.jpg", "a.jpg")]
+    found = find_inputs_with(photos, tmp_path / "coco.json")
+    assert [(f.photo, f.image) for f in found] == [(photos[1], "a.jpg"), (photos[0], "b.jpg"), (None, "z.jpg")]
+    with pytest.raises(BodyfitError, match="none of the photos here"):
+        find_inputs_with([tmp_path / "photos" / "c.jpg"], tmp_path / "coco.json")
+
+
+def test_mistakes_with_keypoints_named_apart_are_errors(tmp_path):
+    _make(tmp_path, "one/a.jpg", "two/a.jpg", "json/b.json", "nothing/x.txt")
+    for paths, keypoints, expected in (
+        (["one"], "nowhere", "no such file or folder"),
+        (["one"], "json", "1 keypoint files, none for any of 1 photos"),
+        (["one", "two"], "json", "another photo is named a.jpg, too"),
+        (["nothing"], "json", "no photos"),
+        (["json/b.json"], "json", "no photo. Expected photos"),
+    ):
+        with pytest.raises(BodyfitError, match=expected):
+            find_inputs_with([tmp_path / path for path in paths], tmp_path / keypoints)
