@@ -483,8 +483,9 @@ class FitCommand:
         """Photos with what `--keypoints` has for them; keypoints of other photos are left out, and that is said."""
         found = find_inputs_with(self.inputs, self._clip().keypoints, exclude=[self.out])
         others = [item for item in found if item.photo is None and item.problem is None]
-        _say_once([str(item.keypoints) for item in others], "keypoints of none of these photos, left out")
-        return [item for item in found if item not in others]
+        names = [f"{item.keypoints} ({item.image})" if item.image else str(item.keypoints) for item in others]
+        _say_once(names, "keypoints of none of these photos, left out")
+        return [item for item in found if item.photo is not None or item.problem is not None]
 
     def _find(self, path: Path) -> list[FitInput]:
         """Photos and keypoint files of a path; videos among them are left out, and that is said."""

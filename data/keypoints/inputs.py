@@ -77,14 +77,15 @@ def find_inputs_with(paths: Iterable[Path], keypoints: Path, *, exclude: Iterabl
     Raises:
         BodyfitError: if there is no such file or folder, there are no photos, two have one name, or none has keypoints.
     """
-    excluded, photos = [folder.resolve() for folder in exclude], {}
+    excluded, photos, named = [folder.resolve() for folder in exclude], {}, set()
     for path in paths:
         for photo, relative in _photos_of(path, excluded).items():
-            if relative in photos.values() and photo not in photos:
+            if relative in named and photo not in photos:
                 raise BodyfitError(
                     f"{photo}: another photo is named {relative}, too. Fit the two in runs of their own."
                 )
             photos[photo] = relative
+            named.add(relative)
     if keypoints.is_dir():
         below = {file: file.relative_to(keypoints) for file in _files(keypoints, excluded)}
         files = {file: relative for file, relative in below.items() if _may_hold_keypoints(file)}
