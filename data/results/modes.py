@@ -110,8 +110,19 @@ def _in_words(result: SeveralModes, flipped: str) -> str:
 
 
 def doubt(result: SeveralModes) -> str:
-    """What is most ambiguous about a person: "left forearm may point towards the camera instead, weight 0.20". Empty
-    where neither an alternative nor probabilities of flips are known."""
+    """What is most ambiguous about a person: "left forearm may point towards the camera instead, weight 0.20; any limb
+    flipped: probability 0.35". Empty where neither an alternative nor probabilities of flips are known.
+
+    The weight is that of one pose, refined and compared by its cost. `FitResult.ambiguous` asks for the second number.
+    """
+    words = _most_probable(result)
+    if not words or not len(result.flip_probability):
+        return words
+    return f"{words}; any limb flipped: probability {any_flip(result.flip_probability):.2f}"
+
+
+def _most_probable(result: SeveralModes) -> str:
+    """The most probable alternative in words, or the most probable flip where no alternative was kept."""
     if result.has_runner_up:
         weight = f", weight {result.runner_up_weight:.2f}" if np.isfinite(result.runner_up_weight) else ""
         if not result.runner_up_flipped:
@@ -127,7 +138,7 @@ def doubt(result: SeveralModes) -> str:
 
 
 def doubt_probability(result: SeveralModes) -> float:
-    """Probability of what `doubt` says; NaN where none was estimated."""
+    """Probability of the pose or flip that `doubt` names; NaN where none was estimated."""
     if result.has_runner_up:
         return result.runner_up_weight
     return float(np.max(result.flip_probability)) if len(result.flip_probability) else np.nan

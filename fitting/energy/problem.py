@@ -5,7 +5,7 @@ A person's unknowns are in `unknowns`, the terms in `terms`. Stages of a fit are
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from jaxtyping import Float, Int
@@ -14,7 +14,7 @@ from torch import Tensor
 from bodyfit.fitting.energy.config import EnergyConfig, energy_terms
 from bodyfit.fitting.energy.jacobian import RotationJacobian
 from bodyfit.fitting.energy.landmark_model import LandmarkModel, LandmarkState
-from bodyfit.fitting.energy.levenberg_marquardt import Linearization, total_cost
+from bodyfit.fitting.energy.levenberg_marquardt import Linearization, geman_mcclure, total_cost
 from bodyfit.fitting.energy.observations import Observations
 from bodyfit.fitting.energy.projection import project, solve_translation
 from bodyfit.fitting.energy.sphere_model import SphereModel
@@ -183,6 +183,13 @@ class BodyProblem(Problem):
     def given_up(self, x: Float[Tensor, "B D"]) -> Float[Tensor, " B"]:
         """Share of each person's keypoints, by weight, that the robust loss has given up at x."""
         return self._reprojection.given_up(self.at(x, torch.arange(len(x), device=x.device)))
+
+    def cost_of(self, names: Collection[str], x: Float[Tensor, "B D"]) -> Float[Tensor, " B"]:
+        """What the reprojection of these landmarks adds to each person's cost at x."""
+        at, term = self.at(x, torch.arange(len(x), device=x.device)), self._reprojection
+        chosen = torch.tensor([name in names for name in self.model.names], device=x.device).repeat_interleave(2)
+        loss = geman_mcclure(term.residuals(at), term.robust_scale(at))[0]
+        return (term.weights(at) * loss)[:, chosen].sum(1)
 
     def placed(self, x: Float[Tensor, "B D"]) -> tuple[Float[Tensor, "B D"], Float[Tensor, " B"]]:
         """Everyone's x with the translation of the linear solve (`projection.solve_translation`), and its cost."""

@@ -20,6 +20,7 @@ from torch import Tensor
 from bodyfit.data.body.age_shapes import ADULT_YEARS, average_betas
 from bodyfit.data.body.body_model import BodyModel, kid_template_of, with_kid_axis, without_kid_axis
 from bodyfit.data.errors import BodyfitError
+from bodyfit.data.landmarks import BODY, LANDMARK_NAMES
 from bodyfit.fitting.energy.age_prior import ShapeOfAge
 from bodyfit.fitting.energy.config import EnergyConfig
 from bodyfit.fitting.energy.landmark_model import LandmarkModel
@@ -37,6 +38,10 @@ USUAL_AGES = ((0.0, 1.0, 3.0, 6.0, 10.0, 14.0, 18.0), (1.0, 0.79, 0.62, 0.45, 0.
 newborn's stature, by growth charts."""
 FIRST_KID, LAST_KID = 0.15, 0.95
 """Where fits of children start on the kid axis."""
+BODY_NAMES = frozenset(LANDMARK_NAMES[i] for i in BODY) - {
+    f"{side}_{part}" for side in ("left", "right") for part in ("big_toe", "small_toe", "heel")
+}
+"""Head, trunk and limbs, without hands, feet and the face."""
 _SCHOOL_CHILD = 0.5
 """The kid beta at which the local model's straight line meets the average children: those who are hard to tell."""
 
@@ -59,6 +64,9 @@ class AgeConfig:
     """... by this much for each such cost above the usual one, ..."""
     most_misfit: float = 2.0
     """... up to so many."""
+    body_says: float = 0.0
+    """auto: a person is a child only where the keypoints of head, trunk and limbs alone are explained better by a
+    child, by more than this: hands, shoes and weak points of the face can look large for other reasons."""
     years_sigma: float = 0.03
     """Standard deviation of the kid beta about that of a given age."""
 
@@ -240,7 +248,7 @@ def find_children(
     if not len(tried):
         return Children(tried, solution_of(solution, tried), margin)
 
-    def solve(rows: Tensor) -> Solution:
+    def solve(rows: Tensor) -> tuple[Solution, Tensor]:
         who = tried[rows]
         start = as_child(solution.x[who], adults, children)
         columns = children.unknowns.layout["betas"]
@@ -252,15 +260,18 @@ def find_children(
         problem = children.problem(seen.select(who), there)
         start, _ = problem.placed(start)
         options = children.config.solver
-        return minimise(
+        out = minimise(
             problem.evaluate, children.unknowns.retract, start, options, cost=problem.costs, free=children.free()
         )
+        as_adults = adults.problem(seen.select(who), model).cost_of(BODY_NAMES, solution.x[who])
+        return out, as_adults - problem.cost_of(BODY_NAMES, out.x)
 
-    solved = children.in_groups(solve, len(tried))
+    solved, by_body = zip(*children.in_groups(solve, len(tried)), strict=True)
     names = ("x", "cost", "status", "iterations")
     fits = Solution(*(torch.cat([getattr(one, name) for one in solved]) for name in names))
     better = torch.minimum(solution.cost[tried], fits.cost)
     less = solution.cost[tried] - fits.cost - config.asked(better, weight[tried])
+    less = torch.minimum(less, torch.cat(by_body) - config.body_says)
     is_child = torch.isfinite(fits.cost) & (less > 0)
     margin[tried] = less.abs()
     chosen = is_child.nonzero()[:, 0]

@@ -10,7 +10,7 @@ import torch
 import bodyfit
 from bodyfit.data.body.body_model import load_body_model
 from bodyfit.data.errors import BodyfitError
-from bodyfit.data.landmarks import LANDMARK_NAMES
+from bodyfit.data.landmarks import LANDMARK_INDEX, LANDMARK_NAMES, LEFT_HAND, RIGHT_HAND
 from bodyfit.data.results.result import FitResult
 from bodyfit.data.results.store import load_result, save_shard
 from bodyfit.fitting.solve.ages import AgeConfig, find_children, screen, years_of
@@ -199,3 +199,19 @@ def test_years_are_read_off_the_axis():
     for age, place in body.kid_ages.T:
         assert years_of(body, place) == pytest.approx(age, abs=1e-6)
     assert years_of(body, 2.0) == 0 and years_of(body, -1.0) == 18
+
+
+def test_large_hands_and_shoes_do_not_make_a_child(fitter):
+    """Twice as large as they should be, as detectors may see them: five of these adults were children before head,
+    trunk and limbs had to say so, too."""
+    frames, _ = people_of(None, seed=5)
+    large = []
+    for frame in frames:
+        xy = frame.detections.xy.copy()
+        for side, hand in (("left", LEFT_HAND), ("right", RIGHT_HAND)):
+            foot = [LANDMARK_INDEX[f"{side}_{part}"] for part in ("big_toe", "small_toe", "heel")]
+            for joint, part in (("wrist", list(hand)), ("ankle", foot)):
+                at = xy[:, [LANDMARK_INDEX[f"{side}_{joint}"]]]
+                xy[:, part] = at + 2 * (xy[:, part] - at)
+        large.append(replace(frame, detections=replace(frame.detections, xy=xy)))
+    assert sum(result.kid_axis for result in fitter.fit(large)) <= 1
