@@ -1,4 +1,4 @@
-"""`bodyfit fit` on several clips: each into a folder of its own, several at a time with --workers."""
+"""`bodyfit fit` on clips: a video, the views of several cameras, or several clips, each into a folder of its own."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import io
 import json
 import logging
 import multiprocessing
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import redirect_stdout
@@ -18,7 +17,11 @@ from bodyfit.data.errors import BodyfitError
 from bodyfit.data.files import PHOTO_SUFFIXES, result_name
 from bodyfit.data.photo.video import is_video
 from bodyfit.data.results.clip_index import ClipIndex
+from bodyfit.fitting.clips.sources import open_source
+from bodyfit.fitting.run.how_many import usable_cores
+from bodyfit.fitting.run.memory import share_memory_among_threads
 from bodyfit.fitting.run.options import ClipOptions
+from bodyfit.scripts.fit_options import FitOptions
 
 log = logging.getLogger(__name__)
 
@@ -45,11 +48,83 @@ def several_clips(paths: Sequence[Path], options: ClipOptions) -> list[Path]:
     return found if len(found) > 1 or any(path.is_dir() for path in paths) else []
 
 
-def fit_clips(command: Any, clips: Sequence[Path]) -> int:
+def fit_clip(options: FitOptions) -> int:
+    """Fit a video, a folder that is one, or the views of several cameras; the exit status, as of photos."""
+    if options.cluster:
+        raise BodyfitError("--cluster is for photos; the frames of a video are fitted together, in one process.")
+    if options.workers not in ("auto", 1):
+        log.info("--workers: the people of one clip share this process and its cores; several clips have their own")
+    if options.results == "shards":
+        raise BodyfitError("--results shards is for photos; a video has a file per frame and person.")
+    if options.collisions == "people":
+        raise BodyfitError("--collisions people is for photos; people of videos are fitted one by one so far.")
+    if options.posterior:
+        raise BodyfitError("--posterior is for photos; frames of a video have the covariances of joints alone.")
+    if options.same_person:
+        raise BodyfitError("--same-person is for photos; a person of a video has one shape in all frames anyway.")
+    if options.refine_focal:
+        log.warning("--refine-focal: focal lengths of videos stay as they are given")
+    from bodyfit.data.quick_imports import import_roma
+
+    import_roma()  # before anything else does
+    from bodyfit.fitting.solve.loading import load_fitter
+
+    source = _opened(options)  # mistakes are said before PyTorch is loaded
+    config = options.checked_config()
+    config = replace(config, output=replace(config.output, meshes=options.frame_meshes))
+    fitter = load_fitter(config, config.device.replace("cuda:all", "cuda:0"))
+    if options.cameras is not None:
+        from bodyfit.fitting.clips.run_views import run_views
+
+        return options.say(run_views(source, options.out, fitter, config))
+    from bodyfit.fitting.clips.run import run_video
+
+    return options.say(run_video(source, options.out, fitter, config))
+
+
+def _opened(options: FitOptions) -> Any:
+    """The clip, or the views of several cameras. Raises BodyfitError for those that cannot be read."""
+    if options.cameras is None:
+        _check_units(options)
+        return open_source(options.inputs[0], options.clip_options(), exclude=[options.out])
+    for name, given in (
+        ("--camera", options.camera),
+        ("--focal", options.focal),
+        ("--camera-name", options.camera_name),
+    ):
+        if given is not None:
+            raise BodyfitError(f"{name} and --cameras exclude each other: the calibration says all of the cameras.")
+    from bodyfit.data.photo.rig import read_rig
+    from bodyfit.fitting.clips.view_sources import open_views
+
+    return open_views(options.inputs, read_rig(options.cameras), options.clip_options(), exclude=[options.out])
+
+
+def check_no_clip(options: FitOptions) -> None:
+    """Options of videos without one would do nothing."""
+    _check_units(options)
+    given = {"--fps": options.fps, "--video-fps": options.video_fps, "--start": options.start, "--end": options.end}
+    given |= {"--moving-camera": options.moving_camera or None, "--frame-meshes": options.frame_meshes or None}
+    for name, value in given.items():
+        if value is not None:
+            raise BodyfitError(
+                f"{name} is for videos. Expected one (clip.mp4), or --clip for a folder whose pictures follow each "
+                "other in time."
+            )
+    if ClipIndex.exists(options.out):
+        raise BodyfitError(f"{options.out}: holds the results of a clip. Choose another folder for photos.")
+
+
+def _check_units(options: FitOptions) -> None:
+    if options.camera_units is not None:
+        raise BodyfitError("--camera-units goes with --cameras, the calibration of several cameras.")
+
+
+def fit_clips(command: FitOptions, clips: Sequence[Path]) -> int:
     """Fit each clip into OUT/<its name>; one that cannot be fitted does not end the others.
 
     Args:
-        command: the options, a `FitCommand`.
+        command: the options.
         clips: videos, or folders of pictures.
 
     Returns:
@@ -89,12 +164,12 @@ def _init_of(init: Path | None, name: str) -> Path | None:
     return init / name if init is not None and (init / name).is_dir() else init
 
 
-def _ran(commands: Sequence[Any], workers: int) -> Iterator[tuple[int, str]]:
+def _ran(commands: Sequence[FitOptions], workers: int) -> Iterator[tuple[int, str]]:
     """The exit status of each, and what it printed."""
     if workers < 2:
         yield from map(_run, commands)
         return
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     given = {"initializer": _begin, "initargs": (max(1, cores // workers), log.getEffectiveLevel())}
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), **given) as pool:
         yield from pool.map(_run, commands)
@@ -102,6 +177,7 @@ def _ran(commands: Sequence[Any], workers: int) -> Iterator[tuple[int, str]]:
 
 def _begin(threads: int, level: int) -> None:
     """A process that fits clips: it has its share of the cores."""
+    share_memory_among_threads()  # before PyTorch starts some
     import torch
 
     logging.basicConfig(level=logging.WARNING, format="bodyfit: %(message)s")
@@ -109,11 +185,11 @@ def _begin(threads: int, level: int) -> None:
     torch.set_num_threads(threads)
 
 
-def _run(command: Any) -> tuple[int, str]:
+def _run(command: FitOptions) -> tuple[int, str]:
     printed = io.StringIO()
     try:
         with redirect_stdout(printed):
-            return command.run(), printed.getvalue()
+            return fit_clip(command), printed.getvalue()
     except BodyfitError as error:
         log.error("%s: %s", command.inputs[0].name, error)
         return 2, ""

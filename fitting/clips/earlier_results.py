@@ -11,8 +11,9 @@ import numpy as np
 import torch
 
 from bodyfit.data.errors import BodyfitError
+from bodyfit.data.results.checks import ResultError
 from bodyfit.data.results.record import Parameters
-from bodyfit.data.results.result import FitResult, ResultError
+from bodyfit.data.results.result import FitResult
 from bodyfit.data.results.store import StoredResult, open_results
 from bodyfit.fitting.clips.fitting_people import FollowedPerson
 from bodyfit.fitting.energy.observations import person_size
@@ -53,9 +54,7 @@ class EarlierResults:
 
     def starts(self, fitter: Fitter, person: FollowedPerson, fps: float) -> dict[int, Parameters]:
         """Starts of some of a person's moments, in the frame of the track; of several cameras, by the first that has
-        one. Frames without a result of this person have none.
-
-        """
+        one. Frames without a result of this person have none."""
         step, found, last = max(round(fps / STARTS_PER_SECOND), 1), dict[int, Parameters](), -np.inf
         for sighting in person.sightings:
             if sighting.moment - last < step:

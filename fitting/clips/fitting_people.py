@@ -154,7 +154,7 @@ def _solved(
     if cores < 2:
         yield from ((person, one(person)) for person in people)
         return
-    one_each: dict[str, Any] = {"initializer": torch.set_num_threads, "initargs": (1,)}
+    one_each: dict[str, Any] = {"initializer": torch.set_num_threads, "initargs": (torch.get_num_threads() // cores,)}
     with shared_threads(), ThreadPoolExecutor(cores, **one_each) as pool:
         waiting, rest = deque(), iter(people)
         try:

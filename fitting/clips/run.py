@@ -33,6 +33,7 @@ from bodyfit.fitting.clips.tracking import TrackingConfig, track_people
 from bodyfit.fitting.clips.writing import FittedClip, FittedPerson, is_whole, remove_other_frames, write_clip
 from bodyfit.fitting.run.config_files import RunConfig, as_document
 from bodyfit.fitting.run.helpers import HelperPool
+from bodyfit.fitting.run.how_many import usable_cores
 from bodyfit.fitting.run.identity import run_identity
 from bodyfit.fitting.run.journal import Journal
 from bodyfit.fitting.run.lock import FolderLock
@@ -269,7 +270,7 @@ def _about(person: FittedPerson) -> dict[str, Any]:
 @contextlib.contextmanager
 def writing_helpers(config: RunConfig, frames: int) -> Iterator[Any]:
     """Processes that draw and write, where that pays."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     if frames <= FEW or not (config.output.overlays or config.output.meshes):
         yield None
         return

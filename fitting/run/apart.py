@@ -22,9 +22,13 @@ else:  # they import torch
 
 
 class Apart:
-    """A worker: it has imported everything when it is made, is told later what to load, and works on parts then."""
+    """A worker: it has imported everything when it is made, is told later what to load, and works on parts then.
 
-    def __init__(self) -> None:
+    Args:
+        loaded: what it works with, where that is loaded already.
+    """
+
+    def __init__(self, loaded: worker.PartWorker | None = None) -> None:
         share_memory_among_threads()  # before PyTorch starts some
         from bodyfit.data.quick_imports import import_roma
 
@@ -32,7 +36,7 @@ class Apart:
         import bodyfit.fitting.run.executors  # noqa: F401
 
         self._spec: bytes | None = None
-        self._worker: worker.PartWorker | None = None
+        self._worker = loaded
 
     def load(self, spec: bytes) -> None:
         """Load a pickled `executors.WorkerSpec`. What goes wrong is raised by `work`, for whoever waits for it."""
@@ -69,8 +73,7 @@ def start_with(make: Callable[[], worker.PartWorker]) -> None:
     from bodyfit.fitting.run.helpers import be_a_helper
 
     be_a_helper()
-    _apart = Apart.__new__(Apart)
-    _apart._spec, _apart._worker = None, make()
+    _apart = Apart(make())
 
 
 def load(spec: bytes) -> None:

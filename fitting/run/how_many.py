@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import logging
+import os
 from pathlib import Path
 
 from bodyfit.fitting.solve.memory import free_bytes_of_machine
@@ -14,6 +15,11 @@ FIRST_BYTES, EACH_BYTES = 600_000_000, 250_000_000
 """Memory of a run with one solving process, and of each further one. Measured with the open body: 570 to 600 MB, and
 some 60 more; official bodies, of which each has a part in memory, take more."""
 _GPU_DEVICES = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
+
+
+def usable_cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def solving_processes(inputs: int, batch: int, cores: int, free: int | None) -> int:

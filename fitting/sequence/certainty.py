@@ -97,8 +97,9 @@ class _Hessian:
         self.whole = self._problem(0, len(x))
         if not solver.several_views:
             self.whole.follow_motion(x)
-        slope = self.whole.betas_slope if prior_variance is None else 1 / self.whole.betas.sigma
-        self.shape_information = torch.diag(slope.square().expand(self.whole.shared.stop - self.whole.shared.start))
+        if prior_variance is not None:
+            self.whole.shape_prior.times = 1.0
+        self.shape_information = self.whole.shape_prior.information(x[0, self.whole.shared])
 
     def _problem(self, first: int, last: int) -> GroupProblem:
         """Of moments first to last - 1 alone."""
@@ -112,7 +113,7 @@ class _Hessian:
         """Normal equations of the terms that are about moments first to last - 1 alone, but for the shape's prior."""
         problem = self._problem(first, last)
         problem.smoothness.by_acceleration = self.whole.smoothness.by_acceleration[first : max(last - 2, first)]
-        problem.betas_slope = torch.zeros_like(problem.betas_slope)
+        problem.shape_prior.times = 0.0
         return problem.evaluate(self.x[first:last], self.solver.config.solver.curvature_floor)
 
     def marginals(self, low: int, high: int) -> Iterator[Marginal]:

@@ -15,19 +15,19 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from bodyfit.data.errors import BodyfitError
-from bodyfit.fitting.energy.age_prior import ShapeOfAge
 from bodyfit.fitting.energy.config import EnergyConfig, energy_terms
 from bodyfit.fitting.energy.jacobian import RotationJacobian
 from bodyfit.fitting.energy.landmark_model import LandmarkModel
 from bodyfit.fitting.energy.levenberg_marquardt import Quadratic, geman_mcclure, quadratic, total_cost
 from bodyfit.fitting.energy.observations import Observations, PredictedPose
 from bodyfit.fitting.energy.problem import Problem
-from bodyfit.fitting.energy.terms import Evaluation, RelativeReprojection, Reprojection, Term, write_point_jacobian
+from bodyfit.fitting.energy.terms import Evaluation, RelativeReprojection, Reprojection, write_point_jacobian
 from bodyfit.fitting.energy.unknowns import Unknowns
 from bodyfit.fitting.sequence.arrow_system import ArrowSystem, in_order
 from bodyfit.fitting.sequence.config import SequenceConfig
 from bodyfit.fitting.sequence.contacts import Contacts, GroundConfig
 from bodyfit.fitting.sequence.ground_terms import GroundTerms
+from bodyfit.fitting.sequence.shape_prior import ShapePrior
 from bodyfit.fitting.sequence.smoothness import BodyMotion, Smoothness, moved_columns
 from bodyfit.fitting.sequence.views import Views, point_information
 from bodyfit.prior.model.vposer import VPoser
@@ -65,7 +65,7 @@ class GroupProblem:
     Attributes:
         own, shared: columns of the unknowns that each moment has, and of the shared ones.
         seen: moments that somebody saw.
-        betas_slope: one over the standard deviation of each of the shared unknowns under their prior.
+        shape_prior: what is expected of the shared unknowns.
     """
 
     def __init__(
@@ -93,19 +93,16 @@ class GroupProblem:
         if any(isinstance(term, RelativeReprojection) for term in terms):
             raise BodyfitError("relative_hands and relative_face must be 0 in fits of several moments or views.")
         self.reprojection = next(term for term in terms if isinstance(term, Reprojection))
-        layout, left_out = unknowns.layout, (*_SHARED, *_FIXED)
-        self.own = layout.mask(*(n for n in blocks or layout.slices if n not in left_out)).nonzero()[:, 0]
+        layout, left_out = unknowns.layout, (*ShapePrior.NAMES, *_FIXED)
+        self.own = layout.mask(*(n for n in blocks or layout.slices if n not in (*_SHARED, *_FIXED))).nonzero()[:, 0]
         self.own = self.own.to(model.device)
         self.shared = layout["betas"]
-        self.betas = next(term for term in terms if term.name == "betas")
         priors = [t for t in terms if not (isinstance(t, Reprojection) or t.name in left_out)]
         self.seen = torch.zeros(moments, dtype=torch.bool, device=model.device)
         self.seen[views.moment] = True
-        count = max(int(self.seen.sum()), 1)
-        times = 1 + config.shape_per_moment * (count - 1)
-        priors = [_spread(term, count / times) for term in priors]
         self.priors = Problem(unknowns, model, priors, _of_moments(views, moments), energy.softness)
-        self.betas_slope = times**0.5 / self.betas.sigma
+        times = 1 + config.shape_per_moment * max(int(self.seen.sum()) - 1, 0)
+        self.shape_prior = ShapePrior(terms, times)
         if linked is None:
             linked = torch.ones(max(moments - 2, 0), dtype=torch.bool, device=model.device)
         self.smoothness = Smoothness(unknowns, model, self.own, terms, self.seen, linked, fps, config)
@@ -121,7 +118,7 @@ class GroupProblem:
     def cost(self, x: Float[Tensor, "T D"]) -> Float[Tensor, ""]:
         """Cost at x; infinite where it is not a number."""
         costs, points = zip(*self.map(lambda chunk: self._cost(x, *chunk), self._chunks), strict=True)
-        total = torch.stack(costs).sum() + self._betas_residual(x).square().sum()
+        total = torch.stack(costs).sum() + self.shape_prior.at(x[0, self.shared])[0].square().sum()
         points = torch.cat(points)
         total = total + self.smoothness.cost(points.index_select(1, self.smoothness.smoothed), x)
         if self.ground is not None:
@@ -135,9 +132,6 @@ class GroupProblem:
         through, term = views.through_cameras(at.points), self.reprojection
         loss = geman_mcclure(term.residuals(through), term.robust_scale(through))[0]
         return cost + (term.weights(through) * loss).sum(), at.points
-
-    def _betas_residual(self, x: Tensor) -> Float[Tensor, " S"]:
-        return (x[0, self.shared] - self.betas.mean) * self.betas_slope
 
     def follow_motion(self, x: Float[Tensor, "T D"]) -> None:
         """Hold accelerations from now on as suits the motion at x, see `Smoothness.follow_motion`."""
@@ -157,10 +151,10 @@ class GroupProblem:
         self.smoothness.add(system, BodyMotion.joined(body), x, floor)
         if self.ground is not None:
             self.ground.add(system, BodyMotion.joined(feet), x, floor)
-        residual, slope = self._betas_residual(x), self.betas_slope
+        residual, slope = self.shape_prior.at(x[0, self.shared])
         system.cost += residual.square().sum()
-        system.shared_gradient[0] += slope * residual
-        system.corner[0].diagonal().add_(slope.square())
+        system.shared_gradient[0] += residual @ slope
+        system.corner[0] += slope.mT @ slope
         if self.held is not None:
             system.hold(self.held.moments, self.held.shape)
         return system
@@ -206,13 +200,6 @@ class GroupProblem:
         step = torch.zeros_like(x)
         step[:, self.own], step[:, self.shared] = own, shared
         return self.unknowns.retract(x, step)
-
-
-def _spread(term: Term, times: float) -> Term:
-    """A prior as it counts at each of several moments: that on a child's shape is shared, and weighs less at each."""
-    if isinstance(term, ShapeOfAge):
-        return ShapeOfAge(term.columns, term.curve, term.sigma * times**0.5)
-    return term
 
 
 def _of_moments(views: Views, moments: int) -> Observations:

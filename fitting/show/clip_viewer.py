@@ -21,7 +21,7 @@ from bodyfit.fitting.show.clip_frames import ClipFrames
 from bodyfit.fitting.show.clip_scene import Actor, ClipScene
 from bodyfit.fitting.show.page_server import Page, add_lights, field_of_view
 from bodyfit.fitting.show.pages import fill_page
-from bodyfit.fitting.show.scene_parts import FEET_HINT, FLOOR_HINT, SURE_HINT
+from bodyfit.fitting.show.scene_parts import FEET_HINT, FLOOR_HINT, SURE_HINT, follow_window
 
 _AXES = {"x": 0, "y": 1, "z": 2}
 _FREE = "free"
@@ -171,16 +171,7 @@ class ClipViewer(Page):
 
     def _welcome(self, client) -> None:
         """Sets the camera of a new browser, and again whenever its window changes shape while it looks through one."""
-        self._aim(client)
-        aspect = client.camera.aspect
-
-        @client.camera.on_update
-        def _(camera) -> None:
-            nonlocal aspect
-            if abs(camera.aspect - aspect) > 1e-3:
-                aspect = camera.aspect
-                if self._scene.through is not None:
-                    self._aim(client)
+        follow_window(client, self._aim, lambda: self._scene.through is not None)
 
     def _aim(self, client) -> None:
         """Through a camera, or at everybody: from where the first camera is, a little above and aside."""

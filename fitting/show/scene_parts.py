@@ -1,9 +1,10 @@
-"""What both viewers of results draw besides bodies: the floor, feet that touch it, and how sure joints are."""
+"""What both viewers of results share besides bodies: the floor, touching feet, how sure joints are, where to look."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import trimesh
@@ -124,3 +125,17 @@ def _axes(normal: Float[np.ndarray, " 3"], along: Float[np.ndarray, " 3"] | None
     first = along - (along @ normal) * normal
     first /= np.linalg.norm(first)
     return np.stack([first, np.cross(normal, first), normal], axis=1)
+
+
+def follow_window(client, aim: Callable[[Any], None], holds: Callable[[], bool]) -> None:
+    """Aim the camera of a new browser, and again whenever its window changes shape while something holds."""
+    aim(client)
+    aspect = client.camera.aspect
+
+    @client.camera.on_update
+    def _(camera) -> None:
+        nonlocal aspect
+        if abs(camera.aspect - aspect) > 1e-3:
+            aspect = camera.aspect
+            if holds():
+                aim(client)

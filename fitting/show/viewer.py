@@ -17,7 +17,7 @@ from bodyfit.fitting.show.page_server import Page, add_lights, field_of_view
 from bodyfit.fitting.show.pages import fill_page
 from bodyfit.fitting.show.photo_scene import PhotoScene, ShownPerson
 from bodyfit.fitting.show.results_folder import ORDERS, PersonEntry, ResultsFolder
-from bodyfit.fitting.show.scene_parts import FEET_HINT, FLOOR_HINT, SURE_HINT
+from bodyfit.fitting.show.scene_parts import FEET_HINT, FLOOR_HINT, SURE_HINT, follow_window
 
 logger = logging.getLogger(__name__)
 
@@ -199,21 +199,11 @@ class ResultsViewer(Page):
             mesh = None
         return ShownPerson(person, mesh, person.result())
 
-    # ---- view direction
-    # ----------------------------------------------------------------------------------------------------
+    # ---- view direction ---------------------------------------------------------------------------------------------
 
     def _welcome(self, client) -> None:
         """Sets the camera of a new browser, and again whenever its window changes shape."""
-        self._aim(client)
-        aspect = client.camera.aspect
-
-        @client.camera.on_update
-        def _(camera) -> None:
-            nonlocal aspect
-            if abs(camera.aspect - aspect) > 1e-3:
-                aspect = camera.aspect
-                if self._view == "camera":
-                    self._aim(client)
+        follow_window(client, self._aim, lambda: self._view == "camera")
 
     def _aim(self, client) -> None:
         """Sets the camera of a browser to the chosen view."""

@@ -126,7 +126,7 @@ def test_matrix_and_step_are_those_of_a_dense_copy(body, random_prior):
         relative = smooth.size(there)[0] * smooth.by_acceleration[..., None]
         accelerations = relative * points[:, smooth.smoothed].diff(2, dim=0)
         bends = smooth.by_unknown * there[:, own].diff(2, dim=0)
-        shape = (there[0, shared] - problem.betas.mean) * problem.betas_slope
+        shape = problem.shape_prior.at(there[0, shared])[0]
         own_priors = [prior.residuals[problem.seen], prior.diagonal[problem.seen][:, free]]
         return torch.cat([part.flatten() for part in (rows, *own_priors, accelerations, bends, shape)])
 
