@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +35,6 @@ FEW = 48
 """Inputs up to which starting helper processes costs more than they save."""
 
 
-@dataclass(frozen=True)
 class FitCommand(FitOptions):
     """Fit a 3D body to every person in photos, or in a video.
 
