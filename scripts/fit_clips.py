@@ -155,7 +155,7 @@ def fit_clips(command: FitOptions, clips: Sequence[Path]) -> int:
             documents[name] = json.loads(printed)
     if command.json:
         print(json.dumps({"clips": documents}))
-    log.info("%d clips, %d without anybody missing; see %s", len(clips), codes.count(0), command.out)
+    log.info("%d clips, %d of them with everybody fitted; see %s", len(clips), codes.count(0), command.out)
     return 2 if set(codes) == {2} else 1 if any(codes) else 0
 
 

@@ -16,7 +16,7 @@ import tyro
 
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.files import write_atomically
-from bodyfit.data.results.store import JOURNAL, read_journal
+from bodyfit.data.results.store import JOURNAL, read_journal, what_is_expected
 from bodyfit.data.results.tables import MEASURE_COLUMNS
 from bodyfit.fitting.run.summary_files import rows_of_summary, write_csv, write_parquet
 
@@ -77,7 +77,7 @@ def rows_of(out: Path) -> Iterable[Row]:
         return rows_of_summary(summary)
     if journal.is_file():
         return (row for record in read_journal(journal).values() for row in record.get("rows", ()))
-    raise BodyfitError(f"{out}: no summary.json in it. Expected the output folder of `bodyfit fit`.")
+    raise BodyfitError(f"{out}: no summary.json in it. {what_is_expected(out)}")
 
 
 def measures_of(out: Path, body: Path | None) -> dict[str, dict[str, float]]:

@@ -99,6 +99,14 @@ class Results(Sequence[FitResult]):
         return f"Results of {len(self)} people"
 
 
+def what_is_expected(folder: Path) -> str:
+    """What to give in place of a folder that is no run's: that of a run, or, of several clips, one of these."""
+    runs = sorted(found.parent for found in folder.glob("*/summary.json"))
+    if runs:
+        return f"It holds {len(runs)} runs: give one of them, such as {runs[0]}."
+    return "Expected the output folder of `bodyfit fit PHOTOS -o OUT`."
+
+
 def open_results(folder: Path | str) -> Results:
     """The people of an output folder of `bodyfit fit`, in natural order of photos, in either layout.
 
@@ -113,7 +121,7 @@ def open_results(folder: Path | str) -> Results:
         names = [f for f in files if not f.name.startswith(".") and (folder / f).resolve().is_relative_to(inside)]
         found = [StoredResult(f.parent.relative_to("results").as_posix(), f.stem, folder, f.as_posix()) for f in names]
     if not found:
-        raise BodyfitError(f"{folder}: no results in it. Expected the output folder of `bodyfit fit`.")
+        raise BodyfitError(f"{folder}: no results in it. {what_is_expected(folder)}")
     return Results(sorted(found, key=lambda one: (_natural(one.image), one.person)))
 
 

@@ -24,7 +24,7 @@ from bodyfit.data.results.distrust import centimetres, weaknesses
 from bodyfit.data.results.meshes import COORDINATE_FRAMES, MESH_SUFFIXES, load_mesh
 from bodyfit.data.results.modes import doubt
 from bodyfit.data.results.result import FitResult
-from bodyfit.data.results.store import JOURNAL, load_result, read_journal, split_row
+from bodyfit.data.results.store import JOURNAL, load_result, read_journal, split_row, what_is_expected
 from bodyfit.data.results.track import Track
 from bodyfit.fitting.draw.layers import Mesh
 
@@ -248,8 +248,8 @@ def open_results_folder(folder: Path | str, *, body: Path | str | None = None) -
         rows = [row for record in read_journal(folder / JOURNAL).values() for row in record["rows"]]
         return ResultsFolder(folder, tuple(_person(folder, row, body) for row in rows), {}, body)
     if not path.is_file():
-        what = "has no summary.json" if folder.is_dir() else "is no folder"
-        raise BodyfitError(f"{folder}: {what}. Give the folder that `bodyfit fit PHOTOS -o OUT` wrote.")
+        what = "no summary.json in it" if folder.is_dir() else "is no folder"
+        raise BodyfitError(f"{folder}: {what}. {what_is_expected(folder)}")
     summary = read_json(path)
     rows = summary.get("people") if isinstance(summary, dict) else None
     if not isinstance(rows, list) or not all(isinstance(row, dict) and "image" in row for row in rows):
