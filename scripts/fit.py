@@ -52,14 +52,14 @@ class FitCommand(FitOptions):
                 f"{self.out}: the inputs are there; among results the next run would not find them. "
                 f"Choose another output folder, such as {self.out / 'fitted'}."
             )
-        if self.batch < 1 or (self.workers != "auto" and self.workers < 1):
+        if self.work.batch < 1 or (self.work.workers != "auto" and self.work.workers < 1):
             raise BodyfitError("--batch and --workers must be at least 1.")
-        if self.posterior and self.uncertainty == "off":
+        if self.output.posterior and self.solve.uncertainty == "off":
             raise BodyfitError("--posterior writes what --uncertainty off leaves out. Leave out one of them.")
         share_memory_among_threads()  # before PyTorch starts some
         if clips := several_clips(self.inputs, self.clip_options()):
             return fit_clips(self, clips)
-        if self.cameras is not None or is_clip(self.inputs, self.clip_options()):
+        if self.clip.cameras is not None or is_clip(self.inputs, self.clip_options()):
             return fit_clip(self)
         check_no_clip(self)
         inputs = self._inputs()
@@ -70,7 +70,7 @@ class FitCommand(FitOptions):
             from bodyfit.fitting.solve.loading import load_fitter
 
             config = self.checked_config()
-            device = "cpu" if self.cluster or workers > 1 else config.device.replace("cuda:all", "cuda:0")
+            device = "cpu" if self.work.cluster or workers > 1 else config.device.replace("cuda:all", "cuda:0")
             fitter = load_fitter(config, device)
             if config.same_person:
                 fitter, config = self._of_one_person(inputs, fitter, config)
@@ -90,25 +90,27 @@ class FitCommand(FitOptions):
 
     def _solving_processes(self, inputs: Sequence[FitInput]) -> int:
         """How many processes solve, each with its share of the cores."""
-        if self.workers != "auto":
-            return self.workers
+        if self.work.workers != "auto":
+            return self.work.workers
         detected = any(item.keypoints is None for item in inputs)  # by one detector, which has threads of its own
-        drawn = self.meshes or self.overlays  # helper processes draw beside one that solves
-        if self.cluster or self.same_person or detected or drawn or may_have_gpu(self.device):
+        drawn = self.output.meshes or self.output.overlays  # helper processes draw beside one that solves
+        if self.work.cluster or self.shape.same_person or detected or drawn or may_have_gpu(self.work.device):
             return 1
-        return chosen_processes(len(inputs), self.batch, usable_cores())
+        return chosen_processes(len(inputs), self.work.batch, usable_cores())
 
     @contextmanager
     def _backend(self, inputs: Sequence[FitInput], workers: int) -> Iterator[Any]:
         """Where the work is done. Helper processes start here, and begin to read while this one loads PyTorch."""
         cores = usable_cores()
-        drawn, one_process = self.meshes or self.overlays, not self.cluster and workers == 1
+        drawn, one_process = self.output.meshes or self.output.overlays, not self.work.cluster and workers == 1
         helpers = ahead = None
-        if one_process and self.device != "cuda:all" and len(inputs) > FEW:
+        if one_process and self.work.device != "cuda:all" and len(inputs) > FEW:
             from bodyfit.fitting.run.writing import prepare_overlays
 
-            helpers = HelperPool(cores if drawn else max(1, cores // 6), prepare_overlays if self.overlays else None)
-            ahead = ReadAhead(helpers.executor, inputs, self.read_options(), self.batch)
+            helpers = HelperPool(
+                cores if drawn else max(1, cores // 6), prepare_overlays if self.output.overlays else None
+            )
+            ahead = ReadAhead(helpers.executor, inputs, self.read_options(), self.work.batch)
         backend = self._started_workers(workers)
         try:
             from bodyfit.data.quick_imports import import_roma
@@ -126,12 +128,12 @@ class FitCommand(FitOptions):
     def _started_workers(self, count: int) -> OnCluster | InProcesses | None:
         """Workers that import PyTorch while this process does, or will be copies of it; None where there are none, or
         nobody knows how many."""
-        if self.cluster:
-            cluster = OnCluster(self.cluster)
-            cluster.start(self.device)
+        if self.work.cluster:
+            cluster = OnCluster(self.work.cluster)
+            cluster.start(self.work.device)
             return cluster
-        if count > 1 and self.device != "cuda:all":
-            device = "cpu" if self.device == "auto" else self.device
+        if count > 1 and self.work.device != "cuda:all":
+            device = "cpu" if self.work.device == "auto" else self.work.device
             workers = InProcesses([device] * count, max(1, usable_cores() // count))
             workers.start()
             return workers
@@ -139,7 +141,7 @@ class FitCommand(FitOptions):
 
     def _on_all_gpus(self, cores: int) -> InProcesses | None:
         """With `--device cuda:all`, a worker for each GPU."""
-        if self.device != "cuda:all":
+        if self.work.device != "cuda:all":
             return None
         import torch
 
@@ -150,13 +152,13 @@ class FitCommand(FitOptions):
 
     def _inputs(self) -> list[FitInput]:
         """Everything that there are keypoints for, or may be. Raises BodyfitError where there is nothing like that."""
-        found = gather_inputs(self.inputs, self._find) if self.keypoints is None else self._find_with_keypoints()
+        found = gather_inputs(self.inputs, self._find) if self.clip.keypoints is None else self._find_with_keypoints()
         alone = [str(item.photo) for item in found if item.keypoints is None]
         detector = None
         if alone:
             from bodyfit.data.detect.photos import shared_detector  # imports torch
 
-            detector = shared_detector(self.detector)
+            detector = shared_detector(self.reading.detector)
         if detector is not None:
             log.info("keypoints of %d photos without a keypoint file: found by %s", len(alone), detector.name)
         inputs = [item for item in found if item.keypoints is not None or detector is not None]
@@ -166,13 +168,13 @@ class FitCommand(FitOptions):
                 "Expected X_keypoints.json beside X.jpg or in keypoints/; leave out --detector none to find them."
             )
         if detector is None:
-            where = f"in {self.keypoints}" if self.keypoints else "beside it or in keypoints/"
+            where = f"in {self.clip.keypoints}" if self.clip.keypoints else "beside it or in keypoints/"
             _say_once(alone, f"no keypoint file {where}, left out")
-        if self.image_size is not None:
+        if self.reading.image_size is not None:
             sized = [str(item.photo) for item in inputs if item.photo is not None]
             _say_once(sized, "--image-size is for keypoints without a photo; the size of the photo itself counts")
         blank = [str(item.keypoints) for item in inputs if item.photo is None and item.problem is None]
-        _say_once(blank, "no photo with it; fitted all the same" + ", drawn on a blank page" * self.overlays)
+        _say_once(blank, "no photo with it; fitted all the same" + ", drawn on a blank page" * self.output.overlays)
         return inputs
 
     def _find_with_keypoints(self) -> list[FitInput]:

@@ -50,19 +50,19 @@ def several_clips(paths: Sequence[Path], options: ClipOptions) -> list[Path]:
 
 def fit_clip(options: FitOptions) -> int:
     """Fit a video, a folder that is one, or the views of several cameras; the exit status, as of photos."""
-    if options.cluster:
+    if options.work.cluster:
         raise BodyfitError("--cluster is for photos; the frames of a video are fitted together, in one process.")
-    if options.workers not in ("auto", 1):
+    if options.work.workers not in ("auto", 1):
         log.info("--workers: the people of one clip share this process and its cores; several clips have their own")
-    if options.results == "shards":
+    if options.output.results == "shards":
         raise BodyfitError("--results shards is for photos; a video has a file per frame and person.")
-    if options.collisions == "people":
+    if options.solve.collisions == "people":
         raise BodyfitError("--collisions people is for photos; people of videos are fitted one by one so far.")
-    if options.posterior:
+    if options.output.posterior:
         raise BodyfitError("--posterior is for photos; frames of a video have the covariances of joints alone.")
-    if options.same_person:
+    if options.shape.same_person:
         raise BodyfitError("--same-person is for photos; a person of a video has one shape in all frames anyway.")
-    if options.refine_focal:
+    if options.solve.refine_focal:
         log.warning("--refine-focal: focal lengths of videos stay as they are given")
     from bodyfit.data.quick_imports import import_roma
 
@@ -71,9 +71,9 @@ def fit_clip(options: FitOptions) -> int:
 
     source = _opened(options)  # mistakes are said before PyTorch is loaded
     config = options.checked_config()
-    config = replace(config, output=replace(config.output, meshes=options.frame_meshes))
+    config = replace(config, output=replace(config.output, meshes=options.clip.frame_meshes))
     fitter = load_fitter(config, config.device.replace("cuda:all", "cuda:0"))
-    if options.cameras is not None:
+    if options.clip.cameras is not None:
         from bodyfit.fitting.clips.run_views import run_views
 
         return options.say(run_views(source, options.out, fitter, config))
@@ -84,27 +84,28 @@ def fit_clip(options: FitOptions) -> int:
 
 def _opened(options: FitOptions) -> Any:
     """The clip, or the views of several cameras. Raises BodyfitError for those that cannot be read."""
-    if options.cameras is None:
+    if options.clip.cameras is None:
         _check_units(options)
         return open_source(options.inputs[0], options.clip_options(), exclude=[options.out])
     for name, given in (
-        ("--camera", options.camera),
-        ("--focal", options.focal),
-        ("--camera-name", options.camera_name),
+        ("--camera", options.reading.camera),
+        ("--focal", options.reading.focal),
+        ("--camera-name", options.reading.camera_name),
     ):
         if given is not None:
             raise BodyfitError(f"{name} and --cameras exclude each other: the calibration says all of the cameras.")
     from bodyfit.data.photo.rig import read_rig
     from bodyfit.fitting.clips.view_sources import open_views
 
-    return open_views(options.inputs, read_rig(options.cameras), options.clip_options(), exclude=[options.out])
+    return open_views(options.inputs, read_rig(options.clip.cameras), options.clip_options(), exclude=[options.out])
 
 
 def check_no_clip(options: FitOptions) -> None:
     """Options of videos without one would do nothing."""
     _check_units(options)
-    given = {"--fps": options.fps, "--video-fps": options.video_fps, "--start": options.start, "--end": options.end}
-    given |= {"--moving-camera": options.moving_camera or None, "--frame-meshes": options.frame_meshes or None}
+    clip = options.clip
+    given = {"--fps": clip.fps, "--video-fps": clip.video_fps, "--start": clip.start, "--end": clip.end}
+    given |= {"--moving-camera": clip.moving_camera or None, "--frame-meshes": clip.frame_meshes or None}
     for name, value in given.items():
         if value is not None:
             raise BodyfitError(
@@ -116,7 +117,7 @@ def check_no_clip(options: FitOptions) -> None:
 
 
 def _check_units(options: FitOptions) -> None:
-    if options.camera_units is not None:
+    if options.clip.camera_units is not None:
         raise BodyfitError("--camera-units goes with --cameras, the calibration of several cameras.")
 
 
@@ -133,9 +134,9 @@ def fit_clips(command: FitOptions, clips: Sequence[Path]) -> int:
     Raises:
         BodyfitError: for clips of one name, and for options that mean one clip.
     """
-    if command.keypoints is not None and command.keypoints.is_file():
+    if command.clip.keypoints is not None and command.clip.keypoints.is_file():
         raise BodyfitError(
-            f"--keypoints {command.keypoints}: one file has the frames of one clip, not of {len(clips)}."
+            f"--keypoints {command.clip.keypoints}: one file has the frames of one clip, not of {len(clips)}."
         )
     if ClipIndex.exists(command.out):
         raise BodyfitError(f"{command.out}: holds the results of a clip. Choose another folder for several clips.")
@@ -143,12 +144,9 @@ def fit_clips(command: FitOptions, clips: Sequence[Path]) -> int:
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise BodyfitError(f"{len(clips)} clips, and two are called {twice}: they would have one folder. Rename one.")
-    commands = [
-        replace(command, inputs=(clip,), out=command.out / name, init=_init_of(command.init, name), workers=1)
-        for clip, name in zip(clips, names, strict=True)
-    ]
+    commands = [_of_one_clip(command, clip, name) for clip, name in zip(clips, names, strict=True)]
     codes, documents = [], {}
-    at_once = 1 if command.workers == "auto" else min(command.workers, len(clips))
+    at_once = 1 if command.work.workers == "auto" else min(command.work.workers, len(clips))
     for name, (code, printed) in zip(names, _ran(commands, at_once), strict=True):
         codes.append(code)
         if printed:
@@ -159,9 +157,18 @@ def fit_clips(command: FitOptions, clips: Sequence[Path]) -> int:
     return 2 if set(codes) == {2} else 1 if any(codes) else 0
 
 
-def _init_of(init: Path | None, name: str) -> Path | None:
-    """The earlier results of one of several clips."""
-    return init / name if init is not None and (init / name).is_dir() else init
+def _of_one_clip(command: FitOptions, clip: Path, name: str) -> FitOptions:
+    """The options of one of several clips; `--init OUT` means OUT/<its name> where there is such a folder."""
+    init = command.model.init
+    if init is not None and (init / name).is_dir():
+        init = init / name
+    return replace(
+        command,
+        inputs=(clip,),
+        out=command.out / name,
+        model=replace(command.model, init=init),
+        work=replace(command.work, workers=1),
+    )
 
 
 def _ran(commands: Sequence[FitOptions], workers: int) -> Iterator[tuple[int, str]]:

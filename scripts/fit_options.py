@@ -6,7 +6,7 @@ import json
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -25,26 +25,30 @@ else:  # it imports torch: `--help`, and helper processes, need not wait for it
 
 log = logging.getLogger(__name__)
 
-_OUTPUT, _CAMERA, _CLIP = (tuple(f.name for f in fields(c)) for c in (OutputOptions, CameraOptions, ClipOptions))
-_BODY = ("body", "gender", "num_betas", "prior", "init", "device")
-"""Options that are fields of the configuration's parts, under the same names."""
-
 
 @dataclass(frozen=True)
-class FitOptions:
-    """Options as they are given. What runs with them is `fit.FitCommand` and, of clips, `fit_clips`."""
+class BodyOptions:
+    """Which body and prior are fitted, and where fits start."""
 
-    inputs: tyro.conf.Positional[tuple[Path, ...]]
-    """Photos, keypoint files, or folders of both (pairs side by side, or images/ and keypoints/); or a video. Several
-    videos, or a folder of videos without photos: each is fitted into OUT/<its name>."""
-    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-    """Folder for results/, meshes/, images/, config.json and summary.json; of a video, tracks/ and clip.json, too."""
     body: Path | None = None
     """SMPL, SMPL-H or SMPL-X file (.npz, .pkl), or a folder of models. Default: the open body that comes along."""
     gender: Literal["neutral", "female", "male"] = "neutral"
     """Which body of a folder, or of the open ones."""
     num_betas: int = 10
     """Shape components to fit, at most those of the body: 10 to 300 in official files."""
+    prior: Path | None = None
+    """Pose prior: our weights, or VPoser V02_05 or vposer_v1_0 (folder or checkpoint). Default: the one shipped. A
+    start.safetensors of `bodyfit prior train-start` beside it is used, too."""
+    init: Path | None = None
+    """Start from parameters: the output folder of a previous run or of SMPLify-X, or an .npz or .pkl with a row for
+    each person of the one photo (SMPLify-X, 4D-Humans, Multi-HMR, SMPLer-X, ROMP; layouts: docs/keypoints.md). Of
+    videos and several cameras: the output folder of an earlier run on the same frames."""
+
+
+@dataclass(frozen=True)
+class ShapeOptions:
+    """What is known of the people who are fitted."""
+
     age: str = "auto"
     """adult, child, auto (by proportions: the result says which, and by what margin), or the age in years: a
     child by growth charts, from 45 years on an adult who has lost stature. Bodies other than the open ones know
@@ -56,72 +60,12 @@ class FitOptions:
     same_person: bool = False
     """All photos show one person: one shape for all of them, a pose and a place for each. Of several people in a photo,
     the largest is fitted."""
-    prior: Path | None = None
-    """Pose prior: our weights, or VPoser V02_05 or vposer_v1_0 (folder or checkpoint). Default: the one shipped. A
-    start.safetensors of `bodyfit prior train-start` beside it is used, too."""
-    focal: str | None = None
-    """Focal length: pixels ("1500" or "1500px"), 35 mm equivalent ("35mm") or horizontal field of view ("60deg").
-    Default: the photo's EXIF, else the image diagonal; the result says which."""
-    camera: Path | None = None
-    """Camera file: K (3x3) or focal and center as .json, .npz or .npy; OpenCV's YAML, XML; ROS, Kalibr, EasyMocap
-    (intri.yml), Pose2Sim and anipose (.toml), COLMAP (cameras.txt), nerfstudio. Distortion and fx != fy are used."""
-    camera_name: str | None = None
-    """Which camera of a camera file with several. Default: the one that the photo's folder or name says."""
-    image_size: tuple[int, int] | None = None
-    """Width and height, px, for keypoints without a photo. Default: their extent. A photo has its own."""
-    format: str | None = None
-    """Keypoint format, where it should not be recognised from the file (docs/keypoints.md names them)."""
-    detector: str = "auto"
-    """What finds keypoints in photos without a keypoint file: auto or builtin (included, works offline), none,
-    rtmlib (pip install rtmlib onnxruntime; downloads models), or the path of a whole-body ONNX file (extra onnx)."""
-    keypoints_size: tuple[int, int] | None = None
-    """Width and height, px, of the picture that the keypoints were made on, where it was a scaled copy of the photo and
-    the file does not say so."""
-    keypoints: Path | None = None
-    """Keypoints that lie elsewhere: a folder or a file. Of photos: X_keypoints.json, ... for X.jpg, or files that name
-    the photos. Of a video: clip_000000000000_keypoints.json, ..., or one file with all frames; by default what
-    lies beside clip.mp4 (keypoints/, clip_json/, ../pose/clip_json/), else the detector."""
-    clip: bool = False
-    """A folder's pictures (or keypoint files) follow each other in time, by the numbers in their names. Needs --fps."""
-    fps: float | None = None
-    """Frames per second that are fitted: of a video with more, the nearest ones. Default: all of its frames. Of a
-    folder with --clip: how many pictures per second there are."""
-    video_fps: float | None = None
-    """Frames per second with which the video was taken, where the file says another rate (slow motion)."""
-    start: float | None = None
-    """Seconds from the beginning of the video at which to start."""
-    end: float | None = None
-    """Seconds from the beginning of the video at which to end."""
-    moving_camera: bool = False
-    """The video's camera moves: each frame's position and orientation of the body is free. Default: it stands still."""
-    cameras: Path | None = None
-    """Calibration of several cameras that saw the same moments; their views are fitted together, in the world. Pose2Sim
-    or anipose (.toml), EasyMocap (folder of intri.yml and extri.yml), COLMAP (folder of cameras.txt and images.txt),
-    OpenCV YAML, or JSON with K, dist, R and t. Views lie in folders, or have names, like the cameras."""
-    camera_units: float | None = None
-    """Metres that one unit of the calibration is: 0.001 for millimetres. Default: by the size of people."""
-    frame_meshes: bool = False
-    """Also write a mesh per person and frame of a video; its tracks/ hold animated bodies in any case."""
-    people: str = "all"
-    """all: everybody. main: the largest person of each photo. 3: the three largest. 002 (three digits): the person of
-    this number."""
-    min_confidence: float | None = None
-    """Count points with less confidence as unseen. Default: 0.1 for what a person needs at least. For detectors whose
-    scores are all low (Detectron2): 0.02 or so, and the best of the file count as 1."""
-    min_size_px: Annotated[float, tyro.conf.arg(name="min-size")] = 0.0
-    """Leave out people whose body keypoints span fewer pixels."""
-    checks: bool = True
-    """Fail people whose keypoints cannot be right: outside of the photo, left and right exchanged, at impossible
-    distances. --no-checks fits them, too."""
-    init: Path | None = None
-    """Start from parameters: the output folder of a previous run or of SMPLify-X, or an .npz or .pkl with a row for
-    each person of the one photo (SMPLify-X, 4D-Humans, Multi-HMR, SMPLer-X, ROMP; layouts: docs/keypoints.md). Of
-    videos and several cameras: the output folder of an earlier run on the same frames."""
-    config: Path | None = None
-    """Take all settings from a JSON file, such as the OUT/config.json of another run; options on the command line come
-    before what it says."""
-    refine_focal: bool = False
-    """Also refine the focal length around its guess, where perspective shows it."""
+
+
+@dataclass(frozen=True)
+class SolveOptions:
+    """What the fit takes care of besides keypoints and prior."""
+
     collisions: Literal["self", "people", "none"] = "self"
     """Of photos. self: limbs do not pass through the body or each other (docs/contact.md). people: nor do people of one
     photo pass through each other. none: nothing keeps them from it."""
@@ -131,25 +75,19 @@ class FitOptions:
     gravity: tuple[float, float, float] | None = None
     """Which way things fall, for --ground: in the camera's frame (x right, y down, z forward), so that 0 1 0 is a level
     camera; of several cameras, in their world. Default: by how people stand."""
-    device: str = "auto"
-    """cpu, cuda, cuda:1, cuda:all (a process for each GPU), or auto: CUDA where there is one."""
-    meshes: bool = True
-    """Write one mesh per person; of a video only with --frame-meshes."""
-    overlays: bool = True
-    """Draw everybody over each photo, or frame."""
-    mesh_format: Literal["obj", "ply", "glb"] = "obj"
-    """Format of the meshes."""
-    frame: Literal["opencv", "opengl", "blender"] = "opencv"
-    """Axes of the meshes: opencv (y down, z forward), opengl (y up, z back), blender (z up)."""
-    results: Literal["folders", "shards"] = "folders"
-    """Parameters as one .npz per person, or shards: hundreds of people per .safetensors file, for large runs.
-    `bodyfit.open_results(OUT)` and all commands read both."""
+    refine_focal: bool = False
+    """Also refine the focal length around its guess, where perspective shows it."""
     uncertainty: Literal["off", "joints", "landmarks"] = "joints"
     """How sure the places of joints are, or of all 144 landmarks, as covariances in the results of photos, frames and
     tracks; and which limbs of photos may be flipped in depth (docs/uncertainty.md). off: nothing of it."""
-    posterior: bool = False
-    """Of photos, also write the posterior of everybody's unknowns, from which `FitResult.sample` draws: 15 kB more per
-    person."""
+
+
+@dataclass(frozen=True)
+class WorkOptions:
+    """Where the work is done."""
+
+    device: str = "auto"
+    """cpu, cuda, cuda:1, cuda:all (a process for each GPU), or auto: CUDA where there is one."""
     batch: int = 256
     """People that are solved together."""
     workers: int | Literal["auto"] = "auto"
@@ -160,8 +98,29 @@ class FitOptions:
     cluster: str | None = None
     """Work on a Ray cluster: "auto" for the one that this machine belongs to, or ray://HOST:10001. Inputs and OUT must
     lie on a file system that all of its machines see. Needs `pip install bodyfit[cluster]`."""
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """Options as they are given. What runs with them is `fit.FitCommand` and, of clips, `fit_clips`."""
+
+    inputs: tyro.conf.Positional[tuple[Path, ...]]
+    """Photos, keypoint files, or folders of both (pairs side by side, or images/ and keypoints/); or a video. Several
+    videos, or a folder of videos without photos: each is fitted into OUT/<its name>."""
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    """Folder for results/, meshes/, images/, config.json and summary.json; of a video, tracks/ and clip.json, too."""
+    config: Path | None = None
+    """Take all settings from a JSON file, such as the OUT/config.json of another run; options on the command line come
+    before what it says."""
     json: bool = False
     """Print the summary as one JSON document on stdout, and nothing else."""
+    reading: tyro.conf.OmitArgPrefixes[CameraOptions] = field(default_factory=CameraOptions)
+    shape: tyro.conf.OmitArgPrefixes[ShapeOptions] = field(default_factory=ShapeOptions)
+    clip: tyro.conf.OmitArgPrefixes[ClipOptions] = field(default_factory=ClipOptions)
+    solve: tyro.conf.OmitArgPrefixes[SolveOptions] = field(default_factory=SolveOptions)
+    output: tyro.conf.OmitArgPrefixes[OutputOptions] = field(default_factory=OutputOptions)
+    model: tyro.conf.OmitArgPrefixes[BodyOptions] = field(default_factory=BodyOptions)
+    work: tyro.conf.OmitArgPrefixes[WorkOptions] = field(default_factory=WorkOptions)
 
     @classmethod
     def with_config_of(cls, arguments: Sequence[str]) -> Self:
@@ -175,65 +134,78 @@ class FitOptions:
         camera = run.camera
         if "--focal" in words or "--camera" in words:  # they exclude each other, and the command line comes first
             camera = replace(camera, focal=None, camera=None)
-        output = {f: getattr(run.output, f) for f in _OUTPUT}
-        cameras = {f: getattr(camera, f) for f in _CAMERA}
-        others = {f: getattr(run, f) for f in _BODY}
-        others |= {f: getattr(run.clip, f) for f in _CLIP}
-        own = {"config": path, "refine_focal": run.fit.refine_focal, "batch": run.batch}
-        own |= {"height": run.fit.shape.height_m, "same_person": run.same_person, "age": run.fit.age.kind}
-        own |= {"uncertainty": run.fit.uncertainty, "ground": run.fit.ground.on, "gravity": run.fit.ground.gravity}
-        own["collisions"] = "none" if math.isinf(run.fit.energy.collision_sigma_m) else "self"
-        own["collisions"] = "people" if run.fit.people_apart else own["collisions"]
-        return cls(**required, **output, **cameras, **others, **own)
+        fit, collisions = run.fit, "none" if math.isinf(run.fit.energy.collision_sigma_m) else "self"
+        return cls(
+            **required,
+            config=path,
+            reading=camera,
+            shape=ShapeOptions(fit.age.kind, fit.shape.height_m, None, run.same_person),
+            clip=run.clip,
+            solve=SolveOptions(
+                "people" if fit.people_apart else collisions,
+                fit.ground.on,
+                fit.ground.gravity,
+                fit.refine_focal,
+                fit.uncertainty,
+            ),
+            output=run.output,
+            model=BodyOptions(**{f.name: getattr(run, f.name) for f in fields(BodyOptions)}),
+            work=WorkOptions(run.device, run.batch),
+        )
 
     def run_config(self) -> config_files.RunConfig:
         """All settings in one, as OUT/config.json holds them; what has no option comes from `--config`."""
-        from bodyfit.fitting.solve.config import FitConfig
+        from bodyfit.fitting.solve.config import FitConfig, on_ground
 
         fit = config_files.read_config(self.config).fit if self.config else FitConfig()
-        shape = replace(fit.shape, height_m=self.height)
-        if self.betas is not None:
+        shape = replace(fit.shape, height_m=self.shape.height)
+        if self.shape.betas is not None:
             from bodyfit.fitting.run.known_betas import read_betas
 
-            shape = replace(read_betas(self.betas), height_m=self.height)
-        energy = replace(fit.energy, collision_sigma_m=self._collision_sigma_m(fit.energy.collision_sigma_m))
-        from bodyfit.fitting.solve.config import on_ground
-
-        fit = replace(fit, people_apart=self.collisions == "people", uncertainty=self.uncertainty)
-        gravity = self.gravity if self.ground or self.gravity != fit.ground.gravity else None  # --no-ground
-        fit = on_ground(replace(fit, ground=replace(fit.ground, on=self.ground)), self.ground, gravity)
+            shape = replace(read_betas(self.shape.betas), height_m=self.shape.height)
+        ground, gravity = self.solve.ground, self.solve.gravity
+        if not ground and gravity == fit.ground.gravity:  # --no-ground
+            gravity = None
+        fit = replace(
+            fit,
+            people_apart=self.solve.collisions == "people",
+            uncertainty=self.solve.uncertainty,
+            refine_focal=self.solve.refine_focal,
+            shape=shape,
+            age=replace(fit.age, kind=self.shape.age),
+            energy=replace(fit.energy, collision_sigma_m=self._collision_sigma_m(fit.energy.collision_sigma_m)),
+            ground=replace(fit.ground, on=ground),
+        )
         return config_files.RunConfig(
-            fit=replace(
-                fit, refine_focal=self.refine_focal, shape=shape, age=replace(fit.age, kind=self.age), energy=energy
-            ),
-            camera=CameraOptions(**{f: getattr(self, f) for f in _CAMERA}),
-            output=OutputOptions(**{f: getattr(self, f) for f in _OUTPUT}),
-            clip=self.clip_options(),
-            **{f: getattr(self, f) for f in _BODY},
-            batch=self.batch,
-            same_person=self.same_person,
+            fit=on_ground(fit, ground, gravity),
+            camera=self.reading,
+            output=self.output,
+            clip=self.clip,
+            **{f.name: getattr(self.model, f.name) for f in fields(BodyOptions)},
+            device=self.work.device,
+            batch=self.work.batch,
+            same_person=self.shape.same_person,
         ).with_absolute_paths()
 
     def _collision_sigma_m(self, given: float) -> float:
         """That of the energy: the given or the usual one, infinite without collisions."""
         from bodyfit.fitting.energy.config import EnergyConfig
 
-        if self.collisions == "none":
+        if self.solve.collisions == "none":
             return math.inf
         return EnergyConfig.collision_sigma_m if math.isinf(given) else given
 
     def clip_options(self) -> ClipOptions:
         """What is fitted of a clip, with whole paths."""
-        given = ClipOptions(**{f: getattr(self, f) for f in _CLIP})
-        paths = {name: getattr(given, name) for name in ("keypoints", "cameras")}
-        return replace(given, **{name: path and path.expanduser().absolute() for name, path in paths.items()})
+        paths = {name: getattr(self.clip, name) for name in ("keypoints", "cameras")}
+        return replace(self.clip, **{name: path and path.expanduser().absolute() for name, path in paths.items()})
 
     def read_options(self) -> ReadOptions:
         """How inputs are read: what `run_config` says of it, without loading PyTorch."""
-        camera = CameraOptions(**{f: getattr(self, f) for f in _CAMERA})
+        camera = self.reading
         if camera.camera is not None:
             camera = replace(camera, camera=camera.camera.expanduser().absolute())
-        return ReadOptions(camera, OutputOptions(**{f: getattr(self, f) for f in _OUTPUT}), self.out)
+        return ReadOptions(camera, self.output, self.out)
 
     def checked_config(self) -> config_files.RunConfig:
         """`run_config`. Raises BodyfitError for what cannot be."""

@@ -8,7 +8,7 @@ world rotation R_i, its position o_i and its rest position J_i,
 where q_ki is affine in shape (betas and expression) and in the pose features, so it is computed once for the few pairs
 (k, i) that are not zero. Nothing is approximated; a full forward of SMPL-X costs 27 times as much.
 
-RotationJacobian joint j by a small world-frame rotation omega turns all that hangs below it about o_j, so
+Rotating joint j by a small world-frame rotation omega moves all that hangs below it about o_j, so
 
     d p_k / d omega_j = -[ l_kj ]_x,   l_kj = sum_{i below or at j} ( R_i q_ki + w_ki o_i ) - (sum_i w_ki) o_j.
 

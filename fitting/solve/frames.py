@@ -27,26 +27,32 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class CameraOptions:
-    """What the user says about cameras; what is None comes from the photo."""
+    """How photos, keypoints and the camera are read; what is not given comes from the files."""
 
     focal: str | None = None
-    """As `data.photo.camera.parse_focal` reads it: "1500", "35mm", "60deg"."""
+    """Focal length: pixels ("1500" or "1500px"), 35 mm equivalent ("35mm") or horizontal field of view ("60deg").
+    Default: the photo's EXIF, else the image diagonal; the result says which."""
     camera: Path | None = None
-    """Camera file with K, or focal and center."""
-    image_size: tuple[int, int] | None = None
-    """(width, height), px, where there is no photo."""
-    format: str | None = None
-    """Keypoint format, where it should not be recognised."""
-    detector: str = "auto"
-    """What finds keypoints in a photo without a keypoint file, as `data.detect.choose.load_detector` names it."""
+    """Camera file: K (3x3) or focal and center as .json, .npz or .npy; OpenCV's YAML, XML; ROS, Kalibr, EasyMocap
+    (intri.yml), Pose2Sim and anipose (.toml), COLMAP (cameras.txt), nerfstudio. Distortion and fx != fy are used."""
     camera_name: str | None = None
-    """Which camera of a camera file with several."""
+    """Which camera of a camera file with several. Default: the one that the photo's folder or name says."""
+    image_size: tuple[int, int] | None = None
+    """Width and height, px, for keypoints without a photo. Default: their extent. A photo has its own."""
+    format: str | None = None
+    """Keypoint format, where it should not be recognised from the file (docs/keypoints.md names them)."""
+    detector: str = "auto"
+    """What finds keypoints in photos without a keypoint file: auto or builtin (included, works offline), none,
+    rtmlib (pip install rtmlib onnxruntime; downloads models), or the path of a whole-body ONNX file (extra onnx)."""
     keypoints_size: tuple[int, int] | None = None
-    """(width, height), px, of the picture that the keypoints were made on, where it was not the photo."""
+    """Width and height, px, of the picture that the keypoints were made on, where it was a scaled copy of the photo and
+    the file does not say so."""
     min_confidence: float | None = None
-    """Points with less confidence count as unseen."""
+    """Count points with less confidence as unseen. Default: 0.1 for what a person needs at least. For detectors whose
+    scores are all low (Detectron2): 0.02 or so, and the best of the file count as 1."""
     checks: bool = True
-    """Whether people whose keypoints or distance cannot be right are failures."""
+    """Fail people whose keypoints cannot be right: outside of the photo, left and right exchanged, at impossible
+    distances. --no-checks fits them, too."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,14 +7,15 @@ import pytest
 
 import bodyfit
 from bodyfit.data.errors import BodyfitError
+from bodyfit.fitting.run.options import OutputOptions
 from bodyfit.scripts.fit import FitCommand
 
 SAMPLES = Path(__file__).parents[3] / "data" / "assets" / "samples"
 
 
 def fitted(out, **options):
-    given = {"people": "main", "device": "cpu", "meshes": False, "overlays": False}
-    assert FitCommand(inputs=(SAMPLES,), out=out, **given, **options).run() == 0
+    output = OutputOptions(people="main", meshes=False, overlays=False, **options)
+    assert FitCommand(inputs=(SAMPLES,), out=out, output=output).run() == 0
     return bodyfit.open_results(out)[0]
 
 
