@@ -112,7 +112,7 @@ class BenchmarkUncertaintyCommand:
         document: dict[str, Any] = {"clips": self.clips, "cameras": self.cameras, "studies": [_figures(errors)]}
         if self.refit:
             seen_as = CLIP if self.cameras == 1 else VIEWS
-            document["refit"] = {f"SCALES['{seen_as}']": calibration.fitted_scales([errors], seen_as)}
+            document["refit"] = _refitted([errors], seen_as)
         return document
 
     def _document(self, studies: list[calibration.Study]) -> dict[str, Any]:
@@ -122,9 +122,14 @@ class BenchmarkUncertaintyCommand:
             document["studies"].append(figures | _figures(one.errors))
         if self.refit:
             errors = [one.errors for one in studies]
-            scales, overall = calibration.fitted_scales(errors, PHOTO), calibration.fitted_overall(errors)
-            document["refit"] = {f"SCALES['{PHOTO}']": scales, "OVERALL": overall} | flips.refitted(studies)
+            document["refit"] = _refitted(errors, PHOTO) | flips.refitted(studies)
         return document
+
+
+def _refitted(errors: list[calibration.Errors], seen_as: str) -> dict[str, Any]:
+    """Factors and floors, as `temperature.py` has them."""
+    scales, overall = (fit(errors, seen_as) for fit in (calibration.fitted_scales, calibration.fitted_overall))
+    return {f"SCALES['{seen_as}']": scales, f"OVERALL['{seen_as}']": overall}
 
 
 def _figures(errors: calibration.Errors) -> dict[str, Any]:

@@ -58,8 +58,6 @@ def fit_clip(options: FitOptions) -> int:
         raise BodyfitError("--results shards is for photos; a video has a file per frame and person.")
     if options.solve.collisions == "people":
         raise BodyfitError("--collisions people is for photos; people of videos are fitted one by one so far.")
-    if options.output.posterior:
-        raise BodyfitError("--posterior is for photos; frames of a video have the covariances of joints alone.")
     if options.shape.same_person:
         raise BodyfitError("--same-person is for photos; a person of a video has one shape in all frames anyway.")
     if options.solve.refine_focal:

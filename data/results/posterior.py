@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.lazy import LazyModule
+from bodyfit.data.results.checks import ResultError
 
 if TYPE_CHECKING:
     import torch
@@ -90,8 +91,30 @@ def sample(
     """
     dimension = next(iter(rows.values())).shape[1]
     normal = np.random.default_rng(seed).standard_normal((count, dimension))
-    drawn: dict[str, Any] = {name: np.repeat(value, count, axis=0) for name, value in given.items()}
+    given = {name: np.repeat(value, count, axis=0) for name, value in given.items()}
     moved = {name: normal @ root.T for name, root in rows.items()}
+    drawn = moved_parameters(given, np.repeat(latent[None], count, axis=0), moved, prior=prior, body=body)
+    if "log_focal" in moved:
+        drawn["focal_px"] = focal_px * np.exp(moved["log_focal"])
+    return drawn
+
+
+def moved_parameters(
+    given: dict[str, Float[np.ndarray, "N n"]],
+    latent: Float[np.ndarray, "N Z"],
+    moved: dict[str, Float[np.ndarray, "N k"]],
+    *,
+    prior: Decodes,
+    body: body_models.BodyModel,
+) -> dict[str, Float[np.ndarray, "N n"]]:
+    """Parameters of bodies whose unknowns move from a solution.
+
+    Args:
+        given, latent: parameters, by name, and latents of the solution.
+        moved: how far each block of unknowns moves.
+        prior, body: as in `sample`.
+    """
+    drawn: dict[str, Any] = dict(given)
     for name in drawn.keys() & moved.keys():
         drawn[name] = drawn[name] + moved[name]
     for side in ("left", "right"):
@@ -103,7 +126,27 @@ def sample(
         parameter = next(iter(prior.parameters()), torch.zeros(1)) if hasattr(prior, "parameters") else torch.zeros(1)
         with torch.no_grad():
             latents = torch.as_tensor(latent + moved["latent"]).to(parameter)
-            drawn["body_pose"] = prior.decode_axis_angle(latents).double().cpu().numpy().reshape(count, -1)
-    if "log_focal" in moved:
-        drawn["focal_px"] = focal_px * np.exp(moved["log_focal"])
+            drawn["body_pose"] = prior.decode_axis_angle(latents).double().cpu().numpy().reshape(len(latent), -1)
     return drawn
+
+
+def own_prior(person: str, name: str, given: Decodes | None, known: Decodes | None) -> Decodes:
+    """The prior that a person was fitted with: the one given, or the one that is known from the fit.
+
+    Args:
+        person: their name in messages.
+        name: of the prior.
+        given, known: None where there is none.
+
+    Raises:
+        ResultError: where there is neither, or it is another one.
+    """
+    prior = given if given is not None else known
+    if prior is None:
+        raise ResultError(
+            f"sample() needs the pose prior that person {person} was fitted with ('{name}'): "
+            "sample(n, prior=bodyfit.load_prior()) for the shipped one."
+        )
+    if prior.name != name:
+        raise ResultError(f"person {person} was fitted with the prior '{name}', not '{prior.name}'.")
+    return prior

@@ -2,19 +2,18 @@
 
 import copy
 import pickle
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
-from bodyfit.data.errors import BodyfitError
 from bodyfit.data.files import write_bytes_atomically
 from bodyfit.data.landmarks import JOINT_NAMES
 from bodyfit.data.lazy import LazyModule
 from bodyfit.data.results import modes, posterior
 from bodyfit.data.results.checks import ResultError
+from bodyfit.data.results.own_body import body_at_hand
 from bodyfit.data.results.record import FURTHER, RUNNER_UP, FitRecord
 from bodyfit.data.results.record_files import read_record, record_bytes
 
@@ -127,14 +126,7 @@ class FitResult(FitRecord):
             ResultError: where the posterior was not kept, or the prior or the body is another one.
         """
         rows = self._posterior_rows()
-        prior = prior if prior is not None else self.__dict__.get("_prior")
-        if prior is None:
-            raise ResultError(
-                f"sample() needs the pose prior that person {self.person_id} was fitted with ('{self.prior}'): "
-                "sample(n, prior=bodyfit.load_prior()) for the shipped one."
-            )
-        if prior.name != self.prior:
-            raise ResultError(f"person {self.person_id} was fitted with the prior '{self.prior}', not '{prior.name}'.")
+        prior = posterior.own_prior(self.person_id, self.prior, prior, self.__dict__.get("_prior"))
         body = self._body_at_hand(body)
         given = self.parameters()
         return posterior.sample(given, self.latent, self.focal_px, rows, count, prior=prior, body=body, seed=seed)
@@ -159,28 +151,15 @@ class FitResult(FitRecord):
         self._must_be_fitted()
         if not self.posterior_factor.size:
             raise ResultError(
-                f"person {self.person_id}: the posterior was not kept. `bodyfit fit --posterior` writes it to files."
+                f"person {self.person_id}: the posterior was not kept. Of photos, `bodyfit fit --posterior` writes it "
+                "to files; frames of clips have none of their own: Track.sample() draws whole motions."
             )
         return posterior.unpacked(self.posterior_factor, self.posterior_blocks)
 
     def _body_at_hand(self, body: "body_models.BodyModel | None") -> "body_models.BodyModel":
         """The body given, or the open one. Raises ResultError as `mesh` says."""
         self._must_be_fitted()
-        if body is None:
-            count = len(self.betas) - self.kid_axis
-            try:
-                body = _open_body(self.body_gender, count, len(self.expression), self.kid_axis)
-            except BodyfitError as error:  # a gender, or so many numbers, that no open body has
-                raise ResultError(
-                    f"person {self.person_id} was fitted with the body '{self.body_model}', which is not the open body "
-                    f"({error}) Give it to mesh() or measure()."
-                ) from error
-        if body.name != self.body_model:
-            raise ResultError(
-                f"person {self.person_id} was fitted with the body '{self.body_model}', but the one at hand is "
-                f"'{body.name}': numbers mean nothing to another body. Give the right one to mesh() or measure()."
-            )
-        return body
+        return body_at_hand(self, self.person_id, body)
 
     def _must_be_fitted(self) -> None:
         if self.status == "failed":
@@ -249,8 +228,3 @@ class FitResult(FitRecord):
             "camera_translation": self.transl[None].astype(np.float32),
         }
         return camera | content
-
-
-@lru_cache(maxsize=6)
-def _open_body(gender: str, num_betas: int, num_expression: int, kid: bool) -> "body_models.BodyModel":
-    return body_models.load_body_model(gender=gender, num_betas=num_betas, num_expression=num_expression, kid=kid)

@@ -1,12 +1,21 @@
 """One person over time, fitted from a video or from several cameras: one shape, and a pose for each moment."""
 
-from dataclasses import dataclass, field
-from typing import Literal, get_args
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from bodyfit.data.lazy import LazyModule
 from bodyfit.data.results.checks import ResultError
+from bodyfit.data.results.motion_posterior import KeptPosterior, MotionPosterior, drawn
+from bodyfit.data.results.own_body import body_at_hand
+from bodyfit.data.results.posterior import Decodes, moved_parameters, own_prior
+
+if TYPE_CHECKING:
+    from bodyfit.data.body import body_model as body_models
+else:  # tracks are read without it, which takes seconds
+    body_models = LazyModule("bodyfit.data.body.body_model")
 
 MomentStatus = Literal["fitted", "interpolated", "failed"]
 """`interpolated`: nothing was seen at this moment; the pose comes from the moments around it."""
@@ -78,6 +87,9 @@ class Track:
     """The same of each joint's position relative to the pelvis."""
     landmark_covariance: Float[np.ndarray, "T 144 3 3"] = field(default_factory=lambda: _none_of(144))
     """The same as joint_covariance of all landmarks, where it was asked for."""
+    posterior: MotionPosterior | None = field(default=None, repr=False)
+    """What `sample` draws from: all moments' unknowns, and how they depend on each other. In memory after a fit, and in
+    files where it was asked for; None elsewhere."""
 
     def __post_init__(self) -> None:
         count = len(self.moments)
@@ -109,3 +121,65 @@ class Track:
         """What smplx's forward, and `pose_body`, take, as a batch of all moments."""
         betas = np.repeat(self.betas[None], len(self), axis=0)
         return {"betas": betas} | {name: getattr(self, name) for name in _WIDTHS if name != "latent"}
+
+    def sample(
+        self,
+        count: int,
+        *,
+        prior: Decodes | None = None,
+        body: "body_models.BodyModel | None" = None,
+        seed: int = 0,
+    ) -> dict[str, Float[np.ndarray, "N T n"]]:
+        """Whole motions drawn from this person's posterior: parameters by name, a row for each motion and moment.
+
+        Each explains the keypoints, has one shape, and neighbouring moments that move together. What `pose_body` takes
+        of motion k is `{name: value[k] for name, value in drawn.items()}`. Moments that failed are as they are. Memory
+        is about 2 kB for each motion and moment.
+
+        Args:
+            count: how many.
+            prior: the pose prior that the person was fitted with; None: it, where this track comes from a fit in this
+                program. Tracks that were read from files do not hold it: `prior=bodyfit.load_prior()`.
+            body: The body model that this track was fitted with; None: the open body, where it was that.
+            seed: the same seed draws the same.
+
+        Raises:
+            ResultError: where the posterior was not kept, or is that of other moments, or the prior or the body is
+                another one.
+        """
+        if self.posterior is None:
+            raise ResultError(
+                f"track {self.person}: the posterior was not kept. `bodyfit fit --posterior` writes it to files; fits "
+                "in memory have it unless uncertainty is off."
+            )
+        rows = self._fitted_rows()
+        if self.posterior.moments != len(rows):
+            raise ResultError(
+                f"track {self.person}: a posterior of {self.posterior.moments} moments, but {len(rows)} are fitted."
+            )
+        prior = own_prior(self.person, self.prior, prior, self.__dict__.get("_prior"))
+        body = body_at_hand(self, self.person, body)
+        moved = drawn(self.posterior, count, seed)
+        given = {name: np.repeat(value[None], count, axis=0) for name, value in self.parameters().items()}
+        flat = {name: value[:, rows].reshape(count * len(rows), -1) for name, value in given.items()}
+        latent = np.tile(self.latent[rows], (count, 1))
+        steps = {name: value.reshape(count * len(rows), -1) for name, value in moved.items()}
+        found = moved_parameters(flat, latent, steps, prior=prior, body=body)
+        for name, value in given.items():
+            value[:, rows] = found[name].reshape(count, len(rows), -1)
+        return given
+
+    def with_prior(self, prior: Decodes) -> "Track":
+        """The same track, which knows its prior: `sample` then needs none. Files and pickles do not keep it."""
+        known = replace(self)
+        object.__setattr__(known, "_prior", prior)
+        return known
+
+    def _fitted_rows(self) -> range:
+        """From the first moment that did not fail to the last."""
+        rows = [n for n, status in enumerate(self.status) if status != "failed"]
+        return range(rows[0], rows[-1] + 1) if rows else range(0)
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = {name: value for name, value in self.__dict__.items() if name != "_prior"}
+        return state if isinstance(self.posterior, KeptPosterior) else state | {"posterior": None}

@@ -7,6 +7,8 @@ our own, so that `read_track` gives the track back in its own frame, number for 
 
 from __future__ import annotations
 
+import logging
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -18,8 +20,12 @@ from bodyfit.data.files import ArrayFile, confined, write_atomically
 from bodyfit.data.results.animated import save_animated_glb
 from bodyfit.data.results.checks import ResultError
 from bodyfit.data.results.exports import amass_layout, moved_poses, rest_pelvis
+from bodyfit.data.results.motion_posterior import KeptPosterior
+from bodyfit.data.results.posterior import PosteriorError
 from bodyfit.data.results.track import COVARIANCES, Track
 from bodyfit.data.results.worlds import UpAxis, to_z_up, up_of
+
+log = logging.getLogger(__name__)
 
 TRACKS = "tracks"
 """Folder of a run's tracks, beside `results`."""
@@ -38,10 +44,15 @@ _POSE_COLUMNS = {
     **{"left_hand_pose": slice(75, 120), "right_hand_pose": slice(120, 165)},
 }
 _ROWS = ("global_orient", "transl", "latent", "expression", "moments", "views", "status")
+_POSTERIOR = tuple(field.name for field in fields(KeptPosterior))
 _MOST_MOMENTS = 500_000
+MOST_WITH_POSTERIOR = 15_000
+"""Moments of a track whose posterior fits into a file: 0.9 GB."""
 
 
-def write_track(folder: Path | str, track: Track, body: BodyModel, *, up: UpAxis | None = None) -> list[Path]:
+def write_track(
+    folder: Path | str, track: Track, body: BodyModel, *, up: UpAxis | None = None, posterior: bool = False
+) -> list[Path]:
     """Write folder/<person>.npz and, where the person was fitted at all, folder/<person>.glb. Returns their paths.
 
     Args:
@@ -49,6 +60,8 @@ def write_track(folder: Path | str, track: Track, body: BodyModel, *, up: UpAxis
         track: One person.
         body: The body model that the track was fitted with.
         up: The axis of the track's frame that is up; None: `up_of(track)`. Several people of one world need the same.
+        posterior: Whether to keep what `Track.sample` draws from, about 60 kB for each moment, of tracks of up to
+            MOST_WITH_POSTERIOR moments.
 
     Raises:
         ResultError: where the track belongs to another body.
@@ -61,6 +74,11 @@ def write_track(folder: Path | str, track: Track, body: BodyModel, *, up: UpAxis
     up = up_of(track) if up is None else up
     target = confined(folder, f"{track.person}.npz")
     arrays = _arrays(track, body, up)
+    if posterior and track.posterior is not None and track.posterior.moments > MOST_WITH_POSTERIOR:
+        log.warning("track %s: its posterior is not kept: more than %d moments", track.person, MOST_WITH_POSTERIOR)
+    elif posterior and track.posterior is not None:
+        kept = KeptPosterior.of(track.posterior)
+        arrays |= {f"posterior_{name}": np.asarray(getattr(kept, name)) for name in _POSTERIOR}
 
     def write(temporary: Path) -> None:
         with temporary.open("wb") as stream:
@@ -87,7 +105,7 @@ def read_track(path: Path | str) -> Track:
         read = {name: file.read(name) for name in file.keys if name in _KNOWN}
     try:
         return _track(read)
-    except (ResultError, ValueError, TypeError, KeyError, IndexError) as cause:
+    except (ResultError, PosteriorError, ValueError, TypeError, KeyError, IndexError) as cause:
         raise ResultError(f"{path}: {cause!s:.300}") from cause
 
 
@@ -161,6 +179,7 @@ _KNOWN = (
     *("kid_axis", "age", "age_margin"),
     *("touching", "floor", "floor_source"),
     *COVARIANCES,
+    *(f"posterior_{name}" for name in _POSTERIOR),
 )
 
 
@@ -190,7 +209,16 @@ def _track(read: dict[str, np.ndarray]) -> Track:
         arrays |= {"touching": read["touching"].astype(bool), "floor": read["floor"].astype(float)}
         words["floor_source"] = str(read["floor_source"].item())
     arrays |= {name: read[name].astype(np.float32) for name in COVARIANCES if name in read}
+    if "posterior_blocks" in read:  # since --posterior keeps it
+        words["posterior"] = _posterior(read)
     words["kid_axis"] = bool(read.get("kid_axis", False))
     if "age" in read:
         words |= {"age": str(read["age"].item()), "age_margin": float(read["age_margin"])}
     return Track(**words, **arrays, fps=fps, status=status, body_gender=str(read["gender"].item()))
+
+
+def _posterior(read: dict[str, np.ndarray]) -> KeptPosterior:
+    arrays = {name: read[f"posterior_{name}"] for name in _POSTERIOR}
+    words: dict[str, Any] = {name: str(arrays.pop(name).item()) for name in ("blocks", "shared_blocks")}
+    words["moments"] = int(arrays.pop("moments"))
+    return KeptPosterior(**words, **{name: value.astype(np.float32) for name, value in arrays.items()})

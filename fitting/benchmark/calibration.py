@@ -23,7 +23,7 @@ from bodyfit.fitting.solve.fitter import Fitter
 from bodyfit.fitting.start.pose_sources import mocap_poses, prior_poses
 from bodyfit.fitting.start.synthetic import PeopleMaker
 from bodyfit.fitting.start.synthetic_people import SyntheticOptions, SyntheticPeople
-from bodyfit.fitting.uncertainty.temperature import JOINT_PARTS, PHOTO, SCALES, Scale
+from bodyfit.fitting.uncertainty.temperature import JOINT_PARTS, SCALES, Scale
 
 LEVELS = {0.50: 2.366, 0.68: 3.506, 0.90: 6.251, 0.95: 7.815}
 """Quantiles of the chi-squared distribution with three degrees of freedom."""
@@ -249,8 +249,9 @@ def _within(studies: list[tuple[np.ndarray, np.ndarray]], scale: Scale) -> dict[
     return {level: float(np.mean([(d <= bound).mean() for d in distances])) for level, bound in LEVELS.items()}
 
 
-def fitted_overall(studies: Sequence[Errors]) -> float:
-    """The factor on covariances as Laplace gives them, for the body's joints in both frames together."""
+def fitted_overall(studies: Sequence[Errors], seen_as: str) -> float:
+    """The factor on covariances as Laplace gives them, for the body's joints in both frames together. Arguments as of
+    `fitted_scales`."""
     asked = []
     for one in studies:
         pooled = []
@@ -258,7 +259,7 @@ def fitted_overall(studies: Sequence[Errors]) -> float:
             for part, names in JOINT_PARTS.items():
                 columns = [JOINT_NAMES.index(name) for name in names if name in BODY_JOINTS]
                 if columns and (frame, part) != ("root_relative", "pelvis"):
-                    squares, variances = _as_laplace_says(one, frame, columns, SCALES[PHOTO][frame][part])
+                    squares, variances = _as_laplace_says(one, frame, columns, SCALES[seen_as][frame][part])
                     pooled.append((squares / variances).sum(axis=1))
         asked.append(np.quantile(np.concatenate(pooled), 0.68) / LEVELS[0.68])
     return round(float(np.exp(np.mean(np.log(asked)))), 3)

@@ -115,7 +115,7 @@ def write_clip(
     placed = {frame.extrinsics for frame in clip.frames.values() if frame.extrinsics is not None}
     up = up_of_world(tracks, np.array([camera.rotation for camera in placed]))
     for track in tracks:
-        write_track(out / "tracks", track, fitter_of(fitter, track).body, up=up)
+        write_track(out / "tracks", track, fitter_of(fitter, track).body, up=up, posterior=config.output.posterior)
     names = [name for name in [*clip.frames, *clip.failures] if not _is_written(out, journal, name, key)]
     names = list(dict.fromkeys(names))
     old = {name: _files_of(journal, name) for name in names}

@@ -28,8 +28,8 @@ class OutputOptions:
     """Parameters as one .npz per person, or shards: hundreds of people per .safetensors file, for large runs.
     `bodyfit.open_results(OUT)` and all commands read both."""
     posterior: bool = False
-    """Of photos, also write the posterior of everybody's unknowns, from which `FitResult.sample` draws: 15 kB more per
-    person."""
+    """Also write the posterior of everybody's unknowns: of photos, from which `FitResult.sample` draws, 15 kB more per
+    person; of clips, from which `Track.sample` draws, 60 kB more per person and moment."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from bodyfit.fitting.energy.levenberg_marquardt import geman_mcclure
 from bodyfit.fitting.energy.terms import Evaluation, write_point_jacobian
-from bodyfit.fitting.sequence.arrow_inverse import Marginal, Rows, marginals
+from bodyfit.fitting.sequence.arrow_factor import Elimination, Rows
+from bodyfit.fitting.sequence.arrow_inverse import Marginal, marginals
 from bodyfit.fitting.sequence.arrow_system import ArrowSystem
 from bodyfit.fitting.sequence.contacts import Contacts
 from bodyfit.fitting.sequence.problem import GroupProblem
@@ -50,14 +51,25 @@ def covariances_of(
     Raises:
         ValueError: where the Hessian has no inverse.
     """
-    estimator, count = solver.fitter.afterwards.estimator, len(x)
-    seen_as = VIEWS if solver.several_views else CLIP
-    variance = _noise(_Hessian(solver, x, solver.views, contacts), *_middle(count, NOISE_MOMENTS))
+    estimator = solver.fitter.afterwards.estimator
+    hessian, seen = counted(solver, x, contacts), seen_as(solver)
+    parts = [estimator.named(*hessian.moved(one, estimator.points), seen) for one in hessian.marginals(0, len(x))]
+    return {name: torch.cat([part[name] for part in reversed(parts)]) for name in parts[0]}
+
+
+def counted(solver: GroupSolver, x: Float[Tensor, "T D"], contacts: Contacts | None = None) -> Hessian:
+    """The Hessian at a solution that says how sure it is: keypoints have the errors that residuals show, and what they
+    and the pose prior say counts once while their errors are alike. Arguments, and what is raised, as of
+    `covariances_of`."""
+    variance = _noise(Hessian(solver, x, solver.views, contacts), *_middle(len(x), NOISE_MOMENTS))
     alike = variance * _times(KEYPOINT_SECONDS, solver)
     told = replace(solver.views.seen, weights=solver.views.seen.weights / alike)
-    hessian = _Hessian(solver, x, replace(solver.views, seen=told), contacts, _times(PRIOR_SECONDS, solver))
-    parts = [estimator.named(*hessian.moved(one, estimator.points), seen_as) for one in hessian.marginals(0, count)]
-    return {name: torch.cat([part[name] for part in reversed(parts)]) for name in parts[0]}
+    return Hessian(solver, x, replace(solver.views, seen=told), contacts, _times(PRIOR_SECONDS, solver))
+
+
+def seen_as(solver: GroupSolver) -> str:
+    """How the person was seen: which of `temperature.SCALES` holds."""
+    return VIEWS if solver.several_views else CLIP
 
 
 def _times(seconds: float, solver: GroupSolver) -> float:
@@ -72,7 +84,7 @@ def _middle(count: int, window: int) -> tuple[int, int]:
     return (count - length) // 2, (count - length) // 2 + length
 
 
-class _Hessian:
+class Hessian:
     """The Hessian at a solution, evaluated a window at a time.
 
     Args:
@@ -116,9 +128,8 @@ class _Hessian:
         problem.shape_prior.times = 0.0
         return problem.evaluate(self.x[first:last], self.solver.config.solver.curvature_floor)
 
-    def marginals(self, low: int, high: int) -> Iterator[Marginal]:
-        """Covariances of the unknowns of moments low to high - 1, from the last to the first, as if there were no
-        others."""
+    def eliminated(self, low: int, high: int) -> Elimination:
+        """The block Cholesky factor of moments low to high - 1, as if there were no others."""
         step = self.solver.config.window // 2 * 2
         windows = [(a, min(a + step, high)) for a in range(low, high, step)]
 
@@ -130,9 +141,17 @@ class _Hessian:
                 corner = corner - self._terms_within(first - REACH, min(first + REACH, high)).corner[0]
             return Rows(system.band[0, :, some], system.edge[0, some], corner)
 
-        return marginals(
-            rows_of, self.shape_information, windows, shared_known=bool(self.solver.fitter.config.shape.betas)
-        )
+        return Elimination(rows_of, self.shape_information, windows)
+
+    def marginals(self, low: int, high: int) -> Iterator[Marginal]:
+        """Covariances of the unknowns of moments low to high - 1, from the last to the first, as if there were no
+        others."""
+        return marginals(self.eliminated(low, high), shared_known=self.shape_known)
+
+    @property
+    def shape_known(self) -> bool:
+        """Whether the shape was given, and is no source of doubt."""
+        return bool(self.solver.fitter.config.shape.betas)
 
     def moved(
         self, one: Marginal, points: PointCovariance
@@ -186,7 +205,7 @@ class _Hessian:
         return by_own.view_as(own) @ own.mT + by_shared.view_as(shared) @ shared.mT
 
 
-def _noise(hessian: _Hessian, first: int, last: int) -> Float[Tensor, " K"]:
+def _noise(hessian: Hessian, first: int, last: int) -> Float[Tensor, " K"]:
     """Variance of the keypoint errors of each landmark in units of the assumed one, from moments first to last - 1: the
     squared residuals over their degrees of freedom."""
     found = [hessian.leverage(one) for one in hessian.marginals(first, last)]

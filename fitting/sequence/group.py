@@ -20,12 +20,13 @@ from torch import Tensor
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.landmarks import LANDMARK_NAMES
 from bodyfit.data.results.record import Parameters
-from bodyfit.data.results.track import Track
+from bodyfit.data.results.track import COVARIANCES, Track
 from bodyfit.fitting.energy.floor import foot_points
 from bodyfit.fitting.energy.landmark_model import CONTOUR_NAMES, LandmarkModel
 from bodyfit.fitting.energy.observations import observe
 from bodyfit.fitting.sequence.ages import Age, of_right_age
 from bodyfit.fitting.sequence.certainty import covariances_of
+from bodyfit.fitting.sequence.clip_posterior import ClipPosterior
 from bodyfit.fitting.sequence.config import SequenceConfig
 from bodyfit.fitting.sequence.contacts import Contacts, GroundConfig
 from bodyfit.fitting.sequence.smoothness import SMOOTHED
@@ -103,8 +104,9 @@ class GroupFit:
     """Why the person could not be fitted."""
     standing: Standing | None = None
     """What is known of the feet and the ground; None where that was not asked for."""
-    sure: dict[str, Float[np.ndarray, "T N 3 3"]] = field(default_factory=dict)
-    """Covariances by their names in a Track; empty where that was not asked for, or there are none."""
+    sure: dict[str, Any] = field(default_factory=dict)
+    """Covariances (T, N, 3, 3) and `posterior` by their names in a Track; empty where that was not asked for, or there
+    are none."""
 
     def track(self) -> Track:
         """The result."""
@@ -189,8 +191,9 @@ def _check(sightings: Sequence[Sighting], fps: float) -> None:
         raise BodyfitError(f"moment {twice} has several sightings, but their cameras have no extrinsics.")
 
 
-def _how_sure(solver: GroupSolver, x: Float[Tensor, "T D"], contacts: Contacts | None) -> dict[str, np.ndarray]:
-    """Covariances at a solution, single precision; none where nobody asked, or the Hessian has no inverse."""
+def _how_sure(solver: GroupSolver, x: Float[Tensor, "T D"], contacts: Contacts | None) -> dict[str, Any]:
+    """Covariances at a solution, single precision, and the posterior; none where nobody asked, or the Hessian has no
+    inverse."""
     if solver.fitter.afterwards.estimator is None:
         return {}
     try:
@@ -198,7 +201,8 @@ def _how_sure(solver: GroupSolver, x: Float[Tensor, "T D"], contacts: Contacts |
     except ValueError as error:
         log.warning("how sure a person is over time is not known: %s", error)
         return {}
-    return {name: value.float().cpu().numpy() for name, value in found.items()}
+    posterior = {"posterior": ClipPosterior(solver, x, contacts)}
+    return {name: value.float().cpu().numpy() for name, value in found.items()} | posterior
 
 
 def observed(
@@ -259,10 +263,11 @@ class _Blank:
         more = self._ground(fit.standing, rows) | self._sure(fit.sure, rows)
         return self._track(betas, arrays, tuple(status), views, reason, **more)
 
-    def _sure(self, sure: dict[str, np.ndarray], rows: slice) -> dict[str, np.ndarray]:
-        """Covariances of all moments, NaN of those that failed."""
-        whole = {}
-        for name, found in sure.items():
+    def _sure(self, sure: dict[str, Any], rows: slice) -> dict[str, Any]:
+        """Covariances of all moments, NaN of those that failed, and the posterior."""
+        whole = dict(sure)
+        for name in COVARIANCES.keys() & sure.keys():
+            found = sure[name]
             whole[name] = np.full((len(self.moments), *found.shape[1:]), np.nan, dtype=found.dtype)
             whole[name][rows] = found
         return whole
@@ -317,4 +322,4 @@ class _Blank:
             age_margin=self.age.margin,
             prior=fitter.prior.name,
             reason=reason,
-        )
+        ).with_prior(fitter.prior)

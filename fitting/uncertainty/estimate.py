@@ -145,6 +145,6 @@ def blocks_of(unknowns: Unknowns, free: Bool[Tensor, " D"]) -> str:
 
 def packed(posterior: Posterior) -> Float[Tensor, "B N"]:
     """Square root A of the covariance, the upper triangle of L^-T row by row: A u has it for a standard normal u."""
-    root = OVERALL**0.5 * posterior.inverse_factor.mT
+    root = OVERALL[PHOTO] ** 0.5 * posterior.inverse_factor.mT
     rows, columns = torch.triu_indices(*root.shape[1:], device=root.device)
     return root[:, rows, columns]

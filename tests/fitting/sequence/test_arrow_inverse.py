@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from bodyfit.fitting.sequence.arrow_inverse import Rows, marginals
+from bodyfit.fitting.sequence.arrow_factor import Elimination, Rows
+from bodyfit.fitting.sequence.arrow_inverse import marginals
 from tests.fitting.sequence.test_arrow_system import SHARED, SIZE, random_system
 
 
@@ -13,7 +14,7 @@ def inverted(system, windows, **known):
     def rows_of(first, last):
         return Rows(system.band[0, :, first:last], system.edge[0, first:last], 0.75 * corner / len(windows))
 
-    return list(marginals(rows_of, 0.25 * corner, windows, **known))
+    return list(marginals(Elimination(rows_of, 0.25 * corner, windows), **known))
 
 
 @pytest.mark.parametrize("moments", [1, 2, 3, 6, 9])

@@ -11,7 +11,7 @@ from bodyfit.fitting.benchmark.sequences import imagined, make_clip
 from bodyfit.fitting.clips.frame_results import frame_results
 from bodyfit.fitting.energy.floor import Feet, Floor, foot_points
 from bodyfit.fitting.sequence.arrow_system import in_order
-from bodyfit.fitting.sequence.certainty import _Hessian
+from bodyfit.fitting.sequence.certainty import Hessian
 from bodyfit.fitting.sequence.config import SequenceConfig
 from bodyfit.fitting.sequence.contacts import Contacts
 from bodyfit.fitting.sequence.group import fit_group, observed
@@ -54,7 +54,7 @@ def test_windows_give_the_covariances_of_the_whole_problem(fitter, motion, camer
         feet = Feet(exact.body, model)
         links = torch.rand(8, len(feet), generator=draw) < 0.6
         contacts = Contacts(feet, links, Floor((0.0, 1.0, 0.0), -0.8))
-    hessian = _Hessian(solver, x, views, contacts)
+    hessian = Hessian(solver, x, views, contacts)
     matrix = dense(hessian.whole.evaluate(x, solver.config.solver.curvature_floor))
     inverse, size, count = torch.linalg.inv(matrix), len(hessian.whole.own), 0
     for one in hessian.marginals(0, 9):
