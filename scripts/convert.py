@@ -33,10 +33,11 @@ class ConvertCommand:
     frame: Literal["opencv", "opengl", "blender"] | None = None
     """Axes: opencv (y down, z forward), opengl (y up, z back), blender (z up). Default: opencv, the camera's own; bvh:
     opengl. json, npz, pkl and csv are always in the camera frame that they describe. Of tracks: opencv is the frame of
-    the fit, opengl has y up, blender z up; by default amass is z up, bvh and trc are y up, csv is as fitted."""
+    the fit, opengl has y up, blender z up, both from the floor where one is known; by default amass is z up, bvh and
+    trc are y up, csv is as fitted."""
     world: bool = False
     """Stand meshes, smpl, amass, easymocap and bvh in the world that the --camera file's R and T measure from.
-    Tracks of calibrated cameras are in it anyway."""
+    Of tracks of calibrated cameras: its axes turned by right angles alone, and its origin, whatever floor was found."""
     each_frame: bool = False
     """Of a clip: convert the results of its single frames, as those of photos, instead of its tracks."""
     rigged: bool = False
@@ -54,7 +55,12 @@ class ConvertCommand:
     def run(self) -> int:
         """Convert everything; 1 where some results could not be, and they are named; BodyfitError where none could."""
         self._check()
-        if (tracks := self._tracks()) is not None:
+        tracks = self._tracks()
+        if tracks is None and self.world and (self.to in ("pkl", "json", "npz", "csv") or self.rigged):
+            raise BodyfitError(
+                "--world is for meshes, smpl, amass, easymocap and bvh; the others are in the camera frame."
+            )
+        if tracks is not None:
             from bodyfit.scripts.track_conversion import TrackConversion
 
             options = {"frame": self.frame, "body": self.body, "world": self.world}
@@ -90,10 +96,6 @@ class ConvertCommand:
             raise BodyfitError(f"--latent and --prior are for --to pkl, not --to {self.to}.")
         if self.prior is not None and not self.latent:
             raise BodyfitError("--prior says whose latent numbers to write: add --latent.")
-        if self.world and (self.to in ("pkl", "json", "npz", "csv") or self.rigged):
-            raise BodyfitError(
-                "--world is for meshes, smpl, amass, easymocap and bvh; the others are in the camera frame."
-            )
         if self.each_frame and self.to == "trc":
             raise BodyfitError("--to trc is made of tracks: leave --each-frame out.")
         if self.fps is not None and not self.fps > 0:

@@ -89,9 +89,9 @@ def _over_frames(command: Options, clip: ClipFrames, moments: Sequence[int]) -> 
 
 def _side(command: Options, clip: ClipFrames, moments: Sequence[int]) -> Iterator[np.ndarray]:
     movers = []
-    for track, up in clip.tracks(command.people):
+    for track in clip.tracks(command.people):
         body = body_of_track(track, clip.results.body)
-        movers.append(Mover(track, body, int(track.person) if track.person.isdecimal() else len(movers), up))
+        movers.append(Mover(track, body, int(track.person) if track.person.isdecimal() else len(movers)))
     height = command.size_px or 540
     size = (height, round(4 / 3 * height))
     return side_view_frames(movers, moments, clip.index.fps, size_px=size, backend=command.backend)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,13 @@ from bodyfit.data.body.body_model import BodyModel, load_body_model
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.files import confined
 from bodyfit.data.results.checks import ResultError
+from bodyfit.data.results.levelling import world_of
 from bodyfit.data.results.meshes import CoordinateFrame
 from bodyfit.data.results.track import Track
-from bodyfit.data.results.track_exports import axes_of, export_track, save_lines
-from bodyfit.data.results.track_files import find_tracks, is_track, read_track, up_in
+from bodyfit.data.results.track_exports import export_track, place_of, save_lines
+from bodyfit.data.results.track_files import find_tracks, is_track, read_track
 from bodyfit.data.results.track_points import parameter_rows, point_names, point_table, track_points
+from bodyfit.data.results.worlds import World
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +38,8 @@ class TrackConversion:
         out: Folder for the files.
         frame: Axes; None for those that readers of the format expect.
         body: Body model file of the tracks; None: the open one.
-        world: Whether tracks have to be in the world of a calibration.
+        world: Whether files are to be in the world of the calibration, turned by right angles alone, whatever floor
+            was found.
     """
 
     def __init__(self, to: str, out: Path, *, frame: CoordinateFrame | None, body: Path | None, world: bool):
@@ -50,12 +54,15 @@ class TrackConversion:
                 track = read_track(file)
                 if self.world and track.space == "camera":
                     raise ResultError(f"{file}: where the camera stood is not known, so there is no --world for it.")
-                up, body = up_in(file), self._body(track)
+                world, body = world_of(track), self._body(track)
+                if self.world:
+                    world = World.along(world.axis, "the calibration")
                 if self.to == "csv":
-                    points = track_points(body, track) @ axes_of(self.frame or "opencv", up).T
-                    tables.append((track, point_names(body), points))
+                    rotation, shift = place_of(self.frame or "opencv", world)
+                    tables.append((track, point_names(body), track_points(body, track) @ rotation.T + shift))
                 else:
-                    export_track(self._target(files, file, track), track, body, frame=self.frame, up=up)
+                    placed = replace(track, world=world)
+                    export_track(self._target(files, file, track), placed, body, frame=self.frame)
             except ResultError as error:
                 failed.append(str(error))
                 log.warning("%s", error)

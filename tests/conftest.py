@@ -14,8 +14,8 @@ from types import ModuleType
 import pytest
 
 
-def _load_standins() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("standins", Path(__file__).with_name("standins.py"))
+def _load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -24,7 +24,13 @@ def _load_standins() -> ModuleType:
 @pytest.fixture(scope="session")
 def standins() -> ModuleType:
     """The module tests/standins.py, to build stand-in body models in other shapes."""
-    return _load_standins()
+    return _load("standins")
+
+
+@pytest.fixture(scope="session")
+def readers() -> ModuleType:
+    """The module tests/readers.py, which reads files of motion as other programs do."""
+    return _load("readers")
 
 
 @pytest.fixture(scope="session")

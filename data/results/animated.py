@@ -20,10 +20,11 @@ from bodyfit.data.body.body_model import BodyModel
 from bodyfit.data.body.posing import forward_kinematics, full_pose, pose_body
 from bodyfit.data.files import write_atomically
 from bodyfit.data.results.glb_file import FLOAT, VERTICES, GlbFile
+from bodyfit.data.results.levelling import world_of
 from bodyfit.data.results.meshes import MeshError
 from bodyfit.data.results.rigged import rig, strongest_weights
 from bodyfit.data.results.track import Track
-from bodyfit.data.results.worlds import UpAxis, to_y_up, up_of
+from bodyfit.data.results.worlds import UpAxis
 
 _POSES = ("global_orient", "body_pose", "jaw_pose", "leye_pose", "reye_pose", "left_hand_pose", "right_hand_pose")
 _TOLERANCE_M = 0.0004
@@ -47,7 +48,7 @@ def save_animated_glb(
     Args:
         body: The body model that the track was fitted with.
         track: Failed moments have no keys. Times are those of the clip: moment / fps.
-        up: The axis of the track's frame that is up; None: `up_of`.
+        up: The axis of the track's frame that is up, and no floor; None: the track's world, or what it alone says.
         colour: sRGB of the body, 0 to 255.
 
     Raises:
@@ -66,9 +67,10 @@ def save_animated_glb(
     file = GlbFile()
     turns = _continuous(rotvec_to_unitquat(motion.pose).double().numpy())
     places = motion.joints[0].double().numpy() + track.transl[rows]
-    axes = to_y_up(up_of(track) if up is None else up)
     joints = motion.joints.double().numpy()
-    content = rig(file, body, base, joints, turns[0], track.transl[rows[0]], axes=axes, colour=colour)
+    content = rig(
+        file, body, base, joints, turns[0], track.transl[rows[0]], place=world_of(track, up).y_up, colour=colour
+    )
     mesh = content["meshes"][0]
     if len(targets):
         at = [file.add(target, "VEC3", FLOAT, target=VERTICES, bounds=True) for target in targets]

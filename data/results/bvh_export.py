@@ -9,8 +9,9 @@ from scipy.spatial.transform import Rotation
 
 from bodyfit.data.body.body_model import BodyModel
 from bodyfit.data.body.posing import full_pose, pose_body
-from bodyfit.data.results.exports import Place, mean_betas, moved
+from bodyfit.data.results.exports import mean_betas, moved
 from bodyfit.data.results.result import FitResult
+from bodyfit.data.results.worlds import Place
 
 _CM = 100.0
 _ROTATIONS = "Zrotation Xrotation Yrotation"

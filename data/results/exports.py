@@ -14,6 +14,7 @@ from roma import rotmat_to_rotvec, rotvec_to_rotmat
 from bodyfit.data.body.body_model import BodyModel
 from bodyfit.data.results.checks import ResultError
 from bodyfit.data.results.result import FitResult
+from bodyfit.data.results.worlds import Place
 
 Rotation = Float[np.ndarray, "3 3"]
 
@@ -68,10 +69,6 @@ def mean_betas(results: Sequence[FitResult]) -> Float[np.ndarray, " Nb"]:
     """Mean shape numbers of a person; frames in which they were taken for an adult have 0 on the kid axis."""
     most = max(len(result.betas) for result in results)
     return np.mean([np.pad(result.betas, (0, most - len(result.betas))) for result in results], axis=0)
-
-
-Place = tuple[Rotation, Float[np.ndarray, " 3"]]
-"""Rotation and shift from the camera frame to that of a file."""
 
 
 def amass(

@@ -17,6 +17,7 @@ from bodyfit.data.body.posing import full_pose, pose_body
 from bodyfit.data.files import write_atomically
 from bodyfit.data.results.glb_file import BYTE, FLOAT, INDICES, UINT, VERTICES, GlbFile
 from bodyfit.data.results.meshes import COORDINATE_FRAMES, CoordinateFrame, MeshError
+from bodyfit.data.results.worlds import Place
 
 _GREY = (200, 200, 205)
 _STRONGEST = 4  # joints a vertex; what every reader of glTF takes
@@ -50,7 +51,9 @@ def save_rigged_glb(
     vertices, joints, turns = _at_rest(body, parameters)
     file = GlbFile()
     transl = np.asarray(parameters.get("transl", np.zeros((1, 3))))[0]
-    content = rig(file, body, vertices, joints, turns, transl, axes=COORDINATE_FRAMES[frame], colour=colour)
+    content = rig(
+        file, body, vertices, joints, turns, transl, place=(COORDINATE_FRAMES[frame], np.zeros(3)), colour=colour
+    )
     return write_atomically(path, lambda temporary: temporary.write_bytes(file.packed(content)))
 
 
@@ -62,7 +65,7 @@ def rig(
     turns: Float[np.ndarray, "J 4"],
     transl: Float[np.ndarray, " 3"],
     *,
-    axes: Float[np.ndarray, "3 3"],
+    place: Place,
     colour: tuple[int, int, int] = _GREY,
 ) -> dict:
     """The JSON of one skinned body, whose arrays are put into `file`. Node j is joint j; mesh and skin are number 0.
@@ -72,7 +75,7 @@ def rig(
         joints: Unposed.
         turns: Rotation of each joint about its parent, as quaternions (x, y, z, w).
         transl: What the whole body is moved by.
-        axes: Rotation to the axes of the file.
+        place: Rotation and shift to the frame of the file.
         colour: sRGB of the body, 0 to 255.
     """
     strongest, shares = strongest_weights(body.weights)
@@ -86,13 +89,14 @@ def rig(
     inverse_bind[:, 3, :3] = -joints  # glTF stores matrices column by column
     indices = file.add(body.faces.ravel(), "SCALAR", UINT, target=INDICES)
     root, mesh = len(joints), len(joints) + 1
+    moved = {"translation": place[1].tolist()} if place[1].any() else {}
     return {
         "asset": {"version": "2.0", "generator": "bodyfit"},
         "scene": 0,
         "scenes": [{"nodes": [root, mesh]}],
         "nodes": [
             *_joint_nodes(body, joints, turns, transl),
-            {"name": "bodyfit", "rotation": _quaternion(axes), "children": [0]},
+            {"name": "bodyfit", "rotation": _quaternion(place[0]), **moved, "children": [0]},
             {"name": "body", "mesh": 0, "skin": 0},
         ],
         "skins": [

@@ -11,6 +11,7 @@ from bodyfit.data.results.checks import ResultError
 from bodyfit.data.results.motion_posterior import KeptPosterior, MotionPosterior, drawn
 from bodyfit.data.results.own_body import body_at_hand
 from bodyfit.data.results.posterior import Decodes, moved_parameters, own_prior
+from bodyfit.data.results.worlds import World
 
 if TYPE_CHECKING:
     from bodyfit.data.body import body_model as body_models
@@ -80,6 +81,8 @@ class Track:
     where none was found."""
     floor_source: str = ""
     """What that plane was found from, or why there is none."""
+    world: World | None = None
+    """The world that files of the track are in, the same for all people of a shot; None: what the track alone says."""
     joint_covariance: Float[np.ndarray, "T 55 3 3"] = field(default_factory=lambda: _none_of(55))
     """Covariance of each joint of JOINT_NAMES at each moment, in the frame of the track, m^2, as in a FitResult; NaN
     for joints that the body lacks and at failed moments. No rows, like the next two, where it was not estimated."""

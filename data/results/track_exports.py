@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
 
 from bodyfit.data.body.body_model import BodyModel
 from bodyfit.data.body.posing import full_pose
@@ -16,11 +15,12 @@ from bodyfit.data.results.animated import save_animated_glb
 from bodyfit.data.results.bvh_export import bvh_lines
 from bodyfit.data.results.checks import ResultError
 from bodyfit.data.results.exports import moved_poses, rest_pelvis
+from bodyfit.data.results.levelling import world_of
 from bodyfit.data.results.meshes import CoordinateFrame
 from bodyfit.data.results.track import Track
 from bodyfit.data.results.track_files import amass_motion
 from bodyfit.data.results.track_points import point_names, point_table, track_points, trc
-from bodyfit.data.results.worlds import UpAxis, to_y_up, to_z_up, up_of
+from bodyfit.data.results.worlds import Place, UpAxis, World
 
 _POSES = ("jaw_pose", "leye_pose", "reye_pose", "left_hand_pose", "right_hand_pose")
 _USUAL: dict[str, CoordinateFrame] = {
@@ -48,7 +48,7 @@ def export_track(
         body: The body model that the track was fitted with.
         frame: Axes: opengl has y up, blender z up, opencv is the frame of the fit. None: what readers of the format
             expect: y up for .bvh, .trc and .glb, z up for .npz, the frame of the fit for .csv. .glb is always y up.
-        up: The axis of the track's frame that is up; None: `up_of(track)`.
+        up: The axis of the track's frame that is up, and no floor; None: the track's world, or what it alone says.
 
     Raises:
         ResultError: for another suffix or body, or a track that was fitted at no moment.
@@ -67,27 +67,26 @@ def export_track(
         raise ResultError(
             f"{path}: person {track.person} was fitted at no moment: {track.reason or 'no reason given'}."
         )
-    up = up_of(track) if up is None else up
     if suffix == ".glb":
         return save_animated_glb(path, body, track, up=up)
-    axes = axes_of(frame or _USUAL[suffix], up)
+    place = place_of(frame or _USUAL[suffix], world_of(track, up))
     if suffix == ".npz":
-        return _save_amass(path, track, body, axes)
+        return _save_amass(path, track, body, place)
     if suffix == ".bvh":
-        return save_lines(path, _bvh(body, track, axes))
-    names, points = point_names(body), track_points(body, track) @ axes.T
+        return save_lines(path, _bvh(body, track, place))
+    names, points = point_names(body), track_points(body, track) @ place[0].T + place[1]
     return save_lines(
         path, trc(path.name, names, points, track) if suffix == ".trc" else point_table([(track, names, points)])
     )
 
 
-def axes_of(frame: CoordinateFrame, up: UpAxis) -> Float[np.ndarray, "3 3"]:
-    """The rotation from a track's frame to the axes of a file; opencv leaves them as they are."""
-    return {"opencv": np.eye(3), "opengl": to_y_up(up), "blender": to_z_up(up)}[frame]
+def place_of(frame: CoordinateFrame, world: World) -> Place:
+    """Rotation and shift from a track's frame to that of a file; opencv leaves points where they are."""
+    return {"opencv": (np.eye(3), np.zeros(3)), "opengl": world.y_up, "blender": world.z_up}[frame]
 
 
-def _save_amass(path: Path, track: Track, body: BodyModel, axes: np.ndarray) -> Path:
-    arrays, kept = amass_motion(track, body, axes)
+def _save_amass(path: Path, track: Track, body: BodyModel, place: Place) -> Path:
+    arrays, kept = amass_motion(track, body, place)
     arrays |= {"moments": track.moments[kept], "status": np.array(track.status[kept])}
 
     def write(temporary: Path) -> None:
@@ -97,13 +96,13 @@ def _save_amass(path: Path, track: Track, body: BodyModel, axes: np.ndarray) -> 
     return write_atomically(path, write)
 
 
-def _bvh(body: BodyModel, track: Track, axes: np.ndarray) -> Iterable[str]:
+def _bvh(body: BodyModel, track: Track, place: Place) -> Iterable[str]:
     """Lines of a .bvh from the first fitted moment to the last; moments that failed between stay as the one before."""
     fitted = np.flatnonzero([status != "failed" for status in track.status])
     rows = fitted[np.searchsorted(fitted, np.arange(fitted[0], fitted[-1] + 1), side="right") - 1]
     values = {name: value[rows] for name, value in track.parameters().items()}
     pelvis = rest_pelvis(body, track.betas, values["expression"])
-    placed = moved_poses(pelvis, values["global_orient"], values["transl"], axes, np.zeros(3))
+    placed = moved_poses(pelvis, values["global_orient"], values["transl"], *place)
     values["global_orient"], values["transl"] = placed
     given = {name: torch.from_numpy(value) for name, value in values.items()}
     pose = full_pose(body, given["betas"], given["global_orient"], given["body_pose"], *(given[n] for n in _POSES))

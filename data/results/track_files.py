@@ -8,22 +8,22 @@ our own, so that `read_track` gives the track back in its own frame, number for 
 from __future__ import annotations
 
 import logging
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any, cast
 
 import numpy as np
-from jaxtyping import Float
 
 from bodyfit.data.body.body_model import BodyModel
 from bodyfit.data.files import ArrayFile, confined, write_atomically
 from bodyfit.data.results.animated import save_animated_glb
 from bodyfit.data.results.checks import ResultError
 from bodyfit.data.results.exports import amass_layout, moved_poses, rest_pelvis
+from bodyfit.data.results.levelling import world_of
 from bodyfit.data.results.motion_posterior import KeptPosterior
 from bodyfit.data.results.posterior import PosteriorError
 from bodyfit.data.results.track import COVARIANCES, Track
-from bodyfit.data.results.worlds import UpAxis, to_z_up, up_of
+from bodyfit.data.results.worlds import Place, UpAxis, World
 
 log = logging.getLogger(__name__)
 
@@ -34,10 +34,11 @@ _CONVENTIONS = (
     "AMASS's SMPL-X layout: poses (global orientation 3, body 63, jaw 3, left eye 3, right eye 3, left hand 45, right "
     "hand 45, means of the hands added), trans, betas, in metres, radians, z up, from the first fitted moment to the "
     "last: rows first_row and following of moments. The vertices are smplx's forward of them with use_pca=False and "
-    "flat_hand_mean=True, transl = trans. The origin is the camera's (space camera) or the calibration's (space "
-    "world). Of bodyfit, a row per moment: moments, status, views, latent, expression, and global_orient and transl in "
-    "the frame of the fit, as the covariances are, which to_z_up @ x takes to the file's world. Numbers of failed "
-    "moments mean nothing."
+    "flat_hand_mean=True, transl = trans. z = 0 is the floor where floor_at_zero, else the height of the camera (space "
+    "camera) or of the calibration's origin (space world); x = y = 0 are there. Of bodyfit, a row per moment: moments, "
+    "status, views, latent, expression, and global_orient and transl in the frame of the fit, as the covariances are, "
+    "which to_z_up @ x + z_up_shift takes to the file's world; up_source says where up comes from, and up is the axis "
+    "of the fit that is nearest. Numbers of failed moments mean nothing."
 )
 _POSE_COLUMNS = {
     **{"body_pose": slice(3, 66), "jaw_pose": slice(66, 69), "leye_pose": slice(69, 72), "reye_pose": slice(72, 75)},
@@ -59,7 +60,7 @@ def write_track(
         folder: OUT/tracks.
         track: One person.
         body: The body model that the track was fitted with.
-        up: The axis of the track's frame that is up; None: `up_of(track)`. Several people of one world need the same.
+        up: The axis of the track's frame that is up, and no floor; None: the track's world, or what it alone says.
         posterior: Whether to keep what `Track.sample` draws from, about 60 kB for each moment, of tracks of up to
             MOST_WITH_POSTERIOR moments.
 
@@ -71,9 +72,9 @@ def write_track(
         raise ResultError(
             f"person {track.person} was fitted with the body '{track.body_model}', but the one given is '{body.name}'."
         )
-    up = up_of(track) if up is None else up
+    world = world_of(track, up)
     target = confined(folder, f"{track.person}.npz")
-    arrays = _arrays(track, body, up)
+    arrays = _arrays(track, body, world)
     if posterior and track.posterior is not None and track.posterior.moments > MOST_WITH_POSTERIOR:
         log.warning("track %s: its posterior is not kept: more than %d moments", track.person, MOST_WITH_POSTERIOR)
     elif posterior and track.posterior is not None:
@@ -86,12 +87,13 @@ def write_track(
 
     written = [write_atomically(target, write)]
     if any(status != "failed" for status in track.status):
-        written.append(save_animated_glb(confined(folder, f"{track.person}.glb"), body, track, up=up))
+        written.append(save_animated_glb(confined(folder, f"{track.person}.glb"), body, replace(track, world=world)))
     return written
 
 
 def read_track(path: Path | str) -> Track:
-    """The track that `write_track` wrote, exactly; failed moments at the ends have zeros for poses.
+    """The track that `write_track` wrote, exactly, with the world of the file; failed moments at the ends have zeros
+    for poses.
 
     Raises:
         ResultError: naming the file and what is missing or does not fit.
@@ -107,15 +109,6 @@ def read_track(path: Path | str) -> Track:
         return _track(read)
     except (ResultError, PosteriorError, ValueError, TypeError, KeyError, IndexError) as cause:
         raise ResultError(f"{path}: {cause!s:.300}") from cause
-
-
-def up_in(path: Path | str) -> UpAxis:
-    """The axis of the track's frame that is up, as the file of a track says. Raises ResultError where it does not."""
-    with ArrayFile(path, ResultError) as file:
-        up = str(file.read("up").item())
-    if up not in get_args(UpAxis):
-        raise ResultError(f"{path}: up is '{up:.40}', expected one of {', '.join(get_args(UpAxis))}.")
-    return cast(UpAxis, up)
 
 
 def is_track(path: Path | str) -> bool:
@@ -134,27 +127,25 @@ def find_tracks(out: Path | str) -> list[Path]:
     return [file for file in files if not file.name.startswith(".") and file.resolve().is_relative_to(inside)]
 
 
-def amass_motion(
-    track: Track, body: BodyModel, rotation: Float[np.ndarray, "3 3"]
-) -> tuple[dict[str, np.ndarray], slice]:
+def amass_motion(track: Track, body: BodyModel, place: Place) -> tuple[dict[str, np.ndarray], slice]:
     """AMASS's arrays of a track, and which of its moments they hold: from the first fitted one to the last.
 
     Args:
         track: One person.
         body: The body model of the track.
-        rotation: From the track's frame to that of the arrays, where z should be up (`to_z_up`).
+        place: From the track's frame to that of the arrays, where z should be up (`World.z_up`).
     """
     seen = np.flatnonzero([status != "failed" for status in track.status])
     kept = slice(int(seen[0]), int(seen[-1]) + 1) if len(seen) else slice(0, 0)
     rows = {name: getattr(track, name)[kept] for name in (*_POSE_COLUMNS, "expression")}
     pelvis = rest_pelvis(body, track.betas, track.expression[kept])
-    placed = moved_poses(pelvis, track.global_orient[kept], track.transl[kept], rotation, np.zeros(3))
+    placed = moved_poses(pelvis, track.global_orient[kept], track.transl[kept], *place)
     rows |= dict(zip(("global_orient", "transl"), placed, strict=True))
     return amass_layout(track.betas, rows, track.fps, track.body_gender, track.body_model), kept
 
 
-def _arrays(track: Track, body: BodyModel, up: UpAxis) -> dict[str, np.ndarray]:
-    amass, kept = amass_motion(track, body, to_z_up(up))
+def _arrays(track: Track, body: BodyModel, world: World) -> dict[str, np.ndarray]:
+    amass, kept = amass_motion(track, body, world.z_up)
     own = {name: np.asarray(getattr(track, name)) for name in _ROWS}
     words = {name: np.array(getattr(track, name)) for name in ("person", "space", "prior", "reason", "floor_source")}
     own |= {"touching": track.touching, "floor": track.floor}
@@ -162,8 +153,11 @@ def _arrays(track: Track, body: BodyModel, up: UpAxis) -> dict[str, np.ndarray]:
     about = {
         "subject": track.person,
         "first_row": kept.start,
-        "to_z_up": to_z_up(up),
-        "up": up,
+        "to_z_up": world.z_up[0],
+        "z_up_shift": world.z_up[1],
+        "floor_at_zero": world.floor_m is not None,
+        "up": world.axis,
+        "up_source": world.source,
         "kid_axis": track.kid_axis,
         "age": track.age,
         "age_margin": track.age_margin,
@@ -178,6 +172,7 @@ _KNOWN = (
     "bodyfit_track",
     *("kid_axis", "age", "age_margin"),
     *("touching", "floor", "floor_source"),
+    *("up", "to_z_up", "z_up_shift", "floor_at_zero", "up_source"),
     *COVARIANCES,
     *(f"posterior_{name}" for name in _POSTERIOR),
 )
@@ -214,6 +209,7 @@ def _track(read: dict[str, np.ndarray]) -> Track:
     words["kid_axis"] = bool(read.get("kid_axis", False))
     if "age" in read:
         words |= {"age": str(read["age"].item()), "age_margin": float(read["age_margin"])}
+    words["world"] = _world(read)
     return Track(**words, **arrays, fps=fps, status=status, body_gender=str(read["gender"].item()))
 
 
@@ -222,3 +218,12 @@ def _posterior(read: dict[str, np.ndarray]) -> KeptPosterior:
     words: dict[str, Any] = {name: str(arrays.pop(name).item()) for name in ("blocks", "shared_blocks")}
     words["moments"] = int(arrays.pop("moments"))
     return KeptPosterior(**words, **{name: value.astype(np.float32) for name, value in arrays.items()})
+
+
+def _world(read: dict[str, np.ndarray]) -> World | None:
+    """That of the file's AMASS arrays; in the files of earlier versions an axis is up."""
+    if "z_up_shift" not in read:
+        return World.along(cast(UpAxis, str(read["up"].item()))) if "up" in read else None
+    x, y, z = (float(value) for value in read["to_z_up"][2])
+    floor = -float(read["z_up_shift"][2]) if bool(read["floor_at_zero"]) else None
+    return World((x, y, z), floor, str(read["up_source"].item()))

@@ -1,17 +1,18 @@
-"""Which way is up in the frame of a track, and rotations to the worlds of other programs: z up, y up."""
+"""The worlds of files: which way is up in the frame of a track, where its floor is, and rotations to z up and y up."""
 
-from collections.abc import Sequence
-from typing import Literal, get_args
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
-import torch
 from jaxtyping import Float
-from roma import rotvec_to_rotmat
 
-from bodyfit.data.errors import BodyfitError
-from bodyfit.data.results.track import Track
+from bodyfit.data.results.checks import ResultError
 
 UpAxis = Literal["x", "-x", "y", "-y", "z", "-z"]
+Place: TypeAlias = tuple[Float[np.ndarray, "3 3"], Float[np.ndarray, " 3"]]
+"""Rotation and shift that take points of the frame of a fit to that of a file."""
 
 _TO_Z_UP: dict[UpAxis, list[list[float]]] = {
     "z": [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
@@ -23,22 +24,67 @@ _TO_Z_UP: dict[UpAxis, list[list[float]]] = {
 }
 Z_UP_TO_Y_UP = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])
 """From AMASS's and Blender's world to glTF's and OpenSim's."""
-_CAMERAS_SAY = 1.25  # weight of the cameras' mean upper edge beside the mean trunk: who lies all the time is outvoted
 
 
-def to_z_up(up: UpAxis) -> Float[np.ndarray, "3 3"]:
-    """The rotation from a frame in which `up` is up to one with z up; axes stay axes.
+@dataclass(frozen=True)
+class World:
+    """The world that the files of a track are in: which direction of the track's frame is up, and what height 0 is."""
 
-    A camera frame ("-y") comes out as Blender has it: x right, y away from the camera, z up.
-    """
-    if up not in _TO_Z_UP:
-        raise BodyfitError(f"up must be one of {', '.join(get_args(UpAxis))}, got '{up}'.")
-    return np.array(_TO_Z_UP[up], dtype=float)
+    up: tuple[float, float, float]
+    """Unit vector in the track's frame."""
+    floor_m: float | None = None
+    """Height of the floor along `up`, which is height 0 of the files; None: the origin of the track's frame is."""
+    source: str = ""
+    """Where up comes from, in words."""
+
+    def __post_init__(self) -> None:
+        numbers = [*self.up, 0.0 if self.floor_m is None else self.floor_m]
+        if len(self.up) != 3 or not np.isfinite(numbers).all() or abs(float(np.linalg.norm(self.up)) - 1) > 1e-6:
+            raise ResultError(f"up is {self.up}, the floor at {self.floor_m}: expected a unit vector, and a height.")
+
+    @classmethod
+    def along(cls, axis: UpAxis, source: str = "") -> World:
+        """The world in which an axis of the frame is up. Raises ResultError for what is none of UpAxis."""
+        if axis not in _TO_Z_UP:
+            raise ResultError(f"up must be one of {', '.join(get_args(UpAxis))}, got '{axis}'.")
+        x, y, z = _TO_Z_UP[axis][2]
+        return cls((float(x), float(y), float(z)), source=source)
+
+    @classmethod
+    def on_floor(cls, plane: Float[np.ndarray, " 4"], source: str = "") -> World:
+        """The world of a floor, given by its normal (up) and offset, as in a Track: the floor is height 0."""
+        plane = np.asarray(plane, dtype=float) / np.linalg.norm(plane[:3])
+        x, y, z, offset = plane.tolist()
+        return cls((x, y, z), offset, source)
+
+    @property
+    def axis(self) -> UpAxis:
+        """The axis of the track's frame that is nearest to up."""
+        return nearest_axis(np.array([self.up]))
+
+    @property
+    def z_up(self) -> Place:
+        """To AMASS's and Blender's world. Where an axis is up, axes stay axes; else the rotation from the nearest axis
+        is the smallest one.
+
+        The frame of a level camera comes out as Blender has it: x right, y away from the camera, z up.
+        """
+        near = to_z_up(self.axis)
+        x, y, z = near @ self.up
+        lean = np.array([[x * x, x * y], [x * y, y * y]]) / (1 + z)
+        smallest = np.block([[np.eye(2) - lean, -np.array([[x], [y]])], [np.array([[x, y, z]])]])
+        return smallest @ near, np.array([0.0, 0.0, -(self.floor_m or 0.0)])
+
+    @property
+    def y_up(self) -> Place:
+        """To glTF's and OpenSim's world. The frame of a level camera comes out as OpenGL's."""
+        rotation, shift = self.z_up
+        return Z_UP_TO_Y_UP @ rotation, Z_UP_TO_Y_UP @ shift
 
 
-def to_y_up(up: UpAxis) -> Float[np.ndarray, "3 3"]:
-    """The rotation from a frame in which `up` is up to one with y up. A camera frame ("-y") comes out as OpenGL's."""
-    return Z_UP_TO_Y_UP @ to_z_up(up)
+def to_z_up(axis: UpAxis) -> Float[np.ndarray, "3 3"]:
+    """The rotation from a frame in which an axis is up to one with z up; axes stay axes."""
+    return np.array(_TO_Z_UP[axis], dtype=float)
 
 
 def nearest_axis(directions: Float[np.ndarray, "N 3"]) -> UpAxis:
@@ -48,40 +94,3 @@ def nearest_axis(directions: Float[np.ndarray, "N 3"]) -> UpAxis:
         return "z"
     axis = int(np.abs(mean).argmax())
     return get_args(UpAxis)[2 * axis + int(mean[axis] < 0)]
-
-
-def up_of(track: Track) -> UpAxis:
-    """The axis that is up in the frame of a track: -y in the camera's, which is taken to be level.
-
-    Calibrations put up where they like. In their world, up is the axis along which the person's trunk points, over all
-    moments: right for who stands, walks or sits most of the time, and to be said by the caller for who does not.
-    """
-    if track.space == "camera":
-        return "-y"
-    return nearest_axis(_trunks(track))
-
-
-def up_of_world(tracks: Sequence[Track], cameras: Float[np.ndarray, "V 3 3"]) -> UpAxis:
-    """The axis that is up in the frame that several people share, the same for all of them.
-
-    In the world of a calibration people and cameras say it together, so that it holds where people lie, too: the mean
-    direction of all trunks, and that of the upper edges of all cameras' pictures. These cancel out where cameras look
-    from above or are turned.
-
-    Args:
-        tracks: of one world.
-        cameras: rotations from the world to each camera, whose y points down.
-    """
-    if not tracks or tracks[0].space == "camera":
-        return "-y"
-    trunks = np.concatenate([_trunks(track) for track in tracks])
-    edges = -np.asarray(cameras, dtype=float).reshape(-1, 3, 3)[:, 1]
-    means = [directions.mean(axis=0) for directions in (trunks, edges) if len(directions)]
-    return nearest_axis(np.array(means) * np.array([1.0, _CAMERAS_SAY])[: len(means), None])
-
-
-def _trunks(track: Track) -> Float[np.ndarray, "N 3"]:
-    """Where the trunk points at the moments that were fitted."""
-    seen = np.array([status != "failed" for status in track.status])
-    turns = rotvec_to_rotmat(torch.from_numpy(np.asarray(track.global_orient, dtype=float)[seen])).numpy()
-    return turns[:, :, 1]  # of the unposed body, y is up

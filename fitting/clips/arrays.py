@@ -20,6 +20,7 @@ from bodyfit.data.results.result import FitResult
 from bodyfit.data.results.track import Track
 from bodyfit.fitting.clips.fitting_people import fit_people, followed_people
 from bodyfit.fitting.clips.frame_results import frame_results
+from bodyfit.fitting.clips.shared_worlds import in_shared_worlds
 from bodyfit.fitting.clips.tracking import track_people
 from bodyfit.fitting.clips.writing import FittedPerson
 from bodyfit.fitting.sequence.config import SequenceConfig
@@ -105,7 +106,8 @@ def fit_video(
     tracking = track_people(frames, fps, cuts)
     people = followed_people(tracking.tracklets, frames)
     sequence = SequenceConfig.for_choice(fitter.config.ground, moving_camera=moving_camera)
-    return ClipFit(tuple(fit_people(fitter, people, fps, sequence, cuts)), fitter, len(tracking.dropped))
+    fitted = fit_people(fitter, people, fps, sequence, cuts)
+    return ClipFit(in_shared_worlds(fitted, sequence.ground, cuts=cuts), fitter, len(tracking.dropped))
 
 
 def frames_from_arrays(

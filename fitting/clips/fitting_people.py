@@ -15,6 +15,7 @@ import torch
 
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.results.record import Parameters
+from bodyfit.fitting.clips.shared_worlds import shot_of
 from bodyfit.fitting.clips.tracking import Tracking, Tracklet
 from bodyfit.fitting.clips.writing import FittedPerson
 from bodyfit.fitting.run.memory import give_back_freed_memory
@@ -100,10 +101,7 @@ def fit_people(
         given = starts(person) if starts else None
         return solve_group(fitter, person.sightings, fps=fps, config=config, person=person.name, starts=given)
 
-    def shot(person: FollowedPerson) -> int:
-        return sum(person.sightings[0].moment >= cut for cut in cuts)
-
-    yield from fitted_together(people, solved, config.ground, shot)
+    yield from fitted_together(people, solved, config.ground, lambda person: shot_of(person.sightings, cuts))
 
 
 def fitted_together(

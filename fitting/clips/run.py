@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from bodyfit.fitting.clips.fitting_people import (
     said_of_dropped,
 )
 from bodyfit.fitting.clips.reading import ReadClip, read_clip
+from bodyfit.fitting.clips.shared_worlds import in_shared_worlds
 from bodyfit.fitting.clips.sources import ClipSource, open_source
 from bodyfit.fitting.clips.tracking import TrackingConfig, track_people
 from bodyfit.fitting.clips.writing import FittedClip, FittedPerson, is_whole, remove_other_frames, write_clip
@@ -174,7 +175,7 @@ class ClipRun:
             index = self._index(clip)
             frames = index.frames
             remove_other_frames(self.out, self.journal, list(frames))
-            fitted = list(self._fitted(people, clip))
+            fitted = in_shared_worlds(self._fitted(people, clip), self.sequence.ground, **self._shots(clip))
             section |= {"people": [_about(person) for person in fitted]}
             self._write(clip, index, fitted)
             self.journal.append([{"name": source.name, "key": self.key, "part": self.key, "rows": []}])
@@ -225,6 +226,10 @@ class ClipRun:
                 bar.update()
                 yield person
 
+    def _shots(self, clip: ReadClip) -> dict[str, Any]:
+        """Where the camera changes its place, or the places of calibrated ones, as `in_shared_worlds` takes them."""
+        return {"cuts": clip.cuts}
+
     def _starts(self, fps: float, frames: list[str]) -> Starts | None:
         """What `--init` says."""
         if self.config.init is None:
@@ -233,7 +238,7 @@ class ClipRun:
         earlier.check(frames)
         return lambda person: earlier.starts(self.fitter, person, fps)
 
-    def _write(self, clip: ReadClip, index: ClipIndex, people: list[FittedPerson]) -> None:
+    def _write(self, clip: ReadClip, index: ClipIndex, people: Sequence[FittedPerson]) -> None:
         items = {frame.moment: frame.item for frame in clip.source.frames}
         failures = {items[m].name: (items[m], reason) for m, reason in clip.failures.items() if m in items}
         frames = {frame.name: frame for _, frame in sorted(clip.frames.items())}
@@ -264,7 +269,9 @@ def _about(person: FittedPerson) -> dict[str, Any]:
     status = person.track.status if person.track is not None else ()
     counts = {name: status.count(name) for name in ("fitted", "interpolated", "failed")}
     reason = person.reason or (person.track.reason if person.track is not None else "")
-    return {"person": person.name, "moments": [moments[0], moments[-1]], **counts, "reason": reason}
+    about = {"person": person.name, "moments": [moments[0], moments[-1]], **counts, "reason": reason}
+    world = None if person.track is None else person.track.world
+    return about if world is None else about | {"up": world.source}
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ from bodyfit.data.results.clip_index import ClipIndex
 from bodyfit.fitting.clips.fitting_people import FollowedPerson, chosen_people
 from bodyfit.fitting.clips.reading import read_clip
 from bodyfit.fitting.clips.run import ClipRun, clip_key, run_source, source_files, writing_helpers
-from bodyfit.fitting.clips.view_fit import ViewPeople, fit_view_people, match_views, placed, size_of
+from bodyfit.fitting.clips.view_fit import ViewPeople, cameras_of, fit_view_people, match_views, placed, size_of
 from bodyfit.fitting.clips.view_matching import Moments
 from bodyfit.fitting.clips.view_sources import ViewSource, open_views
 from bodyfit.fitting.clips.writing import FittedClip, FittedPerson, write_clip
@@ -151,7 +151,10 @@ class _ViewsRun(ClipRun):
                 bar.update()
                 yield person
 
-    def _write(self, views: ReadViews, index: ClipIndex, people: list[FittedPerson]) -> None:
+    def _shots(self, views: ReadViews) -> dict[str, Any]:
+        return {"cameras": cameras_of(views.moments)}
+
+    def _write(self, views: ReadViews, index: ClipIndex, people: Sequence[FittedPerson]) -> None:
         frames = {f.name: f for name in views.source.cameras for f in _of_camera(views.moments, name)}
         fitted = FittedClip(index, frames, people, views.failures)
         with writing_helpers(self.config, len(frames)) as helpers:

@@ -19,7 +19,8 @@ from bodyfit.data.body.body_model import BodyModel
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.photo.rig import Rig, read_rig
 from bodyfit.fitting.clips.arrays import ClipFit, frames_from_arrays
-from bodyfit.fitting.clips.view_fit import fit_view_people, match_views, placed, size_of
+from bodyfit.fitting.clips.shared_worlds import in_shared_worlds
+from bodyfit.fitting.clips.view_fit import cameras_of, fit_view_people, match_views, placed, size_of
 from bodyfit.fitting.sequence.config import SequenceConfig
 from bodyfit.fitting.solve.config import FitConfig, on_ground
 from bodyfit.fitting.solve.fitter import Fitter, pick_device
@@ -76,8 +77,11 @@ def fit_views(
     config = on_ground(config or FitConfig(), ground, gravity)
     fitter = Fitter(body, prior, config, device=pick_device(device))
     found = match_views(fitter, dict(sorted(moments.items())), fps, rig, units)
-    people = fit_view_people(fitter, found.people, found.moments, fps, SequenceConfig.for_choice(fitter.config.ground))
-    return ClipFit(tuple(people), fitter, len(found.dropped))
+    sequence = SequenceConfig.for_choice(fitter.config.ground)
+    people = fit_view_people(fitter, found.people, found.moments, fps, sequence)
+    return ClipFit(
+        in_shared_worlds(people, sequence.ground, cameras=cameras_of(found.moments)), fitter, len(found.dropped)
+    )
 
 
 def _by_camera(keypoints: object, rig: Rig) -> dict[str, object]:

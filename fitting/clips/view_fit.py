@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 
 from bodyfit.data.errors import BodyfitError
-from bodyfit.data.photo.intrinsics import Intrinsics
+from bodyfit.data.photo.intrinsics import Extrinsics, Intrinsics
 from bodyfit.data.photo.rig import Rig
 from bodyfit.data.results.track import Track
 from bodyfit.fitting.clips.fitting_people import FollowedPerson, Starts, fitted_together
@@ -68,6 +68,12 @@ def placed(frame: Frame, name: str, rig: Rig) -> Frame:
         lens=camera.lens,
         extrinsics=camera.extrinsics,
     )
+
+
+def cameras_of(moments: Moments) -> set[Extrinsics]:
+    """Where the cameras of placed frames stand."""
+    found = {frame.extrinsics for frames in moments.values() for frame in frames.values()}
+    return {place for place in found if place is not None}
 
 
 def size_of(camera: Intrinsics) -> tuple[int, int] | None:

@@ -28,7 +28,6 @@ from bodyfit.data.results.clip_index import ClipIndex
 from bodyfit.data.results.result import FitResult
 from bodyfit.data.results.track import Track
 from bodyfit.data.results.track_files import find_tracks, write_track
-from bodyfit.data.results.worlds import up_of_world
 from bodyfit.fitting.clips.frame_results import frame_results, unseen
 from bodyfit.fitting.run.config_files import RunConfig
 from bodyfit.fitting.run.journal import Journal
@@ -112,10 +111,8 @@ def write_clip(
     clip.index.write(out)
     _remove_other_tracks(out, clip.people)
     tracks = [p.track for p in clip.people if p.track is not None and set(p.track.status) != {"failed"}]
-    placed = {frame.extrinsics for frame in clip.frames.values() if frame.extrinsics is not None}
-    up = up_of_world(tracks, np.array([camera.rotation for camera in placed]))
     for track in tracks:
-        write_track(out / "tracks", track, fitter_of(fitter, track).body, up=up, posterior=config.output.posterior)
+        write_track(out / "tracks", track, fitter_of(fitter, track).body, posterior=config.output.posterior)
     names = [name for name in [*clip.frames, *clip.failures] if not _is_written(out, journal, name, key)]
     names = list(dict.fromkeys(names))
     old = {name: _files_of(journal, name) for name in names}

@@ -19,8 +19,7 @@ from bodyfit.data.photo.video import frame_path, is_video
 from bodyfit.data.results.clip_index import ClipIndex
 from bodyfit.data.results.result import FitResult
 from bodyfit.data.results.track import Track
-from bodyfit.data.results.track_files import find_tracks, read_track, up_in
-from bodyfit.data.results.worlds import UpAxis
+from bodyfit.data.results.track_files import find_tracks, read_track
 from bodyfit.fitting.draw.layers import Mesh
 from bodyfit.fitting.show.results_folder import PersonEntry, ResultsFolder
 
@@ -149,13 +148,13 @@ class ClipFrames:
         width, height = self._lenses.get(camera, (None, (640, 480)))[1]
         return np.full((height, width, 3), _GREY, dtype=np.uint8)
 
-    def tracks(self, numbers: Collection[str] = ()) -> list[tuple[Track, UpAxis]]:
-        """The tracks that can be read, each with the axis of its frame that is up."""
+    def tracks(self, numbers: Collection[str] = ()) -> list[Track]:
+        """The tracks that can be read, of those who were fitted."""
         found = []
         for path in find_tracks(self.results.folder):
             if not numbers or path.stem in numbers:
                 try:
-                    found.append((read_track(path), up_in(path)))
+                    found.append(read_track(path))
                 except BodyfitError as error:
                     logger.warning("tracks: %s", error)
-        return [(track, up) for track, up in found if set(track.status) != {"failed"}]
+        return [track for track in found if set(track.status) != {"failed"}]

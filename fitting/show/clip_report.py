@@ -85,7 +85,7 @@ def _colour(person: str) -> str:
 def _contacts(clip: ClipFrames) -> tuple[Markup, ...]:
     """When each foot touches the ground; nothing where that was not asked for."""
     rows, colours = {}, {}
-    for track, _ in clip.tracks()[:_MOST_CURVES]:
+    for track in clip.tracks()[:_MOST_CURVES]:
         for foot, (touches, colour) in enumerate(zip(track.touching.T, (LEFT, RIGHT), strict=True)):
             name = f"{track.person} {'LR'[foot]}"
             rows[name] = [tuple(interval) for interval in _intervals(touches, track.moments) / clip.index.fps]
@@ -107,7 +107,7 @@ def _deviations(clip: ClipFrames) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Of each track, the standard deviation of the body's least sure joint along its least sure direction, relative to
     the pelvis, cm."""
     found = {}
-    for track, _ in clip.tracks()[:_MOST_CURVES]:
+    for track in clip.tracks()[:_MOST_CURVES]:
         covariances = track.joint_covariance_root_relative[:, :_BODY_JOINTS]
         known = np.isfinite(covariances).all(axis=(1, 2, 3))
         if known.any():
@@ -119,7 +119,7 @@ def _deviations(clip: ClipFrames) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 def _accelerations(clip: ClipFrames) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Mean over the body's joints, of each track at each moment with neighbours."""
     found = {}
-    for track, _ in clip.tracks()[:_MOST_CURVES]:
+    for track in clip.tracks()[:_MOST_CURVES]:
         try:
             body = body_of_track(track, clip.results.body)
         except BodyfitError:  # another body model than those at hand

@@ -14,8 +14,8 @@ from jaxtyping import Float
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.landmarks import JOINT_NAMES
 from bodyfit.data.results.distrust import PARTS, centimetres
+from bodyfit.data.results.levelling import world_of
 from bodyfit.data.results.track import Track
-from bodyfit.data.results.worlds import UpAxis
 from bodyfit.fitting.draw.colours import person_hex
 from bodyfit.fitting.show.clip_frames import ClipFrames
 from bodyfit.fitting.show.clip_scene import Actor, ClipScene
@@ -23,7 +23,6 @@ from bodyfit.fitting.show.page_server import Page, add_lights, field_of_view
 from bodyfit.fitting.show.pages import fill_page
 from bodyfit.fitting.show.scene_parts import FEET_HINT, FLOOR_HINT, SURE_HINT, follow_window
 
-_AXES = {"x": 0, "y": 1, "z": 2}
 _FREE = "free"
 _FOV = np.radians(40.0)
 _AROUND_M = 1.2  # from a pelvis to what has to be in the picture
@@ -43,9 +42,8 @@ class ClipViewer(Page):
         tracks = clip.tracks()
         if not tracks:
             raise BodyfitError(f"{clip.results.folder}: nobody was fitted over time, so there is nothing to play.")
-        actors = [Actor.of(track, clip) for track, _ in tracks]
-        floor = next((actor.floor for actor in actors if actor.floor is not None), None)
-        self._up = _direction(tracks[0][1]) if floor is None else floor.normal
+        actors = [Actor.of(track, clip) for track in tracks]
+        self._up = np.array(world_of(tracks[0]).up)
         self._first, self._last = clip.index.moments
         self._moment = self._first
         super().__init__(host, port)
@@ -238,12 +236,6 @@ def _least_sure(track: Track, row: int) -> str:
         return ""
     part = max(largest, key=lambda name: largest[name])
     return f"{part} +- {centimetres(np.sqrt(max(largest[part], 0.0)))}"
-
-
-def _direction(up: UpAxis) -> Float[np.ndarray, " 3"]:
-    direction = np.zeros(3)
-    direction[_AXES[up[-1]]] = -1.0 if up.startswith("-") else 1.0
-    return direction
 
 
 def _unit(vector: Float[np.ndarray, " 3"]) -> Float[np.ndarray, " 3"]:

@@ -11,19 +11,18 @@ from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
 from roma import rotvec_to_rotmat
 from scipy.ndimage import gaussian_filter1d
-from scipy.spatial.transform import Rotation
 
 from bodyfit.data.body.body_model import BodyModel
 from bodyfit.data.body.posing import pose_body
 from bodyfit.data.errors import BodyfitError
+from bodyfit.data.results.levelling import world_of
 from bodyfit.data.results.track import Track
 from bodyfit.data.results.track_points import point_names, track_points
-from bodyfit.data.results.worlds import UpAxis, to_y_up
+from bodyfit.data.results.worlds import Place
 from bodyfit.fitting.draw.colours import person_colour
 from bodyfit.fitting.draw.eye import Eye, eye_camera
 from bodyfit.fitting.draw.layers import blend, draw_meshes
 from bodyfit.fitting.draw.rasteriser import Camera
-from bodyfit.fitting.show.scene_parts import Floor
 
 _SMOOTH_S = 0.5  # how slowly the camera follows
 _AROUND_M = 1.1  # from a pelvis to what has to be in the picture
@@ -39,7 +38,6 @@ class Mover:
     body: BodyModel
     number: int
     """Determines the colour."""
-    up: UpAxis
 
     def vertices(self, row: int) -> Float[np.ndarray, "V 3"]:
         """The body at one of the track's moments, in the track's frame."""
@@ -59,7 +57,7 @@ def side_view_frames(
     """Pictures of (height, width) of everybody at each moment, all at one scale and from one direction.
 
     The floor is a grid of half a metre that stands still: the one that a fit with the ground found, else at the height
-    of the feet, level as the camera or the calibration says. People of whom nothing was seen are pale.
+    of the feet, level as the files of the tracks are. People of whom nothing was seen are pale.
 
     Raises:
         BodyfitError: where there is nobody.
@@ -72,26 +70,22 @@ def side_view_frames(
 
 
 class _Stage:
-    """Where the camera is at each moment, and the floor."""
+    """Where the camera is at each moment; the floor is at height 0."""
 
     def __init__(self, movers: Sequence[Mover], moments: Sequence[int], fps, size_px, elevation_deg: float):
         self.movers, self.size_px = movers, size_px
         self.camera: Camera = eye_camera(size_px)
-        self.axes = _axes(movers)
-        points = [track_points(mover.body, mover.track) @ self.axes.T for mover in movers]
+        self.places, points = _standing(movers)
         pelvis = np.full((len(movers), len(moments), 3), np.nan)
         place = {moment: n for n, moment in enumerate(moments)}
         for row, (mover, mine) in enumerate(zip(movers, points, strict=True)):
             for n, moment in enumerate(mover.track.moments.tolist()):
                 if moment in place:
                     pelvis[row, place[moment]] = mine[n, 0]
-        known = [floor.offset for mover in movers if (floor := Floor.of(mover.track.floor)) is not None]
-        lowest = (_lowest(mover, mine) for mover, mine in zip(movers, points, strict=True))
-        self.floor = min(known) if known else min(lowest)
         target = _filled(_mean(pelvis))
         self.target = gaussian_filter1d(target, _SMOOTH_S * fps, axis=0, mode="nearest")
         box = np.array([[-1.0, -1.0, -1.0], [1.0, 1.0, 1.0]])
-        eye = Eye.at(box, (_side(movers, self.axes), elevation_deg))
+        eye = Eye.at(box, (_side(movers, self.places), elevation_deg))
         reach = np.abs((pelvis - self.target) @ eye.rotation[:2].T) / [size_px[1] / min(size_px), 1.0]
         self.reach = float(np.nanmax(reach, initial=0.0)) + _AROUND_M
         distance = self.reach / np.tan(np.arctan(0.5 * min(size_px) / self.camera.focal_px))
@@ -101,10 +95,10 @@ class _Stage:
         eye = replace(self.eye, target=self.target[n])
         picture = self._floor(eye)
         meshes, colours = [], []
-        for mover in self.movers:
+        for mover, (turn, shift) in zip(self.movers, self.places, strict=True):
             row = moment - int(mover.track.moments[0])
             if 0 <= row < len(mover.track) and mover.track.status[row] != "failed":
-                meshes.append((eye.see(mover.vertices(row) @ self.axes.T), mover.body.faces))
+                meshes.append((eye.see(mover.vertices(row) @ turn.T + shift), mover.body.faces))
                 colour = person_colour(mover.number)
                 pale = mover.track.status[row] == "interpolated"
                 colours.append(colour + _PALE * (1 - colour) if pale else colour)
@@ -121,8 +115,7 @@ class _Stage:
         steps = np.arange(-reach, reach + 0.01, _GRID_M)
         for step in steps:
             for along in (0, 1):
-                ends = np.empty((2, 3))
-                ends[:, 1] = self.floor
+                ends = np.zeros((2, 3))
                 ends[:, 2 * along] = middle[along] + step
                 ends[:, 2 * (1 - along)] = middle[1 - along] + np.array([-reach, reach])
                 seen = eye.see(ends)
@@ -153,26 +146,28 @@ def _lowest(mover: Mover, points: Float[np.ndarray, "T P 3"]) -> float:
     return float(np.nanquantile(low, 0.1))
 
 
-def _axes(movers: Sequence[Mover]) -> Float[np.ndarray, "3 3"]:
-    """A rotation from the frame of the tracks to one with y up: away from the floor where one was found, so that a
-    camera that looks down does not make people lean."""
-    axes = to_y_up(movers[0].up)
-    floor = next((found for mover in movers if (found := Floor.of(mover.track.floor)) is not None), None)
-    if floor is None:
-        return axes
-    upright, _ = Rotation.align_vectors(np.array([[0.0, 1.0, 0.0]]), (axes @ floor.normal)[None])
-    return upright.as_matrix() @ axes
+def _standing(movers: Sequence[Mover]) -> tuple[list[Place], list[Float[np.ndarray, "T P 3"]]]:
+    """From the frame of each track to a world with y up and the floor at height 0, and the points of the track there.
+    It is the world of the track's files; where that has no floor, the lowest of those who have none stands on it."""
+    worlds = [world_of(mover.track) for mover in movers]
+    places = [world.y_up for world in worlds]
+    points = [track_points(m.body, m.track) @ turn.T + shift for m, (turn, shift) in zip(movers, places, strict=True)]
+    without = [n for n, world in enumerate(worlds) if world.floor_m is None]
+    low = np.array([0.0, min((_lowest(movers[n], points[n]) for n in without), default=0.0), 0.0])
+    for n in without:
+        places[n], points[n] = (places[n][0], places[n][1] - low), points[n] - low
+    return places, points
 
 
-def _side(movers: Sequence[Mover], axes: Float[np.ndarray, "3 3"]) -> float:
+def _side(movers: Sequence[Mover], places: Sequence[Place]) -> float:
     """The direction to look from, as a yaw in degrees: in a camera's frame, from the camera's right; in a world, from
     the side of where people face most of the time."""
     if movers[0].track.space == "camera":
         return 90.0
     facing = np.zeros(3)
-    for mover in movers:
+    for mover, (turn, _) in zip(movers, places, strict=True):
         turns = rotvec_to_rotmat(torch.from_numpy(np.asarray(mover.track.global_orient, dtype=float))).numpy()
-        facing += (turns[:, :, 2] @ axes.T).sum(axis=0)
+        facing += (turns[:, :, 2] @ turn.T).sum(axis=0)
     return float(np.degrees(np.arctan2(facing[0], facing[2]))) + 90.0
 
 

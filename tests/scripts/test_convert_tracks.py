@@ -65,6 +65,21 @@ def test_axes_are_as_asked(clip, tmp_path):
     assert np.ptp(camera[:, 1] + blender[:, 2]) < 1e-3  # y down, z up, but for the pelvis and its expression
 
 
+def test_a_calibrations_world_has_its_own_axes_and_origin_whatever_floor_was_found(make_track, open_body, tmp_path):
+    floor, given = np.array([0.0, -0.6, 0.8, -0.3]), {"space": "world", "touching": np.ones((2, 2), dtype=bool)}
+    write_track(tmp_path / "out" / "tracks", make_track(2, floor=floor, floor_source="test", **given), open_body)
+    files = {}
+    for name, world in (("level", False), ("own", True)):
+        for to, options in (("amass", {}), ("glb", {"rigged": True})):
+            given = {"to": to, "world": world, **options}
+            assert ConvertCommand((tmp_path / "out",), tmp_path / name, **given).run() == 0
+        files[name] = np.load(tmp_path / name / "000.npz")["trans"]
+    pelvis = open_body.joint_regressor[0] @ open_body.v_template
+    own, level = (files[name] + pelvis for name in ("own", "level"))
+    np.testing.assert_allclose(own, make_track(2).transl + pelvis, atol=0.05)  # z is nearest: axes stay
+    np.testing.assert_allclose(level[:, 2], own @ floor[:3] - floor[3], atol=0.05)
+
+
 def test_a_track_that_cannot_be_read_stops_no_other(clip, tmp_path):
     (clip / "tracks" / "000.npz").write_bytes(b"PK no more")
     assert ConvertCommand((clip,), tmp_path / "new", to="bvh").run() == 1

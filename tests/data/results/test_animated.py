@@ -1,114 +1,49 @@
 """Animated bodies: whoever plays the file by glTF's rules gets the body model's mesh at every moment."""
 
-import json
-import struct
-
 import numpy as np
 import pytest
 import torch
 import trimesh
-from scipy.spatial.transform import Rotation, Slerp
+from scipy.spatial.transform import Rotation
 
 from bodyfit.data.body.posing import pose_body
 from bodyfit.data.results.animated import save_animated_glb
 from bodyfit.data.results.meshes import MeshError
-from bodyfit.data.results.worlds import to_y_up
-
-TYPES = {5126: np.float32, 5121: np.uint8, 5125: np.uint32}
-WIDTHS = {"SCALAR": 1, "VEC3": 3, "VEC4": 4, "MAT4": 16}
-
-
-class Player:
-    """Plays the one animation of a .glb as the specification says, written independently of the writer."""
-
-    def __init__(self, path):
-        data = path.read_bytes()
-        [length] = struct.unpack_from("<I", data, 12)
-        self.content, self.binary = json.loads(data[20 : 20 + length]), data[28 + length :]
-        [self.animation] = self.content["animations"]
-        self.times = self.array(self.animation["samplers"][0]["input"])[:, 0]
-
-    def array(self, number):
-        accessor = self.content["accessors"][number]
-        view, width = self.content["bufferViews"][accessor["bufferView"]], WIDTHS[accessor["type"]]
-        kind, offset = TYPES[accessor["componentType"]], view.get("byteOffset", 0)
-        return np.frombuffer(self.binary, kind, accessor["count"] * width, offset).reshape(-1, width)
-
-    def vertices(self, time):
-        """World positions of the mesh at a time in seconds."""
-        nodes = [dict(node) for node in self.content["nodes"]]
-        mesh = self.content["meshes"][0]
-        weights = np.array(mesh.get("weights", []))
-        for channel in self.animation["channels"]:
-            sampler = self.animation["samplers"][channel["sampler"]]
-            assert sampler["interpolation"] == "LINEAR"
-            times, values = self.array(sampler["input"])[:, 0], self.array(sampler["output"])
-            target = channel["target"]
-            if target["path"] == "rotation":
-                value = Slerp(times, Rotation.from_quat(values))(time).as_quat() if len(times) > 1 else values[0]
-            else:
-                values = values.reshape(len(times), -1)
-                value = np.array([np.interp(time, times, column) for column in values.T])
-            if target["path"] == "weights":
-                assert nodes[target["node"]]["mesh"] == 0
-                weights = value
-            else:
-                nodes[target["node"]][target["path"]] = value
-        world = {}
-        for index in self.content["scenes"][0]["nodes"]:
-            self._walk(nodes, index, np.eye(4), world)
-        [primitive], [skin] = mesh["primitives"], self.content["skins"]
-        attributes = primitive["attributes"]
-        points = self.array(attributes["POSITION"]).astype(float)
-        for weight, target in zip(weights, primitive.get("targets", []), strict=True):
-            points = points + weight * self.array(target["POSITION"])
-        inverse_bind = self.array(skin["inverseBindMatrices"]).reshape(-1, 4, 4).transpose(0, 2, 1)
-        matrices = np.stack([world[joint] for joint in skin["joints"]]) @ inverse_bind
-        joints, shares = self.array(attributes["JOINTS_0"]), self.array(attributes["WEIGHTS_0"])
-        blended = np.einsum("vk,vkxy->vxy", shares, matrices[joints])
-        return np.einsum("vxy,vy->vx", blended[:, :3, :3], points) + blended[:, :3, 3]
-
-    def _walk(self, nodes, index, parent, world):
-        local = np.eye(4)
-        local[:3, :3] = Rotation.from_quat(nodes[index].get("rotation", [0, 0, 0, 1])).as_matrix()
-        local[:3, 3] = nodes[index].get("translation", [0, 0, 0])
-        world[index] = parent @ local
-        for child in nodes[index].get("children", []):
-            self._walk(nodes, child, world[index], world)
+from bodyfit.data.results.worlds import World
 
 
 def posed(body, track, row, up):
     given = {name: torch.as_tensor(value[row : row + 1]) for name, value in track.parameters().items()}
-    return pose_body(body, **given).vertices[0].numpy() @ to_y_up(up).T
+    return pose_body(body, **given).vertices[0].numpy() @ World.along(up).y_up[0].T
 
 
 @pytest.mark.parametrize("space, up", [("camera", "-y"), ("world", "z")])
-def test_every_key_is_the_body_to_a_millimetre(make_track, open_body, tmp_path, space, up):
+def test_every_key_is_the_body_to_a_millimetre(make_track, open_body, tmp_path, space, up, readers):
     """Expressions, pose correctives and joints beyond the fourth of a vertex are in it, too."""
     track = make_track(40, space=space)
-    player = Player(save_animated_glb(tmp_path / "x.glb", open_body, track, up=up))
+    player = readers.Player(save_animated_glb(tmp_path / "x.glb", open_body, track, up=up))
     np.testing.assert_allclose(player.times, track.moments / track.fps, rtol=1e-6)
     for row in (0, 7, 23, 39):
         off = np.linalg.norm(player.vertices(player.times[row]) - posed(open_body, track, row, up), axis=1)
         assert off.max() < 1e-3
 
 
-def test_motion_between_keys_takes_the_short_way(make_track, open_body, tmp_path):
+def test_motion_between_keys_takes_the_short_way(make_track, open_body, tmp_path, readers):
     """A body that turns about itself: half way between two keys it has turned half of the way."""
     angles = np.linspace(0, 4 * np.pi, 13)
     turning = Rotation.from_rotvec(np.array([0, 1, 0]) * angles[:, None]).as_rotvec()
     still = {name: np.zeros((13, width)) for name, width in (("body_pose", 63), ("transl", 3), ("expression", 10))}
     track = make_track(13, global_orient=turning, space="world", **still)
-    player = Player(save_animated_glb(tmp_path / "x.glb", open_body, track, up="y"))
+    player = readers.Player(save_animated_glb(tmp_path / "x.glb", open_body, track, up="y"))
     for row in (2, 5, 8, 11):
         first, last = (player.vertices(t) for t in player.times[row : row + 2])
         between = player.vertices(player.times[row : row + 2].mean())
         assert np.linalg.norm(between - (first + last) / 2, axis=1).max() < 0.15  # the long way: 1 m
 
 
-def test_weights_of_shapes_stay_where_blender_does_not_cut_them_off(make_track, open_body, tmp_path):
+def test_weights_of_shapes_stay_where_blender_does_not_cut_them_off(make_track, open_body, tmp_path, readers):
     """Blender 4.2 takes a shape key's range from the first key, at least 0 to 1, and cuts off what lies beyond."""
-    player = Player(save_animated_glb(tmp_path / "x.glb", open_body, make_track(40)))
+    player = readers.Player(save_animated_glb(tmp_path / "x.glb", open_body, make_track(40)))
     [weights] = [c for c in player.animation["channels"] if c["target"]["path"] == "weights"]
     values = player.array(player.animation["samplers"][weights["sampler"]]["output"])
     assert len(np.unique(values.round(3))) > 100  # they do change
@@ -118,15 +53,15 @@ def test_weights_of_shapes_stay_where_blender_does_not_cut_them_off(make_track, 
         assert 0 <= default <= 1
 
 
-def test_failed_moments_have_no_key(make_track, open_body, tmp_path):
+def test_failed_moments_have_no_key(make_track, open_body, tmp_path, readers):
     track = make_track(6, status=("failed", *("fitted",) * 5))
-    player = Player(save_animated_glb(tmp_path / "x.glb", open_body, track))
+    player = readers.Player(save_animated_glb(tmp_path / "x.glb", open_body, track))
     np.testing.assert_allclose(player.times, track.moments[1:] / track.fps, rtol=1e-6)
 
 
-def test_one_moment_is_a_file_too(make_track, open_body, tmp_path):
+def test_one_moment_is_a_file_too(make_track, open_body, tmp_path, readers):
     track = make_track(1, status=("fitted",))
-    player = Player(save_animated_glb(tmp_path / "x.glb", open_body, track))
+    player = readers.Player(save_animated_glb(tmp_path / "x.glb", open_body, track))
     off = player.vertices(player.times[0]) - posed(open_body, track, 0, "-y")
     assert np.linalg.norm(off, axis=1).max() < 1e-3
 

@@ -12,26 +12,13 @@ from bodyfit.data.motion.mocap import read_motion
 from bodyfit.data.results.checks import ResultError
 from bodyfit.data.results.track_exports import export_track
 from bodyfit.data.results.track_points import point_names, track_points
-from bodyfit.data.results.worlds import to_y_up, to_z_up
+from bodyfit.data.results.worlds import World
 
 CAMERA_TO_Y_UP = np.diag([1.0, -1.0, -1.0])
 
 
 def posed(body, track):
     return pose_body(body, **{name: torch.as_tensor(value) for name, value in track.parameters().items()})
-
-
-def read_trc(path):
-    """Names, numbers, times and points, as Pose2Sim and OpenSim read them: tabs, two header pairs."""
-    head, keys, values, names, axes, *rows = [line.split("\t") for line in path.read_text().splitlines()]
-    assert head == ["PathFileType", "4", "(X/Y/Z)", path.name]
-    about = dict(zip(keys, values, strict=True))
-    assert names[:2] == ["Frame#", "Time"] and axes[2:5] == ["X1", "Y1", "Z1"]
-    markers = names[2::3]
-    assert len(markers) == int(about["NumMarkers"]) and len(rows) == int(about["NumFrames"])
-    assert {len(row) for row in rows} == {2 + 3 * len(markers)} == {len(axes)}
-    table = np.array([[float(cell) for cell in row] for row in rows])
-    return about, markers, table[:, 0], table[:, 1], table[:, 2:].reshape(len(rows), -1, 3)
 
 
 def test_points_are_the_bodys_joints_and_skin_points(make_track, open_body):
@@ -43,11 +30,11 @@ def test_points_are_the_bodys_joints_and_skin_points(make_track, open_body):
     np.testing.assert_allclose(points[:, names.index("left_heel")], heel, atol=1e-9)
 
 
-def test_trc_is_what_opensim_reads(make_track, open_body, tmp_path):
+def test_trc_is_what_opensim_reads(make_track, open_body, tmp_path, readers):
     """y up, metres, a row for each moment from the first fitted one; NaN, not empty cells, where one failed between."""
     status = ("failed", *("fitted",) * 4, "failed", *("fitted",) * 6)
     track = make_track(status=status)
-    about, markers, numbers, times, points = read_trc(export_track(tmp_path / "000.trc", track, open_body))
+    about, markers, numbers, times, points = readers.read_trc(export_track(tmp_path / "000.trc", track, open_body))
     assert about["Units"] == "m" and float(about["DataRate"]) == 29.97
     assert markers == list(point_names(open_body)) and len(set(markers)) == len(markers)
     np.testing.assert_array_equal(numbers, np.arange(1, 12))
@@ -57,21 +44,15 @@ def test_trc_is_what_opensim_reads(make_track, open_body, tmp_path):
     np.testing.assert_allclose(np.delete(points, 4, axis=0)[:, :55], np.delete(wanted, 4, axis=0), atol=1e-6)
 
 
-def test_bvh_moves_the_joints_as_the_track_does(make_track, open_body, tmp_path):
+def test_bvh_moves_the_joints_as_the_track_does(make_track, open_body, tmp_path, readers):
     """Forward kinematics of the file, read by a reader of BVH, gives the joints in centimetres."""
     track = make_track(6, expression=np.zeros((6, 10)))
     path = export_track(tmp_path / "x.bvh", track, open_body)
     motion = read_bvh(path)
     assert motion.frame_rate == pytest.approx(29.97, rel=1e-8)
-    rows = [line.split() for line in path.read_text().split("Frame Time")[1].splitlines()[1:]]
-    root = np.array(rows, dtype=float)[:, :3]
-    places = np.zeros((6, len(motion.names), 3))
-    for joint, parent in enumerate(motion.parents):
-        bone = motion.offsets[joint]
-        places[:, joint] = root if parent < 0 else places[:, parent] + motion.orientations[:, parent] @ bone
     wanted = posed(open_body, track).joints.numpy() @ CAMERA_TO_Y_UP.T * 100
-    at = [motion.names.index(name) for name in open_body.joint_names]
-    np.testing.assert_allclose(places[:, at], wanted, atol=0.01)
+    names, places = readers.bvh_joints(path)
+    np.testing.assert_allclose(places[:, [names.index(name) for name in open_body.joint_names]], wanted, atol=0.01)
 
 
 def test_bvh_holds_the_pose_where_a_moment_failed(make_track, open_body, tmp_path):
@@ -82,7 +63,9 @@ def test_bvh_holds_the_pose_where_a_moment_failed(make_track, open_body, tmp_pat
     assert not np.allclose(orientations[3], orientations[0])
 
 
-@pytest.mark.parametrize("frame, turn", [(None, np.eye(3)), ("opengl", to_y_up("z")), ("blender", to_z_up("z"))])
+@pytest.mark.parametrize(
+    "frame, turn", [(None, np.eye(3)), ("opengl", World.along("z").y_up[0]), ("blender", np.eye(3))]
+)
 def test_csv_has_a_row_for_each_moment_and_point(make_track, open_body, tmp_path, frame, turn):
     track = make_track(3, space="world", status=("fitted", "failed", "interpolated"))
     path = export_track(tmp_path / "x.csv", track, open_body, frame=frame, up="z")
@@ -101,7 +84,7 @@ def test_amass_file_is_motion_with_z_up(make_track, open_body, tmp_path):
     np.testing.assert_array_equal(read_motion(path).body_pose, track.body_pose)
     with np.load(path) as file:
         assert file["poses"].shape == (4, 165)
-        pelvis = posed(open_body, track).joints[:, 0].numpy() @ to_z_up("-y").T
+        pelvis = posed(open_body, track).joints[:, 0].numpy() @ World.along("-y").z_up[0].T
         rest = pelvis - file["trans"]
     np.testing.assert_allclose(rest, np.broadcast_to(rest[0], rest.shape), atol=1e-3)  # but for the expression
 

@@ -1,7 +1,7 @@
 """Tracks on disk: they come back exactly, stand upright in AMASS's world, and are read by what reads AMASS."""
 
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -10,9 +10,10 @@ import torch
 from bodyfit.data.body.posing import pose_body
 from bodyfit.data.motion.mocap import NoMotionError, find_motions, read_motion
 from bodyfit.data.results.checks import ResultError
+from bodyfit.data.results.levelling import shared_world, world_of
 from bodyfit.data.results.track import Track
 from bodyfit.data.results.track_files import find_tracks, read_track, write_track
-from bodyfit.data.results.worlds import nearest_axis, to_y_up, to_z_up, up_of_world
+from bodyfit.data.results.worlds import World, nearest_axis
 from bodyfit.prior.training.prepare import PrepareConfig, prepare_motion
 
 COLUMNS = {
@@ -33,10 +34,12 @@ def vertices(body, parameters):
 
 
 def test_a_track_comes_back_exactly(make_track, open_body, tmp_path):
-    track = make_track(space="world", reason="seen by four cameras")
-    npz, glb = write_track(tmp_path, track, open_body)
-    assert (npz.name, glb.name) == ("000.npz", "000.glb")
-    assert same(read_track(npz), track)
+    floor = World.on_floor(np.array([0.1, -0.2, -0.97, -1.3]), "the floor (test)")
+    for world in (floor, World.along("y", "test"), None):
+        track = make_track(space="world", reason="seen by four cameras", world=world)
+        npz, glb = write_track(tmp_path, track, open_body)
+        assert (npz.name, glb.name) == ("000.npz", "000.glb")
+        assert same(read_track(npz), replace(track, world=world or world_of(track)))
 
 
 def test_failed_moments_at_the_ends_are_kept_as_such_and_are_no_motion(make_track, open_body, tmp_path):
@@ -45,7 +48,7 @@ def test_failed_moments_at_the_ends_are_kept_as_such_and_are_no_motion(make_trac
     for name in COLUMNS:
         getattr(track, name)[[0, 1, 11]] = 0
     npz, _ = write_track(tmp_path, track, open_body)
-    assert same(read_track(npz), track)
+    assert same(read_track(npz), replace(track, world=world_of(track)))
     with np.load(npz) as file:
         assert file["poses"].shape == (9, 165) and file["first_row"] == 2
     np.testing.assert_array_equal(read_motion(npz).body_pose, track.body_pose[2:11])
@@ -77,7 +80,7 @@ def test_amass_readers_get_the_body_upright_with_z_up(make_track, open_body, tmp
             *(29.97, "neutral", "smplx"),
         )
         assert file["poses"].shape == (3, 165)
-    turn = to_z_up(up or "-y")
+    turn, _ = World.along(up or "-y").z_up
     np.testing.assert_allclose(vertices(open_body, given), vertices(open_body, track.parameters()) @ turn.T, atol=1e-9)
 
 
@@ -101,18 +104,24 @@ def test_all_people_of_a_world_have_the_same_up_whether_they_stand_or_lie(make_t
     turns = np.array([[[np.cos(a), 0, np.sin(a)], [0, -1, 0], [np.sin(a), 0, -np.cos(a)]] for a in (0, 2, 4)])
     level = np.eye(3)[None] @ turns
     on_its_side = np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]]) @ turns
-    assert up_of_world([lying], level) == "y"
-    assert up_of_world([lying], np.zeros((0, 3, 3))) == "x"
-    assert up_of_world([standing, lying], level) == up_of_world([standing], on_its_side) == "y"
-    assert up_of_world([make_track()], level) == "-y"
+
+    def up(people, cameras):
+        return shared_world(people, cameras=cameras).axis
+
+    assert up([lying], level) == "y"
+    assert up([lying], np.zeros((0, 3, 3))) == "x"
+    assert up([standing, lying], level) == up([standing], on_its_side) == "y"
+    assert up([make_track()], level) == "-y"
 
 
 @pytest.mark.parametrize("up", ["x", "-x", "y", "-y", "z", "-z"])
 def test_turns_to_other_worlds_are_rotations_that_take_up_to_up(up):
     axis = np.zeros(3)
     axis["xyz".index(up[-1])] = -1 if up.startswith("-") else 1
-    for turn, wanted in ((to_z_up(up), [0, 0, 1]), (to_y_up(up), [0, 1, 0])):
+    world = World.along(up)
+    for (turn, shift), wanted in ((world.z_up, [0, 0, 1]), (world.y_up, [0, 1, 0])):
         np.testing.assert_array_equal(turn @ axis, wanted)
+        np.testing.assert_array_equal(shift, 0)
         np.testing.assert_array_equal(turn @ turn.T, np.eye(3))
         assert np.linalg.det(turn) == pytest.approx(1)
     assert nearest_axis(axis + 0.3 * np.array([[1, 0, 0], [0, 1, 1]])) == up

@@ -10,6 +10,7 @@ from scipy.spatial.transform import Rotation
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.results.track_files import read_track
 from bodyfit.data.results.track_points import point_names, track_points
+from bodyfit.data.results.worlds import World
 from bodyfit.fitting.draw.colours import person_colour
 from bodyfit.fitting.show.clip_frames import ClipFrames
 from bodyfit.fitting.show.clip_video import ClipStyle, overlay_frames
@@ -134,7 +135,7 @@ def test_pictures_of_a_folder_are_found_where_nobody_is_in_them(clip_folder, tmp
 def test_the_side_view_follows_who_walks(clip_folder, open_body):
     """Seen from the side of the camera's, the walk to its right comes towards the eye: bodies keep their place."""
     track = read_track(clip_folder / "tracks" / "000.npz")
-    mover = Mover(track, body_of_track(track, None), 0, "-y")
+    mover = Mover(track, body_of_track(track, None), 0)
     found = list(side_view_frames([mover], range(7), 10.0, size_px=(96, 128), backend="software"))
     places = []
     for picture in found:
@@ -158,18 +159,21 @@ def test_who_stands_on_a_tilted_floor_stands_upright_in_the_side_view(clip_folde
     pelvis = (open_body.joint_regressor[0] @ open_body.v_template)[None]
     moved = replace(track, global_orient=turns, transl=tilt.apply(track.transl + pelvis) - pelvis)
     sole = track_points(open_body, track)[..., 1].max()
-    known = replace(moved, floor=np.append(tilt.apply([0.0, -1.0, 0.0]), -sole), floor_source="test")
+    floor = np.append(tilt.apply([0.0, -1.0, 0.0]), -sole)
+    known = replace(moved, floor=floor, world=World.on_floor(floor))
 
     def of(track):
-        stage = _Stage([Mover(track, open_body, 0, "-y")], range(7), 10.0, (96, 128), 6.0)
-        points = track_points(open_body, track)[3] @ stage.axes.T
+        stage = _Stage([Mover(track, open_body, 0)], range(7), 10.0, (96, 128), 6.0)
+        [(turn, shift)] = stage.places
+        points = track_points(open_body, track)[3] @ turn.T + shift
         names = point_names(open_body)
         neck, feet = points[names.index("neck")], points[[names.index(f"{s}_heel") for s in ("left", "right")]]
-        return (neck - feet.mean(axis=0)) / np.linalg.norm(neck - feet.mean(axis=0)), points[:, 1].min() - stage.floor
+        return (neck - feet.mean(axis=0)) / np.linalg.norm(neck - feet.mean(axis=0)), points[:, 1].min()
 
-    (upright, above), (leaning, _) = of(known), of(moved)
+    (upright, above), (leaning, lowest) = of(known), of(moved)
     assert upright[1] > 0.99 > 0.85 > leaning[1]
     assert above == pytest.approx(0.0, abs=1e-6)
+    assert lowest == pytest.approx(0.0, abs=0.02)  # without a floor the feet are on it most of the time
 
 
 def test_the_command_writes_into_the_folder_of_the_clip(clip_folder):
