@@ -12,13 +12,13 @@ import torch
 
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.files import write_atomically
-from bodyfit.fitting.benchmark import calibration, flips
-from bodyfit.fitting.benchmark.clip_calibration import errors_over_time
+from bodyfit.fitting.benchmark import calibration, clip_calibration, flips
 from bodyfit.fitting.benchmark.clip_table import some_clips
 from bodyfit.fitting.solve.ages import ADULT_YEARS, AgeConfig
 from bodyfit.fitting.solve.config import FitConfig
 from bodyfit.fitting.solve.fitter import Fitter, pick_device
 from bodyfit.fitting.start.pose_sources import split_clips
+from bodyfit.fitting.uncertainty.flip_coefficients import CLIP_OFFSET
 from bodyfit.fitting.uncertainty.temperature import CLIP, PHOTO, VIEWS
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ class BenchmarkUncertaintyCommand:
     The covariance of a joint promises regions: 68 % of the true joints should lie in those of 68 %. Printed are the
     shares found, by part of the body, in the camera frame and relative to the pelvis. Then limbs that are flipped in
     depth: how many of those who are wrong by one are marked as ambiguous, how many others are, and whether the
-    probabilities of flips are true.
+    probabilities of flips are true; of clips, by moment.
     """
 
     people: int = 512
@@ -108,11 +108,14 @@ class BenchmarkUncertaintyCommand:
             motions = split_clips(self.poses, self.split) if self.split else sorted(self.poses.rglob("*.npz"))
         settings = {"count": self.clips, "cameras": self.cameras, "fps": 30.0, "moments": self.moments}
         settings |= {"seed": self.seed, "elsewhere": self.elsewhere}
-        errors = errors_over_time(fitter, some_clips(fitter, motions, **settings))
-        document: dict[str, Any] = {"clips": self.clips, "cameras": self.cameras, "studies": [_figures(errors)]}
+        errors, flipped = clip_calibration.study_over_time(fitter, some_clips(fitter, motions, **settings))
+        found = {} if flipped is None else {"flips": clip_calibration.figures(flipped)}
+        document: dict[str, Any] = {"clips": self.clips, "cameras": self.cameras, "studies": [found | _figures(errors)]}
         if self.refit:
             seen_as = CLIP if self.cameras == 1 else VIEWS
             document["refit"] = _refitted([errors], seen_as)
+            if flipped is not None:
+                document["refit"]["CLIP_OFFSET"] = clip_calibration.refitted_offset(flipped, CLIP_OFFSET)
         return document
 
     def _document(self, studies: list[calibration.Study]) -> dict[str, Any]:
@@ -165,23 +168,38 @@ def as_text(document: dict[str, Any]) -> str:
 def flips_as_text(found: dict[str, Any]) -> list[str]:
     """Flipped limbs, for people."""
     percent = {name: f"{100 * value:.1f} %" for name, value in found.items() if isinstance(value, float)}
-    lines = [
-        "",
-        f"  limbs flipped in depth: the best mode of {percent['wrong']} of these people is wrong by one",
-        f"    of these, ambiguous or with the right mode kept {percent['flagged']} (ambiguous {percent['marked']}, "
-        f"right mode kept {percent['right_mode_kept']})",
-        f"    false alarms: ambiguous of those whose limbs are right {percent['false_alarms']}; "
-        f"people with a flipped mode kept {percent['modes_kept']}, {found['modes_per_person']:.2f} modes per person",
-        "    detected at other shares of false alarms: "
-        + ", ".join(f"{100 * float(share):.0f} %: {100 * rate:.1f} %" for share, rate in found["roc"].items()),
-    ]
-    for title, name in (("probability that a bone is flipped", "bones"), ("weight of a kept mode", "modes")):
+    lines = _of_people(found, percent) if "modes" in found else _of_moments(found, percent)
+    rates = [f"{100 * float(share):.0f} %: {100 * rate:.1f} %" for share, rate in found["roc"].items()]
+    lines = ["", *lines, "    detected at other shares of false alarms: " + ", ".join(rates)]
+    titles = {"bones": "probability that a bone is flipped", "modes": "weight of a kept mode"}
+    for title, name in ((titles[name], name) for name in titles if name in found):
         lines += [f"    {title:36}{'mean, %':>9}{'found, %':>10}{'count':>8}"]
         lines += [
             f"      from {100 * one['from']:<29.0f}{100 * one['promised']:9.1f}"
             f"{100 * one['found']:10.1f}{one['count']:8}"
             for one in found[name]
         ]
+    return lines
+
+
+def _of_people(found: dict[str, Any], percent: dict[str, str]) -> list[str]:
+    return [
+        f"  limbs flipped in depth: the best mode of {percent['wrong']} of these people is wrong by one",
+        f"    of these, ambiguous or with the right mode kept {percent['flagged']} (ambiguous {percent['marked']}, "
+        f"right mode kept {percent['right_mode_kept']})",
+        f"    false alarms: ambiguous of those whose limbs are right {percent['false_alarms']}; "
+        f"people with a flipped mode kept {percent['modes_kept']}, {found['modes_per_person']:.2f} modes per person",
+    ]
+
+
+def _of_moments(found: dict[str, Any], percent: dict[str, str]) -> list[str]:
+    lines = [
+        f"  limbs flipped in depth: {percent['wrong']} of {found['people']} moments are wrong by one",
+        f"    of these ambiguous {percent['marked']}; false alarms, ambiguous of the others: {percent['false_alarms']}",
+    ]
+    if "median_seconds" in found:
+        lasts = f"{found['median_seconds']:.2f} s (median), {found['longest_seconds']:.2f} s at most"
+        lines += [f"    a bone stays flipped for {lasts}"]
     return lines
 
 

@@ -90,6 +90,9 @@ class Track:
     """The same of each joint's position relative to the pelvis."""
     landmark_covariance: Float[np.ndarray, "T 144 3 3"] = field(default_factory=lambda: _none_of(144))
     """The same as joint_covariance of all landmarks, where it was asked for."""
+    flip_probability: Float[np.ndarray, "T 8"] = field(default_factory=lambda: np.zeros((0, 8), dtype=np.float32))
+    """Probability that each bone of `LIMB_BONES` is flipped in depth at each moment, as in a FitResult; NaN at failed
+    moments. No rows where it was not estimated, as of several cameras, which see depth."""
     posterior: MotionPosterior | None = field(default=None, repr=False)
     """What `sample` draws from: all moments' unknowns, and how they depend on each other. In memory after a fit, and in
     files where it was asked for; None elsewhere."""
@@ -111,6 +114,11 @@ class Track:
                     f"track {self.person}: {name} has shape {np.shape(getattr(self, name))}, "
                     f"expected ({count}, {points}, 3, 3), or no rows."
                 )
+        if np.shape(self.flip_probability) not in ((0, 8), (count, 8)):
+            raise ResultError(
+                f"track {self.person}: flip_probability has shape {np.shape(self.flip_probability)}, "
+                f"expected ({count}, 8), or no rows."
+            )
         if np.shape(self.touching) not in ((0, 2), (count, 2)) or np.shape(self.floor) not in ((0,), (4,)):
             raise ResultError(
                 f"track {self.person}: touching has shape {np.shape(self.touching)}, floor {np.shape(self.floor)}; "

@@ -45,6 +45,7 @@ _POSE_COLUMNS = {
     **{"left_hand_pose": slice(75, 120), "right_hand_pose": slice(120, 165)},
 }
 _ROWS = ("global_orient", "transl", "latent", "expression", "moments", "views", "status")
+_SURE = (*COVARIANCES, "flip_probability")
 _POSTERIOR = tuple(field.name for field in fields(KeptPosterior))
 _MOST_MOMENTS = 500_000
 MOST_WITH_POSTERIOR = 15_000
@@ -149,7 +150,7 @@ def _arrays(track: Track, body: BodyModel, world: World) -> dict[str, np.ndarray
     own = {name: np.asarray(getattr(track, name)) for name in _ROWS}
     words = {name: np.array(getattr(track, name)) for name in ("person", "space", "prior", "reason", "floor_source")}
     own |= {"touching": track.touching, "floor": track.floor}
-    own |= {name: value for name in COVARIANCES if len(value := getattr(track, name))}
+    own |= {name: value for name in _SURE if len(value := getattr(track, name))}
     about = {
         "subject": track.person,
         "first_row": kept.start,
@@ -173,7 +174,7 @@ _KNOWN = (
     *("kid_axis", "age", "age_margin"),
     *("touching", "floor", "floor_source"),
     *("up", "to_z_up", "z_up_shift", "floor_at_zero", "up_source"),
-    *COVARIANCES,
+    *_SURE,
     *(f"posterior_{name}" for name in _POSTERIOR),
 )
 
@@ -203,7 +204,7 @@ def _track(read: dict[str, np.ndarray]) -> Track:
     if "touching" in read:  # since --ground
         arrays |= {"touching": read["touching"].astype(bool), "floor": read["floor"].astype(float)}
         words["floor_source"] = str(read["floor_source"].item())
-    arrays |= {name: read[name].astype(np.float32) for name in COVARIANCES if name in read}
+    arrays |= {name: read[name].astype(np.float32) for name in _SURE if name in read}
     if "posterior_blocks" in read:  # since --posterior keeps it
         words["posterior"] = _posterior(read)
     words["kid_axis"] = bool(read.get("kid_axis", False))

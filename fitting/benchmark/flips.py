@@ -44,23 +44,35 @@ def figures(studies: Sequence[Study]) -> dict[str, Any]:
     probability = np.concatenate([one.uncertainty["flip_probability"] for one in studies])
     weight, bones = (np.concatenate([_of_modes(one, name) for one in studies]) for name in ("weight", "flips"))
     cured = np.concatenate([_cured(one) for one in studies])
-    wrong, likely = wrong_bones.any(1), np.array([any_flip(row) for row in probability])
-    marked = likely >= AMBIGUOUS_FROM
+    wrong, marked = wrong_bones.any(1), _likely(probability) >= AMBIGUOUS_FROM
     kept = np.isfinite(weight) & bones.any(2)
     mode_right = kept & (wrong_bones[:, None] & bones).any(2)
+    return of_probabilities(wrong_bones, probability) | {
+        "flagged": _share((marked | cured)[wrong]),
+        "right_mode_kept": _share(cured[wrong]),
+        "modes_kept": float(kept.any(1).mean()),
+        "modes_per_person": float(kept.sum(1).mean()),
+        "modes": _reliability(weight[kept], mode_right[kept]),
+    }
+
+
+def of_probabilities(flipped: Bool[np.ndarray, "N 8"], probability: Float[np.ndarray, "N 8"]) -> dict[str, Any]:
+    """The figures that say whether probabilities of flipped bones are true: `people` (or moments), `wrong`, `marked`,
+    `false_alarms`, `roc` and `bones` of `figures`."""
+    wrong, likely = flipped.any(1), _likely(probability)
+    marked = likely >= AMBIGUOUS_FROM
     return {
         "people": len(wrong),
         "wrong": float(wrong.mean()),
-        "flagged": _share((marked | cured)[wrong]),
         "marked": _share(marked[wrong]),
-        "right_mode_kept": _share(cured[wrong]),
         "false_alarms": _share(marked[~wrong]),
-        "modes_kept": float(kept.any(1).mean()),
-        "modes_per_person": float(kept.sum(1).mean()),
         "roc": {str(share): detection(likely, wrong, share) for share in FALSE_ALARMS},
-        "bones": _reliability(probability.ravel(), wrong_bones.ravel()),
-        "modes": _reliability(weight[kept], mode_right[kept]),
+        "bones": _reliability(probability.ravel(), flipped.ravel()),
     }
+
+
+def _likely(probability: Float[np.ndarray, "N 8"]) -> Float[np.ndarray, " N"]:
+    return np.array([any_flip(row) for row in probability])
 
 
 def detection(likely: Float[np.ndarray, " N"], wrong: Bool[np.ndarray, " N"], false_alarms: float) -> float:

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from bodyfit.data.results.modes import any_flip
 from bodyfit.data.results.result import FitResult
 from bodyfit.data.results.track import COVARIANCES, Track
 from bodyfit.fitting.energy.levenberg_marquardt import CONVERGED, Solution
@@ -91,6 +92,7 @@ def _results(fitter: Fitter, track: Track, rows: list[int], sightings: list[Sigh
             **_interpolated(track, row, result),
             **_ground(track, row, frame),
             **_sure(track, row, frame),
+            **_flips(track, row, fitter.config.ambiguous_probability),
         )
         for row, result, (frame, _) in zip(rows, made, chosen, strict=True)
     ]
@@ -128,6 +130,14 @@ def _sure(track: Track, row: int, frame: Frame) -> dict[str, np.ndarray]:
         return found
     turn = np.asarray(frame.extrinsics.rotation, dtype=np.float32)
     return {name: turn @ value @ turn.T for name, value in found.items()}
+
+
+def _flips(track: Track, row: int, ambiguous_from: float) -> dict[str, Any]:
+    """Which limbs may be flipped at a row of a track; nothing where that is not known."""
+    if not len(track.flip_probability) or not np.isfinite(track.flip_probability[row]).all():
+        return {}
+    found = track.flip_probability[row].astype(float)
+    return {"flip_probability": found, "ambiguous": any_flip(found) >= ambiguous_from}
 
 
 def _interpolated(track: Track, row: int, result: FitResult) -> dict[str, str]:

@@ -20,6 +20,7 @@ from bodyfit.fitting.energy.terms import Evaluation, write_point_jacobian
 from bodyfit.fitting.sequence.arrow_factor import Elimination, Rows
 from bodyfit.fitting.sequence.arrow_inverse import Marginal, marginals
 from bodyfit.fitting.sequence.arrow_system import ArrowSystem
+from bodyfit.fitting.sequence.clip_flips import flips_over_time
 from bodyfit.fitting.sequence.contacts import Contacts
 from bodyfit.fitting.sequence.problem import GroupProblem
 from bodyfit.fitting.sequence.views import Views, point_information
@@ -41,7 +42,8 @@ ASSUMED_ROWS = 5.0
 def covariances_of(
     solver: GroupSolver, x: Float[Tensor, "T D"], contacts: Contacts | None = None
 ) -> dict[str, Float[Tensor, "T N 3 3"]]:
-    """Covariances of joints, by their names in a Track; in the frame of the fit, m^2.
+    """Covariances of joints, by their names in a Track; in the frame of the fit, m^2. Of a single camera, also the
+    `flip_probability` of limbs.
 
     Args:
         solver: with the views, and a fitter that estimates uncertainty.
@@ -53,8 +55,14 @@ def covariances_of(
     """
     estimator = solver.fitter.afterwards.estimator
     hessian, seen = counted(solver, x, contacts), seen_as(solver)
-    parts = [estimator.named(*hessian.moved(one, estimator.points), seen) for one in hessian.marginals(0, len(x))]
-    return {name: torch.cat([part[name] for part in reversed(parts)]) for name in parts[0]}
+    with_flips = seen == CLIP and bool(estimator.limbs)
+    parts = []
+    for one in hessian.marginals(0, len(x)):
+        camera, relative, bones = hessian.moved(one, estimator.points, estimator.bones if with_flips else None)
+        parts.append(estimator.named(camera, relative, seen) | {"bones": bones})
+    found = {name: torch.cat([part[name] for part in reversed(parts)]) for name in parts[0]}
+    bones = found.pop("bones")
+    return found | ({"flip_probability": flips_over_time(solver, x, bones)} if with_flips else {})
 
 
 def counted(solver: GroupSolver, x: Float[Tensor, "T D"], contacts: Contacts | None = None) -> Hessian:
@@ -154,17 +162,18 @@ class Hessian:
         return bool(self.solver.fitter.config.shape.betas)
 
     def moved(
-        self, one: Marginal, points: PointCovariance
-    ) -> tuple[Float[Tensor, "W K 3 3"], Float[Tensor, "W K 3 3"]]:
-        """Covariances of points at some moments, in the frame of the fit and relative to the first point."""
+        self, one: Marginal, points: PointCovariance, bones: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[Float[Tensor, "W K 3 3"], Float[Tensor, "W K 3 3"], Float[Tensor, "W B 3 3"]]:
+        """Covariances of points at some moments, in the frame of the fit and relative to the first point, and of the
+        second point of each of `bones` relative to the first; none where these are None."""
 
-        def work(rows: slice) -> tuple[Tensor, Tensor]:
+        def work(rows: slice) -> tuple[Tensor, Tensor, Tensor]:
             jacobian = points.jacobian(self._posed(one.first, rows))
-            relative = jacobian - jacobian[:, :1]
-            return self._spread(one, rows, jacobian), self._spread(one, rows, relative)
+            pairs = jacobian[:, :0] if bones is None else jacobian[:, bones[1]] - jacobian[:, bones[0]]
+            moves = jacobian, jacobian - jacobian[:, :1], pairs
+            return tuple(self._spread(one, rows, move) for move in moves)
 
-        camera, relative = zip(*self.solver.map(work, self._chunks(one)), strict=True)
-        return torch.cat(camera), torch.cat(relative)
+        return tuple(torch.cat(some) for some in zip(*self.solver.map(work, self._chunks(one)), strict=True))
 
     def leverage(self, one: Marginal) -> tuple[Float[Tensor, " P"], Float[Tensor, " P"], Float[Tensor, " P"]]:
         """Of keypoints of the body, hands and face at some moments: their weighted squared residuals, their weights,

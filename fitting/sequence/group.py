@@ -20,7 +20,7 @@ from torch import Tensor
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.landmarks import LANDMARK_NAMES
 from bodyfit.data.results.record import Parameters
-from bodyfit.data.results.track import COVARIANCES, Track
+from bodyfit.data.results.track import Track
 from bodyfit.fitting.energy.floor import foot_points
 from bodyfit.fitting.energy.landmark_model import CONTOUR_NAMES, LandmarkModel
 from bodyfit.fitting.energy.observations import observe
@@ -105,8 +105,8 @@ class GroupFit:
     standing: Standing | None = None
     """What is known of the feet and the ground; None where that was not asked for."""
     sure: dict[str, Any] = field(default_factory=dict)
-    """Covariances (T, N, 3, 3) and `posterior` by their names in a Track; empty where that was not asked for, or there
-    are none."""
+    """Covariances, `flip_probability` and `posterior` by their names in a Track; empty where that was not asked for, or
+    there are none."""
 
     def track(self) -> Track:
         """The result."""
@@ -192,8 +192,8 @@ def _check(sightings: Sequence[Sighting], fps: float) -> None:
 
 
 def _how_sure(solver: GroupSolver, x: Float[Tensor, "T D"], contacts: Contacts | None) -> dict[str, Any]:
-    """Covariances at a solution, single precision, and the posterior; none where nobody asked, or the Hessian has no
-    inverse."""
+    """Covariances and probabilities of flips at a solution, single precision, and the posterior; none where nobody
+    asked, or the Hessian has no inverse."""
     if solver.fitter.afterwards.estimator is None:
         return {}
     try:
@@ -264,9 +264,9 @@ class _Blank:
         return self._track(betas, arrays, tuple(status), views, reason, **more)
 
     def _sure(self, sure: dict[str, Any], rows: slice) -> dict[str, Any]:
-        """Covariances of all moments, NaN of those that failed, and the posterior."""
+        """The same of all moments, NaN of those that failed."""
         whole = dict(sure)
-        for name in COVARIANCES.keys() & sure.keys():
+        for name in sure.keys() - {"posterior"}:
             found = sure[name]
             whole[name] = np.full((len(self.moments), *found.shape[1:]), np.nan, dtype=found.dtype)
             whole[name][rows] = found

@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float, Int
 from markupsafe import Markup
 
 from bodyfit.data.errors import BodyfitError
+from bodyfit.data.results.modes import any_flip
 from bodyfit.data.results.track_points import track_points
 from bodyfit.fitting.draw.colours import LEFT, RIGHT, person_hex
 from bodyfit.fitting.show.clip_frames import ClipFrames
@@ -52,8 +53,8 @@ def clip_tiles(clip: ClipFrames) -> dict[str, str]:
 
 
 def curves_over_time(clip: ClipFrames) -> tuple[Markup, ...]:
-    """Reprojection error, acceleration and uncertainty of each person over time, and when feet touch the ground, as
-    SVG; the first six people, each in its own colour."""
+    """Reprojection error, acceleration, uncertainty and ambiguity of each person over time, and when feet touch the
+    ground, as SVG; the first six people, each in its own colour."""
     errors: dict[str, tuple[list[float], list[float]]] = {}
     sums: dict[tuple[str, int], list[float]] = {}
     for entry in clip.results.people:
@@ -68,6 +69,7 @@ def curves_over_time(clip: ClipFrames) -> tuple[Markup, ...]:
         "Reprojection error, % of person size": dict(list(errors.items())[:_MOST_CURVES]),
         "Acceleration of the body joints, m/s²": _accelerations(clip),
         "Standard deviation of the least sure joint, cm": _deviations(clip),
+        "Probability that an arm or leg is flipped in depth, %": _flips(clip),
     }
     shared = {"x_unit": "s", "from_zero": True}
     drawn = [
@@ -113,6 +115,20 @@ def _deviations(clip: ClipFrames) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         if known.any():
             variances = np.linalg.eigvalsh(covariances[known].astype(float))[..., -1].max(axis=1)
             found[track.person] = (track.moments[known] / track.fps, 100 * np.sqrt(variances.clip(0)))
+    return found
+
+
+def _flips(clip: ClipFrames) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Of each track, the probability that any bone is flipped, %."""
+    found = {}
+    for track in clip.tracks()[:_MOST_CURVES]:
+        known = np.isfinite(track.flip_probability).all(axis=1)
+        if known.any():
+            moments = track.moments[known]
+            found[track.person] = (
+                moments / track.fps,
+                np.array([100 * any_flip(row) for row in track.flip_probability[known]]),
+            )
     return found
 
 

@@ -157,7 +157,7 @@ def _uncertainty(result: FitResult | None) -> str | None:
 
 def _modes(person: PersonEntry, result: FitResult | None) -> list[dict[str, str]]:
     """A small picture of each mode of an ambiguous person, with its words and its weight."""
-    if result is None or not result.ambiguous:
+    if result is None or not result.ambiguous or not result.has_runner_up:  # moments of clips have no other modes
         return []
     try:
         pictures = mode_pictures(person, result)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from bodyfit.data.body.body_model import BodyModel
@@ -71,7 +71,9 @@ class Estimator:
         covariances = self.named(whitened @ whitened.mT, relative @ relative.mT, PHOTO)
         covariances["posterior_factor"] = packed(posterior)
         if self.limbs:
-            found = features(self.solved_limbs(problem, at, lin, whitened))
+            upper, lower = self.bones
+            bones = whitened[:, lower] - whitened[:, upper]
+            found = features(self.solved_limbs(problem, at, lin, bones @ bones.mT))
             covariances["flip_probability"] = flip_probability(found)
             if self.for_studies:
                 covariances["flip_features"] = found
@@ -98,18 +100,17 @@ class Estimator:
         return named
 
     def solved_limbs(
-        self, problem: Problem, at: Evaluation, lin: Linearization, whitened: Float[Tensor, "B K 3 F"]
+        self, problem: Problem, at: Evaluation, lin: Linearization, bones: Float[Tensor, "B 8 3 3"]
     ) -> SolvedLimbs:
         """What is known of arms and legs at the solutions `at`.
 
         Args:
             problem, at, lin: as in the posterior.
-            whitened: of the estimator's points.
+            bones: covariance of the lower joint of each of LIMB_BONES relative to its upper one, camera frame.
         """
-        upper, lower = torch.tensor(self.limbs, device=at.x.device).unbind(1)
         points = self._joints(at.x, at.body)
-        ray = torch.nn.functional.normalize(points[:, upper], dim=-1)
-        deviation = (ray[:, :, None] @ (whitened[:, lower] - whitened[:, upper]))[:, :, 0].norm(dim=-1)
+        ray = torch.nn.functional.normalize(points[:, self.bones[0]], dim=-1)
+        deviation = (ray[:, :, None] @ bones @ ray[..., None])[:, :, 0, 0].clamp_min(0).sqrt()
         predicted = points
         seen = problem.observations
         if seen is not None and seen.predicted is not None:
@@ -118,6 +119,12 @@ class Estimator:
         rows, weights = problem.rows.slices, torch.ones_like(at.x[:, 0]) if seen is None else seen.weights.sum(1)
         misfit = lin.residuals[:, rows["pose_prior"]].square().sum(1) if "pose_prior" in rows else weights
         return SolvedLimbs(points, predicted, deviation, misfit, total_cost(lin) / weights.clamp_min(1e-6))
+
+    @property
+    def bones(self) -> tuple[Int[Tensor, " 8"], Int[Tensor, " 8"]]:
+        """Rows of the upper and the lower joint of each of LIMB_BONES, where there are `limbs`."""
+        upper, lower = torch.tensor(self.limbs, device=self.places.device).unbind(1)
+        return upper, lower
 
     def _joints(self, x: Float[Tensor, "B D"], body: Tensor) -> Float[Tensor, "B K 3"]:
         unknowns, transl = self.unknowns, x[:, self.unknowns.layout["transl"]]

@@ -32,6 +32,12 @@ COEFFICIENTS: dict[str, float] = {
     "angle from prediction up to 1.5": -0.0713,
 }
 
+CLIP_OFFSET = -0.9
+"""Of clips by one camera: added to the logarithm of the odds, fitted by
+
+    bodyfit benchmark-uncertainty --poses MOCAP --split validation --elsewhere 0.5 --seed 101 --clips 101 --refit
+"""
+
 AMBIGUOUS_FROM = 0.125
 """A person is ambiguous where any bone is flipped with this probability: few enough false alarms, see
 docs/uncertainty.md."""

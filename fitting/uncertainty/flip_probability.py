@@ -71,9 +71,10 @@ def features(limbs: SolvedLimbs) -> Float[Tensor, "B 8 F"]:
     return torch.cat([kinds.flatten(2), torch.stack(columns, -1)], -1).nan_to_num().clamp(-30, 30)
 
 
-def flip_probability(found: Float[Tensor, "B 8 F"]) -> Float[Tensor, "B 8"]:
-    """Probability that each of LIMB_BONES is flipped in depth (`flips.flipped_bones`), by its `features`."""
-    return (found @ found.new_tensor([COEFFICIENTS[name] for name in FEATURES])).sigmoid()
+def flip_probability(found: Float[Tensor, "B 8 F"], offset: float = 0.0) -> Float[Tensor, "B 8"]:
+    """Probability that each of LIMB_BONES is flipped in depth (`flips.flipped_bones`), by its `features`; `offset` is
+    added to the logarithm of the odds."""
+    return (found @ found.new_tensor([COEFFICIENTS[name] for name in FEATURES]) + offset).sigmoid()
 
 
 def fitted_coefficients(found: Float[Tensor, "B 8 F"], flipped: Tensor, ridge: float = 1e-3) -> dict[str, float]:
@@ -94,6 +95,21 @@ def fitted_coefficients(found: Float[Tensor, "B 8 F"], flipped: Tensor, ridge: f
     values = slope.tolist()
     values[:kinds:2] = [value + constant for value in values[:kinds:2]]  # every bone is of exactly one kind
     return {name: round(value, 4) for name, value in zip(FEATURES, values, strict=True)}
+
+
+def fitted_offset(probability: Float[Tensor, "N 8"], flipped: Tensor) -> float:
+    """What is to be added to the logarithm of the odds so that as many bones are flipped as promised.
+
+    Args:
+        probability: of each bone.
+        flipped: (N, 8), whether it is.
+    """
+    odds, (low, high) = probability.double().clamp(1e-9, 1 - 1e-9).logit(), (-10.0, 10.0)
+    for _ in range(50):
+        middle = (low + high) / 2
+        too_much = float((odds + middle).sigmoid().mean()) > float(flipped.double().mean())
+        low, high = (low, middle) if too_much else (middle, high)
+    return round(middle, 2)
 
 
 def logistic_regression(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from bodyfit.fitting.benchmark import flips
+from bodyfit.fitting.benchmark import clip_calibration, flips
 from bodyfit.fitting.benchmark.calibration import Study
 from bodyfit.fitting.uncertainty.flips import BONE_ROWS
 
@@ -39,6 +39,24 @@ def test_detection_and_false_alarms_are_counted(study):
     assert found["wrong"] == pytest.approx(0.2) and found["marked"] == found["flagged"] == pytest.approx(0.5)
     assert found["false_alarms"] == pytest.approx(0.1) and found["right_mode_kept"] == pytest.approx(0.25)
     assert found["roc"]["0.15"] == pytest.approx(0.5) and found["modes_kept"] == pytest.approx(0.05)
+
+
+def test_flips_of_clips_are_counted_by_moment(study):
+    wrong = flips.flipped(study)
+    found = clip_calibration.figures(
+        clip_calibration.ClipFlips(wrong, study.uncertainty["flip_probability"], (0.2, 0.4, 1.0))
+    )
+    assert found["wrong"] == pytest.approx(0.2) and found["marked"] == pytest.approx(0.5)
+    assert found["false_alarms"] == pytest.approx(0.1)
+    assert (found["median_seconds"], found["longest_seconds"]) == (0.4, 1.0)
+
+
+def test_the_offset_makes_as_many_flips_as_there_are():
+    rng = np.random.default_rng(2)
+    odds = rng.normal(-3, 1.5, size=(4000, 8))
+    flipped = rng.random((4000, 8)) < 1 / (1 + np.exp(-(odds - 0.9)))
+    told = clip_calibration.ClipFlips(flipped, 1 / (1 + np.exp(-(odds + 0.5))), ())
+    assert clip_calibration.refitted_offset(told, 0.5) == pytest.approx(-0.9, abs=0.1)
 
 
 def test_probabilities_are_compared_with_what_is_found(study):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from bodyfit.data.results.modes import any_flip
 from bodyfit.data.results.track_files import read_track, write_track
 from bodyfit.fitting.benchmark.sequences import imagined, make_clip
 from bodyfit.fitting.clips.frame_results import frame_results
@@ -18,6 +19,7 @@ from bodyfit.fitting.sequence.group import fit_group, observed
 from bodyfit.fitting.sequence.windows import GroupSolver
 from bodyfit.fitting.solve.config import FitConfig
 from bodyfit.fitting.solve.fitter import Fitter
+from bodyfit.fitting.uncertainty.flip_coefficients import AMBIGUOUS_FROM
 
 
 def sd(covariance):
@@ -105,6 +107,34 @@ def test_frames_have_the_covariances_of_their_moment_and_files_keep_them(fitter,
     read = read_track(tmp_path / f"{track.person}.npz")
     np.testing.assert_array_equal(read.joint_covariance, track.joint_covariance)
     assert read.landmark_covariance.shape == (0, 144, 3, 3)
+
+
+def test_limbs_that_may_be_flipped_are_said_at_every_moment_of_one_camera(fitter, gap, tmp_path):
+    clip, track = gap
+    found = track.flip_probability
+    assert found.shape == (20, 8) and found.min() > 0 and found.max() < 0.9
+    np.testing.assert_allclose(found[9], found[4] + (found[15] - found[4]) * 5 / 11, rtol=1e-4)  # nobody saw it
+    results = frame_results(fitter, track, clip.sightings)
+    for sighting, result in zip(clip.sightings, results, strict=True):
+        np.testing.assert_allclose(result.flip_probability, found[sighting.moment])
+        assert result.ambiguous == (any_flip(found[sighting.moment]) >= AMBIGUOUS_FROM)
+    wary = replace(fitter.config, ambiguous_probability=0.0)
+    assert all(one.ambiguous for one in frame_results(Fitter(config=wary, like=fitter), track, clip.sightings))
+    write_track(tmp_path, track, fitter.body)
+    np.testing.assert_array_equal(read_track(tmp_path / f"{track.person}.npz").flip_probability, found)
+
+
+def test_flips_are_those_of_the_view_wherever_the_world_is(fitter, motion):
+    """A calibrated camera alone sees what an uncalibrated one does; two see depth, and ask nothing."""
+    clip = make_clip(fitter.body, motion, cameras=2, seed=2, moments=4)
+    alone = [s for s in clip.sightings if s.frame.extrinsics == clip.sightings[0].frame.extrinsics]
+    placed, free = (fit_group(fitter, some, fps=30).flip_probability for some in (alone, [_unplaced(s) for s in alone]))
+    np.testing.assert_allclose(np.log(placed), np.log(free), atol=0.5)
+    assert fit_group(fitter, clip.sightings, fps=30).flip_probability.shape == (0, 8)
+
+
+def _unplaced(sighting):
+    return replace(sighting, frame=replace(sighting.frame, extrinsics=None))
 
 
 def test_off_is_off_and_landmarks_are_landmarks(fitter, motion):

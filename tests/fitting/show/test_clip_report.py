@@ -37,8 +37,8 @@ def test_a_long_clip_has_few_cards_spread_over_time(clip_folder):
 
 def test_curves_have_a_line_for_each_person(clip_folder):
     curves = curves_over_time(ClipFrames.of(open_results_folder(clip_folder)))
-    assert [curve.count("<polyline") for curve in curves] == [2, 2, 2, 0]
-    assert all(person_hex(number) in curve for curve in curves[:3] for number in (0, 1))
+    assert [curve.count("<polyline") for curve in curves] == [2, 2, 2, 2, 0]
+    assert all(person_hex(number) in curve for curve in curves[:4] for number in (0, 1))
 
 
 def test_it_is_shown_when_feet_are_on_the_ground(clip_folder):
