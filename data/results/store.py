@@ -99,11 +99,23 @@ class Results(Sequence[FitResult]):
         return f"Results of {len(self)} people"
 
 
+def is_run(folder: Path) -> bool:
+    """Whether a folder has what `bodyfit fit` leaves of a run, at work or done."""
+    return any((folder / name).is_file() for name in ("summary.json", JOURNAL))
+
+
+def runs_in(folder: Path) -> dict[str, Path]:
+    """The runs in a folder, such as that of several clips, by their names; links that lead out are left out."""
+    inside = folder.resolve()
+    found = sorted(folder.iterdir(), key=lambda path: _natural(path.name)) if folder.is_dir() else []
+    return {one.name: one for one in found if is_run(one) and one.resolve().is_relative_to(inside)}
+
+
 def what_is_expected(folder: Path) -> str:
     """What to give in place of a folder that is no run's: that of a run, or, of several clips, one of these."""
-    runs = sorted(found.parent for found in folder.glob("*/summary.json"))
+    runs = list(runs_in(folder).values())
     if runs:
-        return f"It holds {len(runs)} runs: give one of them, such as {runs[0]}."
+        return f"It holds {len(runs)} runs: give one of them, such as {runs[0]}; `bodyfit summary` lists them all."
     return "Expected the output folder of `bodyfit fit PHOTOS -o OUT`."
 
 

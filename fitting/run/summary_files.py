@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -98,20 +98,22 @@ def _row(row: Any, path: Path) -> dict[str, Any]:
     return {"person": None} | row
 
 
-def write_csv(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+def write_csv(path: Path, rows: Iterable[dict[str, Any]], columns: Sequence[str] = COLUMNS) -> None:
     """Rows as comma-separated values; what a row lacks is empty."""
     with path.open("w", newline="", encoding="utf-8", errors="replace") as file:
-        table = csv.DictWriter(file, COLUMNS, extrasaction="ignore")
+        table = csv.DictWriter(file, columns, extrasaction="ignore")
         table.writeheader()
         table.writerows(rows)
 
 
-def write_parquet(path: Path, rows: Iterable[dict[str, Any]], group: int = 50_000) -> None:
+def write_parquet(
+    path: Path, rows: Iterable[dict[str, Any]], columns: Sequence[str] = COLUMNS, group: int = 50_000
+) -> None:
     """Rows as Parquet, in groups."""
     import pyarrow as pa
     from pyarrow import parquet
 
-    kinds = dict.fromkeys(COLUMNS, pa.string())
+    kinds = dict.fromkeys(columns, pa.string())
     numbers = ("cost", "runner_up_cost", "age_margin", "age_years", "stature_m", "focal_px", "seconds")
     numbers += ("weakest_deviation_m", "doubt_probability")
     numbers += tuple(c for c in COLUMNS if c.startswith("error_"))
@@ -119,7 +121,7 @@ def write_parquet(path: Path, rows: Iterable[dict[str, Any]], group: int = 50_00
     schema, some = pa.schema(list(kinds.items())), []
     with parquet.ParquetWriter(path, schema) as table:
         for row in rows:
-            some.append({name: row.get(name) for name in COLUMNS})
+            some.append({name: row.get(name) for name in columns})
             if len(some) == group:
                 table.write_table(pa.Table.from_pylist(some, schema))
                 some = []
