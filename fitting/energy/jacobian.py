@@ -8,7 +8,9 @@ unknowns).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,14 +39,15 @@ class BlockJacobian:
     """Writes d residual / d block for all landmarks that depend on the block.
 
     Args:
-        model: its landmarks and levers.
+        pairs: landmark and joint of each lever.
         joints: the block's joints, in the order of its tangent's rows.
         each: numbers per landmark: 2 for pixels, 3 for points.
+        device: where to compute.
     """
 
-    def __init__(self, model: LandmarkModel, joints: list[int], each: int = 2):
+    def __init__(self, pairs: Sequence[tuple[int, int]], joints: list[int], each: int, device: torch.device):
         self.each = each
-        lever = {(k, j): n for n, (k, j) in enumerate(zip(model.pair_landmark, model.pair_joint, strict=True))}
+        lever = {pair: n for n, pair in enumerate(pairs)}
         shapes: dict[tuple[int, int], list[tuple[list[int], list[int]]]] = {}
         for chain, members in _chains(lever, joints):
             shapes.setdefault((len(members), len(chain)), []).append((members, chain))
@@ -54,8 +57,8 @@ class BlockJacobian:
             levers = np.array([[[lever.get((k, j), len(lever)) for j in chain] for k in ms] for ms, chain in groups])
             places = np.array([3 * joints.index(j) + c for _, chain in groups for j in chain for c in range(3)])
             whole = np.array_equal(places, np.arange(3 * len(joints)))
-            landmarks = _slice_or_index([k for members, _ in groups for k in members], model.device)
-            to = {"dtype": torch.long, "device": model.device}
+            landmarks = _slice_or_index([k for members, _ in groups for k in members], device)
+            to = {"dtype": torch.long, "device": device}
             self.groups.append(
                 _Groups(landmarks, torch.as_tensor(levers, **to), None if whole else torch.as_tensor(places, **to))
             )
@@ -125,30 +128,41 @@ class RotationJacobian:
         unknowns: the unknowns.
         model: the landmarks.
         each: numbers per landmark: 2 for pixels, 3 for points.
+        some: of these landmarks alone, by their numbers in the model; None: of all.
 
     Attributes:
-        landmark_of_lever: the landmark of each lever, and any for the zero after them.
+        some: the same, as an index.
+        levers: which of the model's levers are theirs, the zero after them included; None: all.
+        landmark_of_lever: the landmark of each of these, and any for the zero.
     """
 
-    def __init__(self, unknowns: Unknowns, model: LandmarkModel, each: int = 2):
-        self.unknowns = unknowns
+    def __init__(self, unknowns: Unknowns, model: LandmarkModel, each: int = 2, some: Sequence[int] | None = None):
+        self.unknowns, self.each = unknowns, each
+        to: dict[str, Any] = {"dtype": torch.long, "device": model.device}
+        of_model = list(zip(model.pair_landmark.tolist(), model.pair_joint.tolist(), strict=True))
+        chosen = range(len(model.names)) if some is None else some
+        place = {k: n for n, k in enumerate(chosen)}
+        levers = [n for n, (k, _) in enumerate(of_model) if k in place]
+        pairs = [(place[k], j) for k, j in (of_model[n] for n in levers)]
+        self.some = None if some is None else torch.as_tensor(some, **to)
+        self.levers = None if some is None else torch.as_tensor([*levers, len(of_model)], **to)
         rotated = {"latent": list(range(1, NUM_BODY_JOINTS + 1))}
         if unknowns.has_jaw:
             rotated["jaw_pose"] = [unknowns.names.index("jaw")]
         rotated |= {f"{side}_hand": joints for side, (joints, _, _) in unknowns.hands.items()}
-        self.blocks = {name: BlockJacobian(model, joints, each) for name, joints in rotated.items()}
-        to = {"dtype": torch.long, "device": model.device}
-        self.landmark_of_lever = torch.as_tensor(np.append(model.pair_landmark, 0), **to)
+        self.blocks = {name: BlockJacobian(pairs, joints, each, model.device) for name, joints in rotated.items()}
+        self.landmark_of_lever = torch.as_tensor([*(k for k, _ in pairs), 0], **to)
         self._bases = {
             side: basis.T.unflatten(0, (15, 3)).contiguous() for side, (_, _, basis) in unknowns.hands.items()
         }
-        self.corrected = model.corrected
+        corrected = [(place[k], n) for n, k in enumerate(model.corrected.tolist()) if k in place]
+        self.corrected = torch.as_tensor([k for k, _ in corrected], **to)
+        self._corrected_rows = None if some is None else torch.as_tensor([n for _, n in corrected], **to)
         self.live = {
             name: _shared(model.live_joints.tolist(), joints, model.device) for name, joints in rotated.items()
         }
-        root = {int(k): n for n, (k, j) in enumerate(zip(model.pair_landmark, model.pair_joint, strict=True)) if j == 0}
-        still = len(model.pair_landmark)
-        self.root_levers = torch.as_tensor([root.get(k, still) for k in range(len(model.names))], **to)
+        root = {k: n for n, (k, j) in enumerate(pairs) if j == 0}
+        self.root_levers = torch.as_tensor([root.get(k, len(pairs)) for k in range(len(chosen))], **to)
 
     def write(
         self,
@@ -161,7 +175,7 @@ class RotationJacobian:
         """Fill the columns of all unknowns that rotate joints.
 
         Args:
-            jacobian: filled in place.
+            jacobian: filled in place; of the first D unknowns, whole blocks of them.
             by_rotation: d (numbers of a landmark) / d (world rotation of a joint) for each lever, then a zero.
             state: the posed landmarks.
             tangent: the decoder's, see `decode_with_tangent`.
@@ -173,14 +187,15 @@ class RotationJacobian:
         world = state.kinematics.rotations  # level order
         body = world.index_select(0, unknowns.body_parents).transpose(0, 1)
         self._write("latent", jacobian, by_rotation, (body @ tangent).flatten(1, 2))
-        if len(unknowns.direct_parents) == 0:
+        if len(unknowns.direct_parents) == 0 or jacobian.shape[-1] < layout["jaw_pose"].stop:
             return
         rotated = world.index_select(0, unknowns.direct_parents).transpose(0, 1) @ left_jacobians[:, 1:]
         if unknowns.has_jaw:
             self._write("jaw_pose", jacobian, by_rotation, rotated[:, 0])
         fingers_of_sides = rotated[:, int(unknowns.has_jaw) :].split(15, dim=1)
         for (side, basis), fingers in zip(self._bases.items(), fingers_of_sides, strict=True):
-            self._write(f"{side}_hand", jacobian, by_rotation, (fingers @ basis).flatten(1, 2))
+            if jacobian.shape[-1] >= layout[f"{side}_hand"].stop:
+                self._write(f"{side}_hand", jacobian, by_rotation, (fingers @ basis).flatten(1, 2))
 
     def add_correctives(
         self,
@@ -193,7 +208,7 @@ class RotationJacobian:
         """Add the derivative of the pose correctives.
 
         Args:
-            jacobian: added to in place.
+            jacobian: added to in place, as in `write`.
             correctives: of the posed landmarks.
             tangent, left_jacobians: as in `write`: small rotations in the parents' frames per unit of each unknown.
             of_points: d (numbers of a landmark) / d (its point); None where the numbers are the point's own.
@@ -204,9 +219,12 @@ class RotationJacobian:
         for n, (side, basis) in enumerate(self._bases.items()):
             first = 1 + int(self.unknowns.has_jaw) + 15 * n
             local[f"{side}_hand"] = left_jacobians[:, first : first + 15] @ basis
-        by_matrix = correctives.by_matrix.flatten(1, 2).unflatten(2, (-1, 9))
+        by_matrix = correctives.by_matrix
+        if self._corrected_rows is not None:
+            by_matrix = by_matrix.index_select(1, self._corrected_rows)
+        by_matrix = by_matrix.flatten(1, 2).unflatten(2, (-1, 9))
         for name, (places, rows) in self.live.items():
-            if len(places):
+            if len(places) and self.unknowns.layout[name].stop <= jacobian.shape[-1]:
                 rotated = correctives.by_turn.index_select(1, places) @ local[name].index_select(1, rows)
                 moved = by_matrix.index_select(2, places).flatten(2) @ rotated.flatten(1, 2)  # (B, 3 C, P)
                 moved = moved.unflatten(1, (-1, 3))

@@ -433,12 +433,15 @@ def has_landmark(body: BodyModel, name: str) -> bool:
 def in_limb_order(body: BodyModel, names: Sequence[str]) -> tuple[str, ...]:
     """The landmarks that the body has, sorted by kinematic chain.
 
-    The Jacobian's rows are then written in blocks: landmarks below a joint are consecutive.
+    The Jacobian's rows are then written in blocks: landmarks that move with the same joints are consecutive.
     """
+    parents = np.asarray(body.parents)
 
     def way(name: str) -> list[int]:
-        joint = body.joint_names.index(name) if name in body.joint_names else _carrier(body, name)
-        return _chain_to_root(joint, np.asarray(body.parents))[::-1]
+        if name not in body.joint_names:
+            return _chain_to_root(_carrier(body, name), parents)[::-1]
+        above = parents[body.joint_names.index(name)]  # a joint does not move when it rotates itself
+        return _chain_to_root(above, parents)[::-1] if above >= 0 else []
 
     return tuple(sorted((n for n in names if has_landmark(body, n)), key=way))
 

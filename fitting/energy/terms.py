@@ -271,26 +271,45 @@ class LatentGaussian(Term):
 
 
 def write_point_jacobian(
-    unknowns: Unknowns, rotation_jacobian: RotationJacobian, at: Evaluation, out: Float[Tensor, "B K 3 D"]
+    unknowns: Unknowns,
+    rotation_jacobian: RotationJacobian,
+    at: Evaluation,
+    out: Float[Tensor, "B K E D"],
+    through: Float[Tensor, "B K E 3"] | None = None,
 ) -> None:
     """Write the derivative of the landmarks' positions into `out`, which is zero: d p = omega x lever for each joint's
     small rotation omega.
 
     Args:
         unknowns: what the landmarks depend on.
-        rotation_jacobian: of the same landmarks, with 3 numbers each.
+        rotation_jacobian: of the same landmarks, or of some of them, with E numbers each.
         at: with derivatives.
+        out: of the first D unknowns, whole blocks of them.
+        through: d (E numbers of a landmark) / d (its position); None: the numbers are the position's own.
     """
-    layout, state = unknowns.layout, at.state
-    axes = torch.eye(3, dtype=out.dtype, device=out.device)
-    out[..., layout["transl"]] = axes
-    out[..., layout.span("betas", "expression")] = state.shape_jacobian
-    # Row c of the matrix -[lever]_x is lever x e_c: one product with numbers that are 0, 1 and -1.
-    turned = torch.linalg.cross(axes[:, None].expand(3, 3, 3), axes.expand(3, 3, 3)).flatten(1)
-    by_rotation = (state.levers.transpose(0, 1) @ turned).unflatten(-1, (3, 3))
+    layout, state, some = unknowns.layout, at.state, rotation_jacobian.some
+    moved = state.shape_jacobian if some is None else state.shape_jacobian.index_select(1, some)
+    levers = state.levers if some is None else state.levers.index_select(0, rotation_jacobian.levers)
+    shape = slice(layout["betas"].start, min(layout["expression"].stop, out.shape[-1]))
+    moved, levers = moved[..., : shape.stop - shape.start], levers.transpose(0, 1)
+    if through is None:
+        axes = torch.eye(3, dtype=out.dtype, device=out.device)
+        out[..., layout["transl"]], out[..., shape] = axes, moved
+        # Row c of the matrix -[lever]_x is lever x e_c: one product with numbers that are 0, 1 and -1.
+        turned = torch.linalg.cross(axes[:, None].expand(3, 3, 3), axes.expand(3, 3, 3)).flatten(1)
+        by_rotation = (levers @ turned).unflatten(-1, (3, 3))
+    else:
+        out[..., layout["transl"]] = through
+        # By axes: products of small matrices one by one take several times as long.
+        along = through[..., :1] * moved[:, :, None, 0]
+        along = torch.addcmul(along, through[..., 1:2], moved[:, :, None, 1])
+        out[..., shape] = along.addcmul_(through[..., 2:], moved[:, :, None, 2])
+        by_rotation = torch.linalg.cross(
+            levers[:, :, None], through.index_select(1, rotation_jacobian.landmark_of_lever)
+        )
     rotation_jacobian.write(out, by_rotation, state, at.tangent, at.left_jacobians)
     if state.correctives is not None:
-        rotation_jacobian.add_correctives(out, state.correctives, at.tangent, at.left_jacobians)
+        rotation_jacobian.add_correctives(out, state.correctives, at.tangent, at.left_jacobians, through)
 
 
 BENDING_JOINTS = ("left_elbow", "right_elbow", "left_knee", "right_knee")

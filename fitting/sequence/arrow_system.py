@@ -30,15 +30,16 @@ def in_order(function: Callable, items: list) -> list:
 
 
 @dataclass(frozen=True)
-class _Scaled:
-    """A system with a diagonal of ones: one damping then suits metres, radians and latents. The band is scaled block by
-    block while it is solved."""
+class _Prepared:
+    """What of a system all dampings share, in one precision. Damping is relative to the diagonal, so that one suits
+    metres, radians and latents."""
 
-    scale: Float[Tensor, "G T D"]
-    shared_scale: Float[Tensor, "G S"]
-    edge: Float[Tensor, "G T D S"]
+    diagonal: Float[Tensor, "G T D"]
+    """Of the matrix, kept above a tiny share of its largest number."""
+    corner_diagonal: Float[Tensor, "G S"]
     corner: Float[Tensor, "G S S"]
-    gradient: Float[Tensor, "G T D"]
+    right: Float[Tensor, "G T 1+S D"]
+    """Half the gradient, and the edge."""
     shared_gradient: Float[Tensor, "G S"]
 
 
@@ -56,7 +57,7 @@ class ArrowSystem:
     gradient: Float[Tensor, "G T D"]
     """Half the gradient of the cost."""
     shared_gradient: Float[Tensor, "G S"]
-    _scaled: dict[torch.dtype, _Scaled] = field(init=False, default_factory=dict, repr=False)
+    _prepared: dict[torch.dtype, _Prepared] = field(init=False, default_factory=dict, repr=False)
 
     @classmethod
     def zeros(cls, groups: int, moments: int, size: int, shared: int, like: Tensor) -> ArrowSystem:
@@ -103,94 +104,97 @@ class ArrowSystem:
         self, damping: Float[Tensor, " G"], dtype: torch.dtype, map_: Callable
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """`step` in one precision, and how much of the gradient it leaves."""
-        if dtype not in self._scaled:
-            self._scaled[dtype] = self._scale(dtype)
-        scaled, damping = self._scaled[dtype], damping.to(dtype)
-        corner = scaled.corner.clone()
-        corner.diagonal(dim1=-2, dim2=-1).add_(damping[:, None])
-        right = torch.cat([-scaled.gradient[..., None], scaled.edge], dim=-1)
-        solved, good = solve_banded(self.band, right, scaled.scale, damping, map_)
-        x, by_shared = solved[..., 0], solved[..., 1:]
-        turned = scaled.edge.flatten(1, 2).mT  # (G, S, T D)
-        schur = corner - turned @ by_shared.flatten(1, 2)
+        if dtype not in self._prepared:
+            self._prepared[dtype] = self._prepare(dtype)
+        given, damping = self._prepared[dtype], damping.to(dtype)
+        solved, good = solve_banded(self.band, given.right, damping[:, None, None] * given.diagonal, map_)
+        # A^-1 times gradient and edge, both as (G, columns, T D).
+        x, by_shared = (part.transpose(1, 2).flatten(2) for part in (solved[:, :, :1], solved[:, :, 1:]))
+        gradient, edge = given.right[:, :, 0], given.right[:, :, 1:].transpose(1, 2).flatten(2)
+        damped = damping[:, None] * given.corner_diagonal
+        schur = given.corner + torch.diag_embed(damped) - edge @ by_shared.mT
         factor, info = torch.linalg.cholesky_ex(schur)
-        rest = -scaled.shared_gradient - (turned @ x.flatten(1)[..., None])[..., 0]
-        s = torch.cholesky_solve(rest[..., None], factor)[..., 0]
-        x = x - (by_shared @ s[:, None, :, None])[..., 0]
+        rest = given.shared_gradient[..., None] - edge @ x.mT
+        s = -torch.cholesky_solve(rest, factor)
+        x = -(x + s.mT @ by_shared).view_as(gradient)
+        s = s[..., 0]
         good = good & (info == 0) & torch.isfinite(x).all((1, 2)) & torch.isfinite(s).all(1)
         x, s = torch.where(good[:, None, None], x, 0), torch.where(good[:, None], s, 0)
         # -(2 g.s + s.H s), with H s = -g - damping diag(H) s
-        linear = (scaled.gradient * x).sum((1, 2)) + (scaled.shared_gradient * s).sum(1)
-        squares = x.square().sum((1, 2)) + s.square().sum(1)
-        left = self._left(scaled, x, s, damping) if dtype != torch.double else torch.zeros_like(linear)
-        return x * scaled.scale, s * scaled.shared_scale, damping * squares - linear, good, left
+        linear = (gradient * x).sum((1, 2)) + (given.shared_gradient * s).sum(1)
+        squares = damping * ((given.diagonal * x * x).sum((1, 2)) + (given.corner_diagonal * s * s).sum(1))
+        left = self._left(given, x, s, damping) if dtype != torch.double else torch.zeros_like(linear)
+        return x, s, squares - linear, good, left
 
-    def _left(self, scaled: _Scaled, x: Float[Tensor, "G T D"], s: Float[Tensor, "G S"], damping: Tensor) -> Tensor:
-        """What a step leaves of the gradient, as a share of it."""
-        moved = (x * scaled.scale)[..., None]
+    def _left(self, given: _Prepared, x: Float[Tensor, "G T D"], s: Float[Tensor, "G S"], damping: Tensor) -> Tensor:
+        """What a step leaves of the gradient, as a share of it; in units that make the diagonal ones."""
+        moved = x[..., None]
         product = self.band[:, 0] @ moved
         for reach in range(1, min(3, x.shape[1])):
             block = self.band[:, reach, :-reach]
             product[:, :-reach] += block @ moved[:, reach:]
             product[:, reach:] += block.mT @ moved[:, :-reach]
-        own = product[..., 0] * scaled.scale + damping[:, None, None] * x + (scaled.edge @ s[:, None, :, None])[..., 0]
-        shared = ((scaled.corner @ s[..., None])[..., 0] + damping[:, None] * s) + torch.einsum(
-            "gtds,gtd->gs", scaled.edge, x
-        )
-        rest = (own + scaled.gradient).square().sum((1, 2)) + (shared + scaled.shared_gradient).square().sum(1)
-        whole = scaled.gradient.square().sum((1, 2)) + scaled.shared_gradient.square().sum(1)
+        gradient, edge = given.right[:, :, 0], given.right[:, :, 1:]
+        own = product[..., 0] + damping[:, None, None] * given.diagonal * x + (s[:, None, None] @ edge)[:, :, 0]
+        shared = (given.corner @ s[..., None])[..., 0] + damping[:, None] * given.corner_diagonal * s
+        shared = shared + (edge @ moved)[..., 0].sum(1)
+        rest = ((own + gradient).square() / given.diagonal).sum((1, 2))
+        rest = rest + ((shared + given.shared_gradient).square() / given.corner_diagonal).sum(1)
+        whole = (gradient.square() / given.diagonal).sum((1, 2))
+        whole = whole + (given.shared_gradient.square() / given.corner_diagonal).sum(1)
         return (rest / whole.clamp_min(torch.finfo(whole.dtype).tiny)).sqrt()
 
-    def _scale(self, dtype: torch.dtype) -> _Scaled:
+    def _prepare(self, dtype: torch.dtype) -> _Prepared:
         diagonal, corner = (m.diagonal(dim1=-2, dim2=-1) for m in (self.band[:, 0], self.corner))
         most = torch.cat([diagonal.amax((1, 2))[:, None], corner.amax(1, keepdim=True)], 1).amax(1)
         floor = 1e-8 * most + torch.finfo(most.dtype).tiny
-        scale = torch.maximum(diagonal, floor[:, None, None]).to(dtype).rsqrt()
-        shared_scale = torch.maximum(corner, floor[:, None]).to(dtype).rsqrt()
-        return _Scaled(
-            scale,
-            shared_scale,
-            self.edge * scale[..., None] * shared_scale[:, None, None],
-            self.corner * shared_scale[:, :, None] * shared_scale[:, None],
-            self.gradient * scale,
-            self.shared_gradient * shared_scale,
+        return _Prepared(
+            torch.maximum(diagonal, floor[:, None, None]).to(dtype),
+            torch.maximum(corner, floor[:, None]).to(dtype),
+            self.corner.to(dtype),
+            torch.cat([self.gradient[:, :, None], self.edge.mT], 2).to(dtype),
+            self.shared_gradient.to(dtype),
         )
 
 
 def solve_banded(
     band: Float[Tensor, "G 3 T D D"],
-    right: Float[Tensor, "G T D R"],
-    scale: Float[Tensor, "G T D"],
-    damping: Float[Tensor, " G"],
+    right: Float[Tensor, "G T R D"],
+    added: Float[Tensor, "G T D"],
     map_: Callable = in_order,
-) -> tuple[Float[Tensor, "G T D R"], Bool[Tensor, " G"]]:
-    """Solve (S A S + damping) x = right by a block Cholesky along time, from both ends to the middle.
+) -> tuple[Float[Tensor, "G T R D"], Bool[Tensor, " G"]]:
+    """Solve (A + diag(added)) x = right by a block Cholesky along time, from both ends to the middle.
+
+    Right-hand sides and what couples two blocks are kept as rows: libraries then solve for them twice as fast.
 
     Args:
         band: blocks (t, t), (t, t + 1), (t, t + 2) of the symmetric matrix A.
-        right: right-hand sides.
-        scale: the diagonal of S.
-        damping: added to the diagonal.
+        right: R right-hand sides, in the precision to solve in.
+        added: to the diagonal.
         map_: how the two halves are mapped.
 
     Returns:
         the solutions, and which systems are positive definite.
     """
-    pairs = _Pairs(band, right, scale, damping)
+    pairs = _Pairs(band, right, added)
     middle = pairs.count // 2
     sides = map_(lambda side: side.eliminate(), [_Side(pairs, 0, 1, middle), _Side(pairs, pairs.count - 1, -1, middle)])
     block, value = pairs.diagonal(middle), pairs.right(middle)
     for side in sides:
-        if side.links:
-            block.baddbmm_(side.links[-1].mT, side.links[-1], alpha=-1)
-            value.baddbmm_(side.links[-1].mT, side.values[-1], alpha=-1)
+        side.take_from(block, value)
     factor, info = torch.linalg.cholesky_ex(block)
     good = (info == 0) & sides[0].good & sides[1].good
-    value = torch.linalg.solve_triangular(factor, value, upper=False)
-    value = torch.linalg.solve_triangular(factor.mT, value, upper=True)
+    value = _half_solved(factor, value)
+    value = torch.linalg.solve_triangular(factor, value, upper=False, left=False)
     before, after = map_(lambda side: side.substitute(value), sides)
-    solved = torch.stack([*before, value, *after[::-1]], 1).unflatten(2, (2, -1)).flatten(1, 2)
+    solved = torch.stack([*before, value, *after[::-1]], 1)  # (G, pairs, R, 2 D)
+    solved = solved.unflatten(3, (2, -1)).transpose(2, 3).flatten(1, 2)
     return solved[:, : right.shape[1]], good
+
+
+def _half_solved(factor: Float[Tensor, "G N N"], rows: Float[Tensor, "G R N"]) -> Float[Tensor, "G R N"]:
+    """rows L^-T: the transpose of L^-1 rows^T."""
+    return torch.linalg.solve_triangular(factor.mT, rows, upper=True, left=False)
 
 
 class _Side:
@@ -203,26 +207,31 @@ class _Side:
         self.values: list[Tensor] = []
         self.good = torch.ones(len(pairs.band), dtype=torch.bool, device=pairs.band.device)
 
+    def take_from(self, block: Float[Tensor, "G 2D 2D"], value: Float[Tensor, "G R 2D"]) -> None:
+        """Take what the last pair that was eliminated leaves from the next one."""
+        if self.links:
+            block.baddbmm_(self.links[-1], self.links[-1].mT, alpha=-1)
+            value.baddbmm_(self.values[-1], self.links[-1].mT, alpha=-1)
+
     def eliminate(self) -> _Side:
         """Factors of the diagonal, what couples each pair to the next one, and the right-hand sides so far."""
         for n in self.order:
             block, value = self.pairs.diagonal(n), self.pairs.right(n)
-            if self.links:
-                block.baddbmm_(self.links[-1].mT, self.links[-1], alpha=-1)
-                value.baddbmm_(self.links[-1].mT, self.values[-1], alpha=-1)
+            self.take_from(block, value)
             factor, info = torch.linalg.cholesky_ex(block)
             self.good &= info == 0
-            next_ = self.pairs.above(n) if self.toward > 0 else self.pairs.above(n - 1).mT
+            next_ = self.pairs.above(n).mT if self.toward > 0 else self.pairs.above(n - 1)
+            both = _half_solved(factor, torch.cat([next_, value], 1))
             self.factors.append(factor)
-            self.links.append(torch.linalg.solve_triangular(factor, next_, upper=False))
-            self.values.append(torch.linalg.solve_triangular(factor, value, upper=False))
+            self.links.append(both[:, : -value.shape[1]])
+            self.values.append(both[:, -value.shape[1] :])
         return self
 
-    def substitute(self, value: Tensor) -> list[Tensor]:
+    def substitute(self, value: Float[Tensor, "G R 2D"]) -> list[Tensor]:
         """Solutions of the pairs, from the end to the middle, given that of the middle."""
         out = []
         for factor, link, rest in zip(self.factors[::-1], self.links[::-1], self.values[::-1], strict=True):
-            value = torch.linalg.solve_triangular(factor.mT, rest - link @ value, upper=True)
+            value = torch.linalg.solve_triangular(factor, rest - value @ link, upper=False, left=False)
             out.append(value)
         return out[::-1]
 
@@ -230,40 +239,35 @@ class _Side:
 class _Pairs:
     """Two moments as one block, made when it is asked for: it is then still in the processor's cache."""
 
-    def __init__(self, band: Tensor, right: Tensor, scale: Tensor, damping: Tensor):
-        self.band, self.right_sides, self.damping = band, right, damping
-        self.moments, self.size = band.shape[2:4]
+    def __init__(self, band: Tensor, right: Tensor, added: Tensor):
+        self.band, self.right_sides, self.added = band, right, added
+        self.moments = band.shape[2]
         self.count = -(-self.moments // 2)
-        if self.moments % 2:
-            scale = torch.cat([scale, torch.ones_like(scale[:, :1])], 1)
-        self.scale = scale.unflatten(1, (-1, 2)).flatten(2)  # (G, N, 2D)
 
     def diagonal(self, n: int) -> Float[Tensor, "G 2D 2D"]:
-        t, size = 2 * n, self.size
-        out = self.damping.new_zeros(len(self.band), 2 * size, 2 * size)
-        out[:, :size, :size] = self.band[:, 0, t]
+        t = 2 * n
         if t + 1 < self.moments:
-            out[:, size:, size:] = self.band[:, 0, t + 1]
-            out[:, :size, size:] = self.band[:, 1, t]
-            out[:, size:, :size] = self.band[:, 1, t].mT
+            across = self.band[:, 1, t]
+            upper = torch.cat([self.band[:, 0, t], across], 2)
+            out = torch.cat([upper, torch.cat([across.mT, self.band[:, 0, t + 1]], 2)], 1).to(self.added.dtype)
+            added = self.added[:, t : t + 2].flatten(1)
         else:
-            out[:, size:, size:].diagonal(dim1=-2, dim2=-1).fill_(1)
-        out.mul_(self.scale[:, n, :, None]).mul_(self.scale[:, n, None])
-        out.diagonal(dim1=-2, dim2=-1).add_(self.damping[:, None])
+            alone, size = self.band[:, 0, t], self.band.shape[-1]
+            out = torch.nn.functional.pad(alone, (0, size, 0, size)).to(self.added.dtype)
+            added = torch.nn.functional.pad(self.added[:, t], (0, size), value=1.0)
+        out.diagonal(dim1=-2, dim2=-1).add_(added)
         return out
 
     def above(self, n: int) -> Float[Tensor, "G 2D 2D"]:
         """Between pair n and the next one."""
-        t, size = 2 * n, self.size
-        out = self.damping.new_zeros(len(self.band), 2 * size, 2 * size)
-        out[:, :size, :size] = self.band[:, 2, t]
-        out[:, size:, :size] = self.band[:, 1, t + 1]
-        if t + 3 < self.moments:
-            out[:, size:, size:] = self.band[:, 2, t + 1]
-        return out.mul_(self.scale[:, n, :, None]).mul_(self.scale[:, n + 1, None])
+        t, band = 2 * n, self.band
+        first = torch.cat([band[:, 2, t], band[:, 1, t + 1]], 1)
+        second = band[:, 2, t + 1] if t + 3 < self.moments else torch.zeros_like(band[:, 2, t])
+        second = torch.cat([torch.zeros_like(second), second], 1)
+        return torch.cat([first, second], 2).to(self.added.dtype)
 
-    def right(self, n: int) -> Float[Tensor, "G 2D R"]:
+    def right(self, n: int) -> Float[Tensor, "G R 2D"]:
         rows = self.right_sides[:, 2 * n : 2 * n + 2]
         if rows.shape[1] == 1:
             rows = torch.cat([rows, torch.zeros_like(rows)], 1)
-        return rows.flatten(1, 2).clone()
+        return torch.cat(rows.unbind(1), 2)

@@ -16,14 +16,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from bodyfit.fitting.energy.levenberg_marquardt import geman_mcclure
-from bodyfit.fitting.energy.terms import Evaluation, write_point_jacobian
+from bodyfit.fitting.energy.terms import Evaluation
 from bodyfit.fitting.sequence.arrow_factor import Elimination, Rows
 from bodyfit.fitting.sequence.arrow_inverse import Marginal, marginals
 from bodyfit.fitting.sequence.arrow_system import ArrowSystem
 from bodyfit.fitting.sequence.clip_flips import flips_over_time
 from bodyfit.fitting.sequence.contacts import Contacts
 from bodyfit.fitting.sequence.problem import GroupProblem
-from bodyfit.fitting.sequence.views import Views, point_information
+from bodyfit.fitting.sequence.views import Views
 from bodyfit.fitting.sequence.windows import GroupSolver
 from bodyfit.fitting.uncertainty.laplace import PointCovariance, keypoint_parts, variance_of
 from bodyfit.fitting.uncertainty.temperature import CLIP, VIEWS
@@ -126,7 +126,7 @@ class Hessian:
         solver, fitter = self.solver, self.solver.fitter
         contacts = None if self.contacts is None else self.contacts.between(first, last)
         start = (fitter.unknowns, solver.model, fitter.prior, self.views.between(first, last), last - first)
-        weights = (self.energy, solver.fps, solver.config, solver.rotation_jacobian)
+        weights = (self.energy, solver.fps, solver.config, solver.jacobians(contacts))
         return GroupProblem(*start, *weights, contacts=contacts, map_=solver.map)
 
     def _terms_within(self, first: int, last: int) -> ArrowSystem:
@@ -183,11 +183,10 @@ class Hessian:
 
         def work(rows: slice) -> tuple[Tensor, Tensor, Tensor]:
             at, span = self._posed(one.first, rows), (one.first + rows.start, one.first + rows.stop)
-            jacobian = self.x.new_zeros(len(at.x), len(self.solver.model.names), 3, self.x.shape[1])
-            write_point_jacobian(problem.unknowns, problem.rotation_jacobian, at, jacobian)
             views = self.views.between(*span)
-            told = point_information(views, problem.reprojection, at.points, floor)
-            taken = (told.hessian * self._spread(one, rows, jacobian)).sum((0, 2, 3))
+            told, jacobian = problem.seen_rows(at, views, floor)
+            spread = self._spread(one, rows, jacobian.view(*told.residual.shape, -1))
+            taken = spread.diagonal(dim1=-2, dim2=-1).sum((0, 2))
             through, term = views.through_cameras(at.points), problem.reprojection
             residuals, trust = term.residuals(through), term.weights(through)
             _, weight, curvature = geman_mcclure(residuals, term.robust_scale(through))
@@ -205,8 +204,8 @@ class Hessian:
         some = torch.arange(first + rows.start, first + rows.stop, device=self.x.device)
         return self.whole.priors.at(self.x[some], some, derivatives=True)
 
-    def _spread(self, one: Marginal, rows: slice, jacobian: Float[Tensor, "W K 3 D"]) -> Float[Tensor, "W K 3 3"]:
-        """Covariance of each point, given its derivative in all unknowns."""
+    def _spread(self, one: Marginal, rows: slice, jacobian: Float[Tensor, "W K E D"]) -> Float[Tensor, "W K E E"]:
+        """Covariance of each point, or of numbers of it, given their derivative in the unknowns."""
         own, shared = jacobian[..., self.whole.own], jacobian[..., self.whole.shared]
         inner, cross, corner = (part.to(jacobian) for part in (one.own[rows], one.cross[rows], one.shared))
         by_own = own.flatten(1, 2) @ inner + shared.flatten(1, 2) @ cross.mT

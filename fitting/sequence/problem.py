@@ -16,6 +16,7 @@ from torch import Tensor
 
 from bodyfit.data.errors import BodyfitError
 from bodyfit.fitting.energy.config import EnergyConfig, energy_terms
+from bodyfit.fitting.energy.floor import FOOT_POINTS
 from bodyfit.fitting.energy.jacobian import RotationJacobian
 from bodyfit.fitting.energy.landmark_model import LandmarkModel
 from bodyfit.fitting.energy.levenberg_marquardt import Quadratic, geman_mcclure, quadratic, total_cost
@@ -28,8 +29,8 @@ from bodyfit.fitting.sequence.config import SequenceConfig
 from bodyfit.fitting.sequence.contacts import Contacts, GroundConfig
 from bodyfit.fitting.sequence.ground_terms import GroundTerms
 from bodyfit.fitting.sequence.shape_prior import ShapePrior
-from bodyfit.fitting.sequence.smoothness import BodyMotion, Smoothness, moved_columns
-from bodyfit.fitting.sequence.views import Views, point_information
+from bodyfit.fitting.sequence.smoothness import SMOOTHED, BodyMotion, Smoothness, moved_columns
+from bodyfit.fitting.sequence.views import PointInformation, Views, point_information
 from bodyfit.prior.model.vposer import VPoser
 
 _SHARED, _FIXED = ("betas",), ("log_focal",)
@@ -44,6 +45,28 @@ class Held:
     """Whether betas are held, too."""
 
 
+@dataclass(frozen=True)
+class Jacobians:
+    """What derivatives of a model's landmarks the joint problem needs. They take some milliseconds to build."""
+
+    seen: RotationJacobian
+    """Of all landmarks, with 2 numbers each, or 3 where a moment may have several views."""
+    motion: RotationJacobian
+    """Of the positions of those whose motion is held: the smooth ones first."""
+
+    @classmethod
+    def of(cls, unknowns: Unknowns, model: LandmarkModel, each: int, feet: Sequence[str] = ()) -> Jacobians:
+        """Of a model.
+
+        Args:
+            unknowns, model: unknowns and landmarks.
+            each: numbers per landmark of `seen`.
+            feet: names of further landmarks whose motion is held.
+        """
+        held = [model.names.index(name) for name in dict.fromkeys((*SMOOTHED, *feet)) if name in model.names]
+        return cls(RotationJacobian(unknowns, model, each), RotationJacobian(unknowns, model, each=3, some=held))
+
+
 class GroupProblem:
     """One person at T consecutive moments.
 
@@ -55,7 +78,7 @@ class GroupProblem:
         energy: weights of the terms that single fits have.
         fps: moments per second.
         config: weights of the temporal terms.
-        rotation_jacobian: of the same unknowns and model, with 3 numbers per landmark.
+        jacobians: of the same unknowns and model; with feet where there are contacts.
         linked: for moments 1 to T - 2, whether they are next to the one before and the one after; all are by default.
         blocks: names of the blocks of unknowns that move; all but the focal length by default.
         held: what does not move.
@@ -78,7 +101,7 @@ class GroupProblem:
         energy: EnergyConfig,
         fps: float,
         config: SequenceConfig,
-        rotation_jacobian: RotationJacobian | None = None,
+        jacobians: Jacobians | None = None,
         *,
         linked: Bool[Tensor, " T-2"] | None = None,
         blocks: Sequence[str] | None = None,
@@ -88,15 +111,19 @@ class GroupProblem:
     ):
         self.unknowns, self.model, self.views, self.moments, self.map = unknowns, model, views, moments, map_
         self.held = held
-        self.rotation_jacobian = rotation_jacobian or RotationJacobian(unknowns, model, each=3)
-        terms = energy_terms(unknowns, model, prior, views.seen, energy, rotation_jacobian=self.rotation_jacobian)
+        if jacobians is None:
+            each = 3 if len(views.moment.unique()) < len(views.moment) else 2
+            jacobians = Jacobians.of(unknowns, model, each, FOOT_POINTS if contacts is not None else ())
+        self.jacobians = jacobians
+        terms = energy_terms(unknowns, model, prior, views.seen, energy, rotation_jacobian=jacobians.seen)
         if any(isinstance(term, RelativeReprojection) for term in terms):
             raise BodyfitError("relative_hands and relative_face must be 0 in fits of several moments or views.")
         self.reprojection = next(term for term in terms if isinstance(term, Reprojection))
         layout, left_out = unknowns.layout, (*ShapePrior.NAMES, *_FIXED)
-        self.own = layout.mask(*(n for n in blocks or layout.slices if n not in (*_SHARED, *_FIXED))).nonzero()[:, 0]
-        self.own = self.own.to(model.device)
-        self.shared = layout["betas"]
+        moving = [n for n in blocks or layout.slices if n not in (*_SHARED, *_FIXED)]
+        self.own, self.shared = layout.mask(*moving).nonzero()[:, 0].to(model.device), layout["betas"]
+        self._spans = _consecutive([layout[name] for name in moving])
+        self._width = max(span.stop for _, span in [*self._spans, (None, self.shared)])
         priors = [t for t in terms if not (isinstance(t, Reprojection) or t.name in left_out)]
         self.seen = torch.zeros(moments, dtype=torch.bool, device=model.device)
         self.seen[views.moment] = True
@@ -111,6 +138,8 @@ class GroupProblem:
             given = (contacts, fps, config.ground or GroundConfig(), self.smoothness.size)
             columns = moved_columns(unknowns, model, contacts.feet.landmarks)
             self.ground = GroundTerms(unknowns, contacts.feet, columns, self.own, *given)
+            places = jacobians.motion.some.tolist()
+            self._feet = self.own.new_tensor([places.index(k) for k in contacts.feet.landmarks.tolist()])
         parts = 2 * -(-moments // (2 * config.chunk))  # an even number: two threads are busy in short clips, too
         edges = sorted({moments * n // parts for n in range(parts + 1)})
         self._chunks = [(a, b, views.between(a, b)) for a, b in pairwise(edges)]
@@ -169,37 +198,66 @@ class GroupProblem:
         """
         rows = slice(first, last)
         at = self.priors.at(x[rows], torch.arange(first, last, device=x.device), derivatives=True)
-        jacobian = x.new_zeros(last - first, len(self.model.names), 3, self.unknowns.layout.size)
-        write_point_jacobian(self.unknowns, self.rotation_jacobian, at, jacobian)
-        told = point_information(views, self.reprojection, at.points, floor)
-        flat, prior, seen = jacobian.flatten(1, 2), self._prior_model(at, floor), self.seen[rows]
-        hessian = torch.baddbmm(
-            torch.where(seen[:, None, None], prior.hessian, 0.0), flat.mT, (told.hessian @ jacobian).flatten(1, 2)
-        )
-        gradient = torch.where(seen[:, None], prior.gradient, 0.0) + (told.gradient.flatten(1)[:, None] @ flat)[:, 0]
-        by_own = hessian.index_select(1, self.own)
-        system.band[0, 0, rows] = by_own.index_select(2, self.own)
-        system.edge[0, rows] = by_own[..., self.shared]
-        system.gradient[0, rows] = gradient.index_select(1, self.own)
-        whole, ground = BodyMotion(at.points, flat), self.ground
-        body = whole.of(self.smoothness.smoothed, self.smoothness.columns)
-        motions = body, None if ground is None else whole.of(ground.feet.landmarks, ground.columns)
-        cost, corner = told.cost + torch.where(seen, prior.cost, 0.0).sum(), hessian[:, self.shared, self.shared]
-        return cost, corner.sum(0), gradient[:, self.shared].sum(0), motions
+        prior, told, flat = self._prior_model(at, floor), *self.seen_rows(at, views, floor)
+        hessian, gradient, seen = prior.hessian, prior.gradient, self.seen[rows].to(x.dtype)
+        hessian = hessian.mul_(seen[:, None, None]).baddbmm_(flat.mT, flat)
+        gradient = seen[:, None] * gradient + (told.residual.flatten(1)[:, None] @ flat)[:, 0]
+        for here, span in self._spans:
+            for there, other in self._spans:
+                system.band[0, 0, rows, here, there] = hessian[:, span, other]
+            system.edge[0, rows, here] = hessian[:, span, self.shared]
+            system.gradient[0, rows, here] = gradient[:, span]
+        cost, corner = told.cost + (seen * prior.cost).sum(), hessian[:, self.shared, self.shared]
+        return cost, corner.sum(0), gradient[:, self.shared].sum(0), self._motion(at)
+
+    def seen_rows(self, at: Evaluation, views: Views, floor: float) -> tuple[PointInformation, Float[Tensor, "W R C"]]:
+        """What views say of landmarks, and the derivative of its rows in the first unknowns, up to the last that
+        moves."""
+        seen = self.jacobians.seen
+        told = point_information(views, self.reprojection, at.points, floor, seen.each)
+        jacobian = at.x.new_zeros(*told.residual.shape, self._width)
+        write_point_jacobian(self.unknowns, seen, at, jacobian, told.root)
+        return told, jacobian.flatten(1, 2)
+
+    def _motion(self, at: Evaluation) -> tuple[BodyMotion, BodyMotion | None]:
+        """Of the smooth landmarks, and of the feet where these are held."""
+        smooth, ground, motion = self.smoothness, self.ground, self.jacobians.motion
+        columns = max(smooth.columns, 0 if ground is None else ground.columns)
+        jacobian = at.x.new_zeros(len(at.x), len(motion.some), 3, min(columns, self._width))
+        write_point_jacobian(self.unknowns, motion, at, jacobian)
+        whole = BodyMotion(at.points.index_select(1, motion.some), jacobian.flatten(1, 2))
+        if ground is None:
+            return whole, None
+        return whole.of(slice(0, len(smooth.smoothed)), smooth.columns), whole.of(self._feet, ground.columns)
 
     def _prior_model(self, at: Evaluation, floor: float) -> Quadratic:
-        """The local model of the priors, in all unknowns."""
-        jacobian = at.x.new_zeros(len(at.x), self.priors.rows.size, self.unknowns.layout.size)
+        """The local model of the priors, in the first unknowns, up to the last that moves."""
+        jacobian = at.x.new_zeros(len(at.x), self.priors.rows.size, self._width)
         for term in self.priors.dense:
             at.jacobians[term] = jacobian[:, self.priors.rows[term.name]]
             term.jacobian(at, at.jacobians[term])
-        return quadratic(self.priors.linearization(at, jacobian), slice(0, self.unknowns.layout.size), floor)
+        return quadratic(self.priors.linearization(at, jacobian), slice(0, self._width), floor)
 
     def retract(self, x: Float[Tensor, "T D"], own: Float[Tensor, "T d"], shared: Float[Tensor, " S"]) -> Tensor:
         """Take a step."""
         step = torch.zeros_like(x)
         step[:, self.own], step[:, self.shared] = own, shared
         return self.unknowns.retract(x, step)
+
+
+def _consecutive(blocks: Sequence[slice]) -> list[tuple[slice, slice]]:
+    """Places of blocks when they are put one after the other, and their own; neighbours as one."""
+    spans: list[tuple[slice, slice]] = []
+    at = 0
+    for block in blocks:
+        size = block.stop - block.start
+        if spans and spans[-1][1].stop == block.start:
+            here, span = spans.pop()
+            spans.append((slice(here.start, at + size), slice(span.start, block.stop)))
+        else:
+            spans.append((slice(at, at + size), block))
+        at += size
+    return spans
 
 
 def _of_moments(views: Views, moments: int) -> Observations:

@@ -48,10 +48,10 @@ class BodyMotion:
         """Consecutive moments."""
         return cls(torch.cat([part.points for part in parts]), torch.cat([part.jacobian for part in parts]))
 
-    def of(self, landmarks: Int[Tensor, " L"], columns: int) -> BodyMotion:
+    def of(self, landmarks: Int[Tensor, " L"] | slice, columns: int) -> BodyMotion:
         """Some of the landmarks, and the first columns of their derivatives."""
-        jacobian = self.jacobian.unflatten(1, (-1, 3))[..., :columns].index_select(1, landmarks).flatten(1, 2)
-        return BodyMotion(self.points.index_select(1, landmarks), jacobian)
+        jacobian = self.jacobian.unflatten(1, (-1, 3))[:, landmarks, :, :columns].flatten(1, 2)
+        return BodyMotion(self.points[:, landmarks], jacobian)
 
 
 class Smoothness:
@@ -193,12 +193,14 @@ class Smoothness:
 
 def moved_columns(unknowns: Unknowns, model: LandmarkModel, landmarks: Int[Tensor, " S"]) -> int:
     """How many of the first unknowns some landmarks depend on: jaw and hands come last, and move few of them."""
+    layout = unknowns.layout
+    if model.has_correctives:
+        return layout.size
     chosen = np.isin(model.pair_landmark, landmarks.cpu().numpy())
     moving = {unknowns.names[j] for j in model.pair_joint[chosen]}
-    details = {"jaw"} | {unknowns.names[j] for joints, _, _ in unknowns.hands.values() for j in joints}
-    if moving & details or model.has_correctives:
-        return unknowns.layout.size
-    return unknowns.layout["expression"].stop
+    blocks = {f"{side}_hand": {unknowns.names[j] for j in joints} for side, (joints, _, _) in unknowns.hands.items()}
+    blocks |= {"jaw_pose": {"jaw"}}
+    return max(layout[name].stop for name in ("expression", *(n for n, some in blocks.items() if some & moving)))
 
 
 @dataclass(frozen=True)

@@ -81,8 +81,8 @@ class GroupStarter:
         start = replace(fitter.config.start, finished=config.hypotheses, finished_within=config.hypotheses_within)
         # Every second, third ... view of one camera has hypotheses.
         self.step = 1 if calibrated else max(int(fps / config.starts_per_second), 1)
-        self.views = replace(views, seen=self._with_predicted_poses(views.seen))
-        self.x, self.cost = self._hypotheses(start)
+        self.x, self.cost, seen = self._hypotheses(views.seen, start)
+        self.views = replace(views, seen=seen)
         self.body = fitter.landmarks.model_of(tuple(sorted(set(SMOOTHED).intersection(model.names))))
         self.names = self.body.names
 
@@ -119,14 +119,19 @@ class GroupStarter:
             return seen
         return replace(seen, predicted=replace(parts[0], mean=torch.cat([part.mean for part in parts])))
 
-    def _hypotheses(self, start: StartConfig) -> tuple[Float[Tensor, "V F D"], Float[Tensor, "V F"]]:
-        """The cost of views without any is infinite."""
-        seen, rows = self.views.seen, torch.arange(len(self.views.moment), device=self.views.moment.device)
+    def _hypotheses(
+        self, seen: Observations, start: StartConfig
+    ) -> tuple[Float[Tensor, "V F D"], Float[Tensor, "V F"], Observations]:
+        """Hypotheses of views and their costs, infinite for views without any; and all views with predicted poses."""
+        rows = torch.arange(len(seen), device=seen.size_px.device)
         chosen = rows[(rows % self.step == 0) | (rows == len(rows) - 1)]
-        some, cost, _ = self.fitter.hypotheses(seen.select(chosen), self.model, start)
+        some, cost, read = self.fitter.hypotheses(seen.select(chosen), self.model, start)
+        if len(chosen) == len(rows):
+            return some, cost, read
         x = some.new_zeros(len(rows), *some.shape[1:])
         costs = torch.full_like(x[..., 0], torch.inf)
-        return x.index_copy(0, chosen, some), costs.index_copy(0, chosen, cost)
+        whole = x.index_copy(0, chosen, some), costs.index_copy(0, chosen, cost)
+        return *whole, self._with_predicted_poses(seen)
 
     def _start_of(self, candidates: Candidates, way: Int[Tensor, " W"], betas: Tensor) -> Float[Tensor, "T D"]:
         moment, x = candidates.moment[way], self.x.new_zeros(self.moments, self.layout.size)

@@ -14,6 +14,9 @@ from bodyfit.fitting.energy.observations import Observations
 from bodyfit.fitting.energy.projection import project, projection_jacobian
 from bodyfit.fitting.energy.terms import Evaluation, Reprojection
 
+_LEAST_BEND = 1e-6
+"""Least robust weight in the Hessian, as a share of that in the gradient, so that roots have inverses."""
+
 
 @dataclass(frozen=True)
 class Views:
@@ -63,31 +66,55 @@ class Views:
 
 @dataclass(frozen=True)
 class PointInformation:
-    """What all views of each moment say about its landmarks: a quadratic in their positions."""
+    """What all views of each moment say about its landmarks: a quadratic in their positions, c + 2 g.d + d.H d."""
 
     cost: Float[Tensor, ""]
-    gradient: Float[Tensor, "T K 3"]
-    hessian: Float[Tensor, "T K 3 3"]
+    root: Float[Tensor, "T K E 3"]
+    """H = root^T root."""
+    residual: Float[Tensor, "T K E"]
+    """g = root^T residual."""
 
 
 def point_information(
-    views: Views, reprojection: Reprojection, points: Float[Tensor, "T K 3"], floor: float
+    views: Views, reprojection: Reprojection, points: Float[Tensor, "T K 3"], floor: float, each: int
 ) -> PointInformation:
-    """Sum up the views of each moment: the normal equations then cost the same for one camera as for many.
+    """Sum up the views of each moment: the normal equations then cost the same for two cameras as for many.
 
     Args:
         views: of these moments.
         reprojection: gives residuals, weights and robust scale.
         points: landmarks in the world.
         floor: least robust weight in the Hessian, see `SolverOptions.curvature_floor`.
+        each: E, numbers of each landmark: 2 where no moment has several views, else 3.
     """
     at = views.through_cameras(points)
     residuals, trust = reprojection.residuals(at), reprojection.weights(at)
     loss, weight, curvature = geman_mcclure(residuals, reprojection.robust_scale(at))
+    bend, trusted = torch.maximum(curvature, max(floor, _LEAST_BEND) * weight).sqrt(), trust.sqrt()
     slope = views.slope(at, reprojection.sigma_share)
-    pull = (trust * weight * residuals).unflatten(1, (-1, 2))[..., None, :] @ slope
-    bent = trust * torch.maximum(curvature, floor * weight)
-    bend = slope.mT @ (bent.unflatten(1, (-1, 2))[..., None] * slope)
-    gradient = torch.zeros_like(points).index_add(0, views.moment, pull[..., 0, :])
-    hessian = points.new_zeros(*points.shape, 3).index_add(0, views.moment, bend)
-    return PointInformation((trust * loss).sum(), gradient, hessian)
+    root = (trusted * bend).unflatten(1, (-1, 2))[..., None] * slope
+    residual = (trusted * weight * residuals / bend).unflatten(1, (-1, 2))
+    if each == 3:
+        root, residual = _summed(root, residual, views.moment, len(points))
+    elif len(root) < len(points):
+        root = root.new_zeros(len(points), *root.shape[1:]).index_copy(0, views.moment, root)
+        residual = residual.new_zeros(len(points), *residual.shape[1:]).index_copy(0, views.moment, residual)
+    return PointInformation((trust * loss).sum(), root, residual)
+
+
+def _summed(
+    root: Float[Tensor, "V K 2 3"], residual: Float[Tensor, "V K 2"], moment: Int[Tensor, " V"], moments: int
+) -> tuple[Float[Tensor, "T K 3 3"], Float[Tensor, "T K 3"]]:
+    """Root and residual of the sum of each moment's views: Cholesky's factorisation, written out, since libraries are
+    slow with matrices this small. Rows of what no view tells are zero."""
+    both = torch.cat([root, residual[..., None]], -1)
+    rest = root.new_zeros(moments, root.shape[1], 3, 4).index_add(0, moment, root.mT @ both)
+    least = 4 * torch.finfo(root.dtype).eps * rest.diagonal(dim1=-2, dim2=-1)
+    rows = []
+    for n in range(3):
+        pivot, known = rest[..., n, n], rest[..., n, n] > least[..., n]
+        row = rest[..., n, :] * (torch.where(known, pivot, 1.0).rsqrt() * known)[..., None]
+        rows.append(row)
+        rest = rest - row[..., :3, None] * row[..., None, :]
+    whole = torch.stack(rows, -2)
+    return whole[..., :3], whole[..., 3]

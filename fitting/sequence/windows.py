@@ -15,12 +15,12 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from bodyfit.fitting.energy.jacobian import RotationJacobian
+from bodyfit.fitting.energy.floor import FOOT_POINTS
 from bodyfit.fitting.energy.landmark_model import LandmarkModel
 from bodyfit.fitting.energy.levenberg_marquardt import FAILED
 from bodyfit.fitting.sequence.config import SequenceConfig
 from bodyfit.fitting.sequence.contacts import Contacts
-from bodyfit.fitting.sequence.problem import GroupProblem, Held
+from bodyfit.fitting.sequence.problem import GroupProblem, Held, Jacobians
 from bodyfit.fitting.sequence.smoothness import SMOOTHED
 from bodyfit.fitting.sequence.solver import minimise_group
 from bodyfit.fitting.sequence.views import Views
@@ -37,7 +37,7 @@ class _Landmarks:
     """Landmarks that a stage looks at."""
 
     model: LandmarkModel
-    rotation_jacobian: RotationJacobian
+    jacobians: Jacobians
     columns: Int[Tensor, " K"]
     """Their places among all that are seen."""
 
@@ -58,7 +58,9 @@ class GroupSolver:
         self, fitter: Fitter, model: LandmarkModel, views: Views, fps: float, config: SequenceConfig, map_: Mapper
     ):
         self.given = config
-        self.several_views = bool((views.moment.diff() == 0).any())  # then these say how people move
+        self.several_views = len(views.moment.unique()) < len(views.moment)  # then these say how people move
+        self._each = 3 if self.several_views else 2
+        self._jacobians: dict[bool, Jacobians] = {}
         if not self.several_views:
             config = replace(config, latent_sigma=config.latent_factor * config.latent_sigma)
         self.fitter, self.model, self.views, self.fps, self.config, self.map = fitter, model, views, fps, config, map_
@@ -102,7 +104,7 @@ class GroupSolver:
     def cost(self, x: Float[Tensor, "T D"]) -> float:
         """All terms at x, under the widths of accelerations that do not follow the motion."""
         start = (self.fitter.unknowns, self.model, self.fitter.prior, self.views, len(x))
-        problem = GroupProblem(*start, self.energy, self.fps, self.config, self.rotation_jacobian, map_=self.map)
+        problem = GroupProblem(*start, self.energy, self.fps, self.config, self.jacobians(), map_=self.map)
         return float(problem.cost(x))
 
     def landmarks(self, x: Float[Tensor, "T D"]) -> Float[Tensor, "T K 3"]:
@@ -160,7 +162,7 @@ class GroupSolver:
         for factor in config.annealing:
             body = self._body
             start = (self.fitter.unknowns, body.model, self.fitter.prior, views.of_landmarks(body.columns), len(x))
-            weights = (far, self.fps, config.softened(factor), body.rotation_jacobian)
+            weights = (far, self.fps, config.softened(factor), body.jacobians)
             x = minimise_group(GroupProblem(*start, *weights, blocks=_BODY_BLOCKS, **given), x, early).x
         return self._last_stage(x, views, held, linked)
 
@@ -175,7 +177,8 @@ class GroupSolver:
         """All landmarks and unknowns, to the minimum."""
         config, start = self.config, (self.fitter.unknowns, self.model, self.fitter.prior, views, len(x))
         given: Mapping = {"held": held, "linked": linked, "contacts": contacts, "map_": self.map}
-        problem = GroupProblem(*start, self.energy, self.fps, config, self.rotation_jacobian, **given)
+        jacobians = self.jacobians(contacts)
+        problem = GroupProblem(*start, self.energy, self.fps, config, jacobians, **given)
         if not self.several_views:
             problem.follow_motion(x)
         solution = minimise_group(problem, x, config.solver)
@@ -183,9 +186,13 @@ class GroupSolver:
             raise ValueError("the cost at the start is not a number")
         return solution.x
 
-    @cached_property
-    def rotation_jacobian(self) -> RotationJacobian:
-        return RotationJacobian(self.fitter.unknowns, self.model, each=3)
+    def jacobians(self, contacts: Contacts | None = None) -> Jacobians:
+        """Of all landmarks that are seen."""
+        feet = contacts is not None
+        if feet not in self._jacobians:
+            given = (self.fitter.unknowns, self.model, self._each)
+            self._jacobians[feet] = Jacobians.of(*given, FOOT_POINTS if feet else ())
+        return self._jacobians[feet]
 
     @cached_property
     def _body(self) -> _Landmarks:
@@ -193,4 +200,4 @@ class GroupSolver:
         fitter, all_names = self.fitter, self.model.names
         model = fitter.landmarks.model_of(tuple(name for name in all_names if name in COARSE_NAMES or name in SMOOTHED))
         columns = torch.tensor([all_names.index(name) for name in model.names], device=fitter.device)
-        return _Landmarks(model, RotationJacobian(fitter.unknowns, model, each=3), columns)
+        return _Landmarks(model, Jacobians.of(fitter.unknowns, model, self._each), columns)

@@ -171,8 +171,9 @@ class Solver:
         return BodyProblem(self.unknowns, on.model, self.prior, seen, energy, **given)
 
     def with_predicted_pose(self, seen: Observations, model: LandmarkModel) -> Observations:
-        """The same people with the poses that the start network predicts; without a network, unchanged."""
-        return self._read(seen, model)[0]
+        """The same people with the poses that the start network predicts; those that have them already, and without a
+        network, unchanged."""
+        return seen if seen.predicted is not None else self._read(seen, model)[0]
 
     def _read(self, seen: Observations, model: LandmarkModel) -> tuple[Observations, StartProposals | None]:
         """Run the start network: the people with their predicted poses, and its proposals."""

@@ -84,5 +84,5 @@ def test_what_single_precision_cannot_solve_is_solved_in_double():
     system.band[:, 0] = torch.tensor([[1.0, 1.0], [1.0, 1.0]])
     system.corner[:], system.gradient[:, 0] = 1.0, torch.tensor([1.0, 1.0])
     own, _, _, good = system.step(torch.tensor([1e-9], dtype=torch.float64))
-    assert good.all() and system._scaled.keys() == {torch.float32, torch.float64}
+    assert good.all() and system._prepared.keys() == {torch.float32, torch.float64}
     torch.testing.assert_close(own[0, 0], torch.tensor([-0.5, -0.5]).double(), rtol=1e-6, atol=0)

@@ -32,7 +32,8 @@ def walker(body, person, first, count, x, unseen=()) -> Track:
         person=person, fps=FPS, moments=moments, space="camera", betas=np.zeros(10), body_pose=pose, transl=transl,
         global_orient=np.tile([np.pi, 0.0, 0.0], (count, 1)), **zeros, latent=np.zeros((count, 32)), status=status,
         views=np.array([0 if m in unseen else 1 for m in moments]), body_model=body.name, body_gender="neutral",
-        prior="test", joint_covariance=sure, joint_covariance_root_relative=sure, flip_probability=np.full((len(sure), 8), 0.01),
+        prior="test", joint_covariance=sure, joint_covariance_root_relative=sure,
+        flip_probability=np.full((len(sure), 8), 0.01),
     )  # fmt: skip
 
 
