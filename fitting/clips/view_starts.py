@@ -15,7 +15,7 @@ from bodyfit.data.errors import BodyfitError
 from bodyfit.data.landmarks import BODY, LANDMARK_INDEX, LANDMARK_NAMES
 from bodyfit.data.results.record import Parameters
 from bodyfit.fitting.clips.triangulation import AGREE_SHARE, CameraArrays, triangulate
-from bodyfit.fitting.energy.landmark_model import has_landmark
+from bodyfit.fitting.energy.landmark_places import has_landmark
 from bodyfit.fitting.energy.levenberg_marquardt import SolverOptions
 from bodyfit.fitting.energy.observations import person_size
 from bodyfit.fitting.sequence.group import Sighting

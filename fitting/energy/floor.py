@@ -13,7 +13,8 @@ from torch import Tensor
 
 from bodyfit.data.body.body_model import BodyModel
 from bodyfit.data.errors import BodyfitError
-from bodyfit.fitting.energy.landmark_model import LandmarkModel, has_landmark
+from bodyfit.fitting.energy.landmark_model import LandmarkModel
+from bodyfit.fitting.energy.landmark_places import has_landmark
 
 FOOT_POINTS = tuple(f"{side}_{point}" for side in ("left", "right") for point in ("big_toe", "small_toe", "heel"))
 """Points on the skin of both feet, three each."""

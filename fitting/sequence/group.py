@@ -22,7 +22,8 @@ from bodyfit.data.landmarks import LANDMARK_NAMES
 from bodyfit.data.results.record import Parameters
 from bodyfit.data.results.track import Track
 from bodyfit.fitting.energy.floor import foot_points
-from bodyfit.fitting.energy.landmark_model import CONTOUR_NAMES, LandmarkModel
+from bodyfit.fitting.energy.landmark_model import LandmarkModel
+from bodyfit.fitting.energy.landmark_places import CONTOUR_NAMES
 from bodyfit.fitting.energy.observations import observe
 from bodyfit.fitting.sequence.ages import Age, of_right_age
 from bodyfit.fitting.sequence.certainty import covariances_of

@@ -22,7 +22,8 @@ from bodyfit.data.body.body_model import BodyModel, load_body_model
 from bodyfit.data.errors import BodyfitError
 from bodyfit.fitting.energy.config import EnergyConfig, parameter_priors, pose_prior
 from bodyfit.fitting.energy.jacobian import RotationJacobian
-from bodyfit.fitting.energy.landmark_model import LandmarkModel, has_landmark
+from bodyfit.fitting.energy.landmark_model import LandmarkModel
+from bodyfit.fitting.energy.landmark_places import has_landmark
 from bodyfit.fitting.energy.levenberg_marquardt import Solution, SolverOptions, minimise
 from bodyfit.fitting.energy.problem import Problem
 from bodyfit.fitting.energy.terms import PointDistance

@@ -17,7 +17,8 @@ from torch import Tensor
 from bodyfit.data.body.body_model import BodyModel
 from bodyfit.data.landmarks import BODY, FINGERS, LANDMARK_NAMES
 from bodyfit.fitting.energy.jacobian import RotationJacobian
-from bodyfit.fitting.energy.landmark_model import LandmarkModel, in_limb_order
+from bodyfit.fitting.energy.landmark_model import LandmarkModel
+from bodyfit.fitting.energy.landmark_places import in_limb_order
 from bodyfit.fitting.energy.unknowns import Unknowns
 from bodyfit.fitting.start.network import INPUT_NAMES
 
