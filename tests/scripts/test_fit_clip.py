@@ -101,8 +101,10 @@ def test_a_folder_of_clips_and_what_they_start_from(video, tmp_path, capsys):
     assert list(document) == ["walk"] and {row["status"] for row in document["walk"]["people"]} == {"converged"}
     track = read_track(out / "walk/tracks/000.npz")
     assert track.kid_axis and track.age == "child, given" and (out / "walk/tracks/000.glb").is_file()
-    for command in ("summary", "report", "view", "measure"):  # which one of them, if there are several
+    for command in ("report", "view", "measure"):  # which one of them, if there are several
         assert f"give one of them, such as {out / 'walk'}" in ran_other(command, out, capsys=capsys).err
+    listed = ran_other("summary", out, capsys=capsys)
+    assert "walk: walk/000001, person 000 (converged)" in listed.out, listed.err
     again = ran(clips / "walk.avi", "-o", tmp_path / "again", *options, "--init", out / "walk", capsys=capsys)
     assert again.code == 0, again.err
     assert np.abs(read_track(tmp_path / "again/tracks/000.npz").betas - track.betas).max() < 0.3
