@@ -27,15 +27,8 @@ def summarise_clips(clips: Mapping[str, Path], worst: int) -> dict[str, Any]:
     """
     found = {}
     for name, folder in clips.items():
-        persons = set[str]()
-
-        def told(rows, persons=persons) -> Iterator[Row]:
-            for row in rows:
-                if row["person"] is not None:
-                    persons.add(row["person"])
-                yield row
-
-        found[name] = summarise(told(rows_of(folder)), worst) | {"persons": len(persons)}
+        rows = list(rows_of(folder))
+        found[name] = summarise(rows, worst) | {"persons": len({row["person"] for row in rows} - {None})}
     named = ({**row, "image": f"{row['clip']}: {row['image']}"} for row in rows_of_clips(clips))
     every = summarise(named, worst) | {"persons": sum(one["persons"] for one in found.values())}
     return {"clips": found, "all": every}

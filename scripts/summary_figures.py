@@ -98,6 +98,7 @@ def summarise(rows: Iterable[Row], worst: int) -> dict[str, Any]:
 
 
 def percentiles(values: list[float]) -> dict[str, float]:
+    """`p5` to `p99`, and `mean`; nothing of no values."""
     if not values:
         return {}
     found = np.nanpercentile(values, PERCENTILES)

@@ -12,9 +12,8 @@ from roma import rotvec_to_rotmat
 from bodyfit.data.results.track import Track
 from bodyfit.data.results.worlds import UpAxis, World, nearest_axis
 
-_LEVEL_WITHIN_DEG = (
-    10.0  # of one person for 2 s, floors by four cameras were off by 2 degrees in the median, 15 at most
-)
+_LEVEL_WITHIN_DEG = 10.0
+"""Of one person for 2 s, floors by four cameras were off by 2 degrees in the median, 15 at most."""
 _CAMERAS_SAY = 1.25  # weight of the cameras' mean upper edge beside the mean trunk: who lies all the time is outvoted
 
 

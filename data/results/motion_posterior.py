@@ -71,10 +71,8 @@ class KeptPosterior:
     shared: Float[np.ndarray, "S S"]
 
     def __post_init__(self) -> None:
-        pairs, size, shared = (
-            -(-self.moments // 2),
-            *(sum(_sizes(b).values()) for b in (self.blocks, self.shared_blocks)),
-        )
+        size, shared = (sum(_sizes(blocks).values()) for blocks in (self.blocks, self.shared_blocks))
+        pairs = -(-self.moments // 2)
         expected = {"diagonal": (pairs, size * (2 * size + 1)), "above": (pairs, 3, size, size)}
         expected |= {"edge": (pairs, 2 * size, shared), "shared": (shared, shared)}
         for name, shape in expected.items():
@@ -101,7 +99,8 @@ class KeptPosterior:
         size = self.above.shape[2]
         diagonal, above = np.zeros((1, 2 * size, 2 * size)), np.zeros((1, 2 * size, 2 * size))
         diagonal[0][np.tril_indices(2 * size)] = self.diagonal[n]
-        above[0, :size, :size], above[0, size:, :size], above[0, size:, size:] = self.above[n]
+        for quarter, value in zip(_quarters(size), self.above[n], strict=True):
+            above[0][quarter] = value
         return FactorRows(diagonal, above, self.edge[n : n + 1].astype(float))
 
 
@@ -117,6 +116,7 @@ def _kept(rows: FactorRows) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _quarters(size: int) -> list[tuple[slice, slice]]:
+    """Those of `KeptPosterior.above`."""
     first, second = slice(0, size), slice(size, 2 * size)
     return [(first, first), (second, first), (second, second)]
 

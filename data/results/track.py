@@ -1,6 +1,6 @@
 """One person over time, fitted from a video or from several cameras: one shape, and a pose for each moment."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
@@ -96,6 +96,8 @@ class Track:
     posterior: MotionPosterior | None = field(default=None, repr=False)
     """What `sample` draws from: all moments' unknowns, and how they depend on each other. In memory after a fit, and in
     files where it was asked for; None elsewhere."""
+    fitted_with: Decodes | None = field(default=None, repr=False)
+    """The prior itself, of fits in this program: `sample` then needs none. Files and pickles do not keep it."""
 
     def __post_init__(self) -> None:
         count = len(self.moments)
@@ -168,7 +170,7 @@ class Track:
             raise ResultError(
                 f"track {self.person}: a posterior of {self.posterior.moments} moments, but {len(rows)} are fitted."
             )
-        prior = own_prior(self.person, self.prior, prior, self.__dict__.get("_prior"))
+        prior = own_prior(self.person, self.prior, prior, self.fitted_with)
         body = body_at_hand(self, self.person, body)
         moved = drawn(self.posterior, count, seed)
         given = {name: np.repeat(value[None], count, axis=0) for name, value in self.parameters().items()}
@@ -180,17 +182,11 @@ class Track:
             value[:, rows] = found[name].reshape(count, len(rows), -1)
         return given
 
-    def with_prior(self, prior: Decodes) -> "Track":
-        """The same track, which knows its prior: `sample` then needs none. Files and pickles do not keep it."""
-        known = replace(self)
-        object.__setattr__(known, "_prior", prior)
-        return known
-
     def _fitted_rows(self) -> range:
         """From the first moment that did not fail to the last."""
         rows = [n for n, status in enumerate(self.status) if status != "failed"]
         return range(rows[0], rows[-1] + 1) if rows else range(0)
 
     def __getstate__(self) -> dict[str, Any]:
-        state = {name: value for name, value in self.__dict__.items() if name != "_prior"}
-        return state if isinstance(self.posterior, KeptPosterior) else state | {"posterior": None}
+        kept = self.posterior if isinstance(self.posterior, KeptPosterior) else None
+        return self.__dict__ | {"fitted_with": None, "posterior": kept}

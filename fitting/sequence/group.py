@@ -323,4 +323,5 @@ class _Blank:
             age_margin=self.age.margin,
             prior=fitter.prior.name,
             reason=reason,
-        ).with_prior(fitter.prior)
+            fitted_with=fitter.prior,
+        )

@@ -143,7 +143,7 @@ class Fitter(Solver):
                 results[n] = result
         for n, said in shared.ground.items() if shared is not None else ():
             if results[n].status != "failed":
-                results[n] = replace(results[n], **said)
+                results[n] = replace(results[n], **said).with_prior(self.prior)
         return results
 
     def _sure_of_children(

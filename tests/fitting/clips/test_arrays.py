@@ -40,6 +40,15 @@ def test_one_person_and_frames(figures):
     assert np.abs(by_array.tracks[0].transl - by_frames.tracks[0].transl).max() < 0.05
 
 
+@pytest.mark.parametrize("ground", [False, True])
+def test_motions_are_drawn_without_naming_the_prior(figures, ground):
+    """As docs/uncertainty.md shows it: whatever is said about tracks after the fit does not lose what draws them."""
+    keypoints = np.array([figures.figure(200) for _ in range(6)])
+    track = bodyfit.fit_video(keypoints, "coco17", fps=30, image_size=figures.size, ground=ground).tracks[0]
+    drawn = track.sample(2)
+    assert drawn["body_pose"].shape == (2, 6, 63) and track.world is not None
+
+
 @pytest.mark.parametrize(
     ("keypoints", "format", "fps", "message"),
     [

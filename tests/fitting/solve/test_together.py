@@ -108,10 +108,12 @@ def test_feet_of_a_group_are_brought_to_one_floor(alone, maker):
     assert errors[1]["relative_depth_error_percent"] < 0.9 * errors[0]["relative_depth_error_percent"]
     assert not any(result.touching or result.floor_source for result in before)
     assert sum("foot" in result.touching for result in after) > 8
-    of_one = bodyfit.fit([photos[2].frame], config=ADULTS, ground=True)
+    sure = replace(ADULTS, uncertainty="joints")
+    of_one = bodyfit.fit([photos[2].frame], config=sure, ground=True)
     for result, other in zip(of_one, after[6:9], strict=True):
         np.testing.assert_allclose(result.transl, other.transl, atol=5e-3)
         assert result.touching == other.touching
+        assert len(result.sample(2)["body_pose"]) == 2  # who was put on the floor still knows the prior
 
 
 def test_who_is_no_person_has_no_say_in_the_floor_and_takes_up_no_space(alone, maker):
