@@ -12,7 +12,7 @@ from bodyfit.data.results.track import Track
 from bodyfit.fitting.energy.levenberg_marquardt import CONVERGED, Solution
 from bodyfit.fitting.sequence.places import in_cameras, pelvis_at_rest
 from bodyfit.fitting.sequence.windows import GroupSolver
-from bodyfit.fitting.solve.ages import BODY_NAMES, FIRST_KID, LAST_KID, Screened, as_child, screen
+from bodyfit.fitting.solve.ages import FIRST_KID, LAST_KID, Screened, as_child, screen
 from bodyfit.fitting.solve.fitter import Fitter
 
 _SCREENED = 48
@@ -57,7 +57,6 @@ def of_right_age(solver: GroupSolver, x: Float[Tensor, "T D"]) -> tuple[GroupSol
     kids = _for_children(solver)
     as_kid = kids.solve(_start(fitter, x, kid, placed))
     evidence = _evidence(solver, (solver.cost(x), kids.cost(as_kid)), float(screened.weight.mean()))
-    evidence = min(evidence, _of_body(solver, x, kids, as_kid))
     if evidence > 0 and float(as_kid[0, kids.shape.stop - 1]) > LAST_KID:
         # Whom only a body at the end of the axis, or beyond it, explains is not told apart by age.
         return solver, x, Age("adult: as a child, smaller than a newborn")
@@ -124,21 +123,7 @@ def _evidence(solver: GroupSolver, costs: tuple[float, float], weight: float) ->
     shape (`SequenceConfig.shape_per_moment`).
     """
     count, age = len(solver.views.moment), solver.fitter.config.age
+    times = 1 + solver.config.shape_per_moment * (count - 1)
     adult, child = (cost / count for cost in costs)
     asked = age.asked(torch.tensor([min(adult, child)]), torch.tensor([weight]))[0]
-    return _times(solver) * (adult - child) - float(asked)
-
-
-def _of_body(solver: GroupSolver, x: Float[Tensor, "T D"], kids: GroupSolver, as_kid: Float[Tensor, "T E"]) -> float:
-    """By how much the child explains the keypoints of head, trunk and limbs alone better than it has to, in the cost of
-    one photo, as `find_children` asks of photos."""
-    views, rows, costs = solver.views, _spread(len(solver.views.moment), x), []
-    for one, fitted in ((solver, x), (kids, as_kid)):
-        there = in_cameras(one.fitter, fitted[views.moment[rows]], views.rotation[rows], views.translation[rows])
-        costs.append(one.fitter.problem(views.seen.select(rows), one.model).cost_of(BODY_NAMES, there).mean())
-    return _times(solver) * float(costs[0] - costs[1]) - solver.fitter.config.age.body_says
-
-
-def _times(solver: GroupSolver) -> float:
-    """As how many independent photos all views count."""
-    return 1 + solver.config.shape_per_moment * (len(solver.views.moment) - 1)
+    return times * (adult - child) - float(asked)
