@@ -38,7 +38,8 @@ def clips_as_text(document: dict[str, Any]) -> str:
     """For people: a table, then failures, and the largest errors."""
     clips, every = document["clips"], document["all"]
     width = max(8, *(len(name) for name in clips)) + 2
-    lines = [f"{len(clips)} clips; a person counts once in each frame, errors in % of their size (median, 95 %)", ""]
+    count = "1 clip" if len(clips) == 1 else f"{len(clips)} clips"
+    lines = [f"{count}; a person counts once in each frame, errors in % of their size (median, 95 %)", ""]
     lines += [f"{'clip':<{width}}" + "".join(f"{head:>14}" for head in _HEADS)]
     lines += [f"{name:<{width}}" + _line(one) for name, one in (*clips.items(), ("all", every))]
     if every["failures"]:
