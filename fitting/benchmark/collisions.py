@@ -49,6 +49,7 @@ def of_people(fitters: dict[str, Fitter], people: SyntheticPeople) -> dict[str, 
     truth = list(map(meter.measure, people.pose(meter.body).vertices.double().cpu().numpy()))
     apart = torch.tensor([one.deepest_mm < 1000 * SEEN_M for one in truth])
     found = {"truth": in_short(truth) | {"people_apart": float(apart.sum())}}
+    each: dict[str, list[np.ndarray]] = {}
     for name, fitter in fitters.items():
         bench = Bench(fitter, people)
         solution = bench.solve(people)
@@ -57,7 +58,10 @@ def of_people(fitters: dict[str, Fitter], people: SyntheticPeople) -> dict[str, 
         errors = bench.errors(people, solution.x)
         for error in ("pa_mpjpe_mm", "image_error_percent"):
             found[name] |= {error: float(errors[error].mean()), f"{error}_median": float(errors[error].median())}
+            each.setdefault(error, []).append(errors[error].double().cpu().numpy())
         found[name]["pa_mpjpe_mm_of_people_apart"] = float(errors["pa_mpjpe_mm"].cpu()[apart].mean())
+    for error, pair in each.items():
+        found["with"] |= paired(error, *pair)
     return found
 
 
@@ -68,12 +72,22 @@ def of_photos(fitters: dict[str, Fitter], frames: Sequence[Frame]) -> dict[str, 
     if not both:
         raise BodyfitError("nobody in the photos could be fitted.")
     meter, found = PenetrationMeter(next(iter(fitters.values())).body), {}  # children have the same mesh
+    each = []
     for name in fitters:
         mine = [results[name][n] for n in both]
         found[name] = in_short(meter.measure(np.asarray(r.mesh().vertices)) for r in mine)
-        found[name]["error_percent"] = 100 * float(np.mean([r.error_share for r in mine]))
-        found[name]["error_percent_median"] = 100 * float(np.median([r.error_share for r in mine]))
+        each.append(100 * np.array([r.error_share for r in mine]))
+        found[name] |= {"error_percent": float(each[-1].mean()), "error_percent_median": float(np.median(each[-1]))}
+    found["with"] |= paired("error_percent", *each)
     return found
+
+
+def paired(error: str, without: Float[np.ndarray, " P"], after: Float[np.ndarray, " P"]) -> Figures:
+    """How much each person's own error changes, in percent: quartiles. Medians of all people's errors may move apart
+    though nearly everybody stays where they were."""
+    change = 100 * (after / without - 1)
+    quartiles = np.percentile(change, (25, 50, 75))
+    return {f"{error}_change_{q}": float(v) for q, v in zip(("lower", "median", "upper"), quartiles, strict=True)}
 
 
 @torch.no_grad()

@@ -8,7 +8,7 @@ import torch
 
 from bodyfit.data.body.body_model import load_body_model
 from bodyfit.data.body.posing import pose_body
-from bodyfit.fitting.benchmark.collisions import in_short, out_of_themselves
+from bodyfit.fitting.benchmark.collisions import in_short, out_of_themselves, paired
 from bodyfit.fitting.benchmark.penetration import Penetration, PenetrationMeter
 from bodyfit.fitting.solve.fitter import Fitter
 from bodyfit.scripts.benchmark_collisions import BenchmarkCollisionsCommand
@@ -89,8 +89,15 @@ def test_many_people_in_short():
     assert found["volume_cm3"] == 20 and found["penetrating_share"] == 0.5 and found["folded_skin_share"] == 0.1
 
 
+def test_changes_of_errors_are_those_of_each_person():
+    without, after = np.array([1.0, 2.0, 4.0, 5.0, 8.0]), np.array([1.5, 2.0, 6.0, 5.0, 4.0])
+    change = paired("error", without, after)  # +50, 0, +50, 0 and -50 %
+    assert change == {"error_change_lower": 0, "error_change_median": 0, "error_change_upper": 50}
+
+
 def test_the_command_compares_fits_with_and_without(capsys):
     assert BenchmarkCollisionsCommand(people=8, samples=4, json=True, device="cpu").run() == 0
     document = json.loads(capsys.readouterr().out)
     assert set(document) == {"people", "samples"}
     assert document["people"]["with"]["volume_cm3"] <= document["people"]["without"]["volume_cm3"]
+    assert "pa_mpjpe_mm_change_median" in document["people"]["with"]
