@@ -13,6 +13,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+LEAST_ACROSS = 0.01
+"""The length of a2 across a1 below which derivatives grow no more. Columns have lengths of about one; where they become
+parallel, far from all poses of training, the rotation jumps, and one number of the latent would outweigh all others."""
 Layer = tuple[Tensor, Tensor, float | None]  # weight (out, in), bias (out,), slope of the LeakyReLU after it
 
 
@@ -49,12 +52,14 @@ class Orthonormal:
     def tangent(self) -> Float[Tensor, "B J 3 6"]:
         """What maps (da1_x, da2_x, da1_y, ...), as the decoder orders them, to the small rotation omega.
 
-        omega.b3 = b2.db1, omega.b2 = -b3.db1, omega.b1 = b3.db2.
+        omega.b3 = b2.db1, omega.b2 = -b3.db1, omega.b1 = b3.db2. Exact but for columns that are parallel within
+        `LEAST_ACROSS`.
         """
         b1, b2, b3 = self.axes
-        by_b3 = -b2 / self.length1 - b1 * self.along / (self.length1 * self.length2)
+        across = self.length2.clamp_min(LEAST_ACROSS)
+        by_b3 = -b2 / self.length1 - b1 * self.along / (self.length1 * across)
         from_a1 = by_b3[:, :, None] * b3[:, None] + (b3 / self.length1)[:, :, None] * b2[:, None]
-        from_a2 = (b1 / self.length2)[:, :, None] * b3[:, None]
+        from_a2 = (b1 / across)[:, :, None] * b3[:, None]
         return torch.stack([from_a1, from_a2], dim=3).flatten(2, 3).permute(3, 0, 1, 2)
 
 

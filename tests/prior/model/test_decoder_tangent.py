@@ -4,7 +4,7 @@ import pytest
 import roma
 import torch
 
-from bodyfit.prior.model.decoder_tangent import Orthonormal, decode, decode_with_tangent
+from bodyfit.prior.model.decoder_tangent import LEAST_ACROSS, Orthonormal, decode, decode_with_tangent, orthonormal
 from bodyfit.prior.model.vposer import VPoser, VPoserConfig
 
 
@@ -47,6 +47,15 @@ def test_tangent_against_autograd(prior, softness):
         cross[a, c, b], cross[a, b, c] = 1, -1
     turned = torch.einsum("axy,njyw,njaz->njxwz", cross, rotation, tangent)
     torch.testing.assert_close(turned, exact, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_derivatives_are_bounded_where_the_rotation_jumps(dtype):
+    """Parallel columns: one number of a latent that outweighs all others leaves fits without covariances."""
+    six = torch.tensor([[1.0, 1.0, 0.0, 1e-6, 0.0, 0.0], [1.0, 1.0, 0.0, 0.1, 0.0, 0.0]], dtype=dtype)
+    here, beside = orthonormal(six).tangent().flatten(1).abs().amax(1)
+    assert here <= 1.5 / LEAST_ACROSS
+    torch.testing.assert_close(beside, torch.tensor(10.0, dtype=dtype))  # exact there
 
 
 def test_a_smooth_decoders_chain_is_its_own_with_its_softness():
