@@ -10,6 +10,7 @@ import typing
 from importlib import metadata
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import bodyfit
@@ -127,3 +128,13 @@ def test_annotations_name_types_that_exist(name):
         except NameError as error:
             unknown[definition] = str(error)
     assert unknown == {}
+
+
+def test_what_a_notebook_shows_is_short():
+    """The value of a cell's last line is printed: a sentence says more than hundreds of numbers."""
+    frame = bodyfit.Frame.from_keypoints(np.ones((2, 17, 3)), "coco17", image_size=(640, 480))
+    result = bodyfit.fit([frame])[0]
+    rig = bodyfit.Rig.from_arrays(np.eye(3)[None], np.eye(3)[None], np.zeros((1, 3)))
+    shown = [repr(one) for one in (frame, frame.detections, result, bodyfit.load_body_model(), rig)]
+    assert max(map(len, shown)) < 300 and not any("array(" in one for one in shown)
+    assert "2 people, 640 x 480 px" in shown[0] and "failed (" in shown[2]

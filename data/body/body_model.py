@@ -85,6 +85,12 @@ class BodyModel:
     the smallest child."""
     _tensors: dict[Any, Tensor] = field(default_factory=dict, init=False, repr=False)
 
+    def __repr__(self) -> str:
+        return (
+            f"<BodyModel {self.name}: {self.kind}, {self.gender}, {self.num_vertices} vertices, "
+            f"{len(self.joint_names)} joints, {self.num_betas} betas>"
+        )
+
     @property
     def num_vertices(self) -> int:
         """V."""

@@ -28,8 +28,8 @@ def detections_from_arrays(
 
     Args:
         xy_confidence: (K, 3) for one person or (P, K, 3) for P: x and y in pixels, confidence in [0, 1]. (K, 2) and
-            (P, K, 2): all points are confident. A point with NaN, with confidence 0 or at (0, 0) is unseen. Where the
-            third number is COCO's flag (0, 1, 2), 1 (hidden) counts half.
+            (P, K, 2): all points are confident. A point with NaN, with confidence 0 or at (0, 0) is unseen; an
+            empty list is nobody. Where the third number is COCO's flag (0, 1, 2), 1 (hidden) counts half.
         format: What the K points are: a name that `formats.find_body_format` knows, such as "coco17", "body25",
             "wholebody133".
         left_hand, right_hand: The person's own left and right: 21 points each, as OpenPose has them apart.
@@ -76,6 +76,8 @@ def _points(
     counts = " or ".join(str(len(table)) for table in tables)
     wanted = f"Expected ({counts}, 3) or (P, {counts}, 3): x, y, confidence in pixels ('{tables[0].name}')"
     points = _numbers(name, array, what)
+    if points.shape == (0,):  # an empty list: the detector found nobody
+        points = points.reshape(0, len(tables[0]), 3)
     if points.ndim not in (2, 3) or points.shape[-1] not in (2, 3):
         raise KeypointError(f"{name}: {what} has shape {points.shape}. {wanted}.")
     if points.ndim == 2:

@@ -48,6 +48,11 @@ class Detections:
     def __len__(self) -> int:
         return len(self.person_ids)
 
+    def __repr__(self) -> str:
+        size = "" if self.image_size is None else ", {} x {} px".format(*self.image_size)
+        unfit = sum(problem is not None for problem in self.problems)
+        return f"<Detections of {len(self)} people ({unfit} cannot be fitted): {self.format}{size}, {self.source}>"
+
     @classmethod
     def from_points(
         cls,

@@ -37,6 +37,9 @@ class Rig:
     """What one unit of the translations is: "file" where that is for the file to know (metres, millimetres, ...),
     "arbitrary" for reconstructions without a scale."""
 
+    def __repr__(self) -> str:
+        return f"<Rig of {len(self.cameras)} cameras: {', '.join(self.cameras)}; {self.source}>"
+
     @classmethod
     def from_arrays(
         cls,

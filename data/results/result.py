@@ -43,6 +43,13 @@ class Joints(NamedTuple):
 class FitResult(FitRecord):
     """One person's body in one photo. Conventions are in `CONVENTIONS`, which every file repeats."""
 
+    def __repr__(self) -> str:
+        why = f" ({self.reason})" if self.reason else ""
+        return (
+            f"<FitResult: {self.status}{why}, error {self.error_px:.1f} px, stature {self.stature_m:.2f} m, "
+            f"focal length {self.focal_px:.0f} px ({self.focal_source}), body {self.body_model}>"
+        )
+
     def smplx_parameters(self, dtype: "torch.dtype | None" = None) -> "dict[str, torch.Tensor]":
         """`parameters` as tensors on the CPU, float32 unless `dtype` says otherwise.
 

@@ -127,6 +127,13 @@ class Track:
                 f"expected ({count}, 2) and (4,), or nothing."
             )
 
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{self.status.count(one)} {one}" for one in sorted(set(self.status)))
+        return (
+            f"<Track of {self.person}: {len(self)} moments at {self.fps:g} per second ({counts}), in the frame of the "
+            f"{self.space}, {self.body_model}>"
+        )
+
     def __len__(self) -> int:
         return len(self.moments)
 

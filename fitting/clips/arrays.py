@@ -12,6 +12,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike
 
 from bodyfit.data.body.body_model import BodyModel
@@ -75,7 +76,7 @@ def fit_video(
     body: BodyModel | None = None,
     prior: VPoser | None = None,
     config: FitConfig | None = None,
-    device: str = "auto",
+    device: str | torch.device = "auto",
 ) -> ClipFit:
     """Follow the people of a clip and fit each over time, with one shape.
 
@@ -93,7 +94,7 @@ def fit_video(
         gravity: which way things fall, in the camera's frame (x right, y down, z forward), where that is known.
         cuts: numbers of the frames that begin a new shot: nobody is followed across.
         body, prior, config: default: the open body, the shipped prior, `FitConfig()`.
-        device: "auto", "cpu", "cuda" or "cuda:1".
+        device: "auto", "cpu", "cuda", "cuda:1", or a torch.device.
 
     Raises:
         BodyfitError: for keypoints of another shape, and for a frame rate that is none.

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike
 
 from bodyfit.data.body.body_model import BodyModel
@@ -40,7 +41,7 @@ def fit_views(
     body: BodyModel | None = None,
     prior: VPoser | None = None,
     config: FitConfig | None = None,
-    device: str = "auto",
+    device: str | torch.device = "auto",
 ) -> ClipFit:
     """Match the people whom several calibrated cameras saw, and fit each in the world, with one shape.
 
@@ -56,7 +57,7 @@ def fit_views(
         ground: feet that rest do not slide, and stand on a common floor; tracks say which feet touch, and the floor.
         gravity: which way things fall, in the world of the rig, where that is known.
         body, prior, config: default: the open body, the shipped prior, `FitConfig()`.
-        device: "auto", "cpu", "cuda" or "cuda:1".
+        device: "auto", "cpu", "cuda", "cuda:1", or a torch.device.
 
     Returns:
         the people, those with most sightings first. Tracks are in the world of the rig, in metres; `results(name)`

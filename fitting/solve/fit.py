@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import torch
 
 from bodyfit.data.body.body_model import BodyModel, load_body_model
 from bodyfit.data.errors import BodyfitError
@@ -29,7 +30,7 @@ def fit(
     body: BodyModel | None = None,
     prior: VPoser | None = None,
     config: FitConfig | None = None,
-    device: str = "auto",
+    device: str | torch.device = "auto",
     gender: str = "neutral",
     age: str | float = "auto",
     height: float | None = None,
@@ -46,7 +47,7 @@ def fit(
         body: default: the open body that ships with bodyfit.
         prior: default: the prior that ships with bodyfit.
         config: weights, starts, solver options.
-        device: "auto", "cpu", "cuda" or "cuda:1".
+        device: "auto", "cpu", "cuda", "cuda:1", or a torch.device.
         gender: which of the open bodies, "neutral", "female" or "male"; not with a `body`, which has its own.
         age: "adult", "child", "auto" (by proportions) or years, of everybody.
         height: known stature of everybody, m; it is reached to a millimetre, and the distance follows.
@@ -80,7 +81,7 @@ def _fitter(
     prior: VPoser | None,
     config: FitConfig,
     *,
-    device: str,
+    device: str | torch.device,
     gender: str,
     age: str | float,
     height: float | None,

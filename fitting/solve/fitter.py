@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
+from textwrap import shorten
 from typing import Any
 
 import torch
@@ -44,13 +45,25 @@ class Shared:
     """`Together.ground`."""
 
 
-def pick_device(name: str = "auto") -> torch.device:
-    """ "auto": CUDA where there is one, else the CPU."""
+def pick_device(name: str | torch.device = "auto") -> torch.device:
+    """ "auto": CUDA where there is one, else the CPU.
+
+    Raises:
+        BodyfitError: for a device that PyTorch does not know, or that is not there.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name.startswith("cuda") and not torch.cuda.is_available():
+    if str(name).startswith("cuda") and not torch.cuda.is_available():
         raise BodyfitError(f"device '{name}' was asked for, but PyTorch {torch.__version__} sees no CUDA device here.")
-    return torch.device(name)
+    try:
+        if not isinstance(name, str | torch.device):
+            raise TypeError(f"it is of type {type(name).__name__}")
+        return torch.zeros((), device=name).device
+    except (RuntimeError, TypeError, ImportError, AssertionError) as error:  # the last two: PyTorch is built without it
+        why = shorten(str(error), 120, placeholder=" ...")
+        raise BodyfitError(
+            f"device {name!r} cannot be used ({why}). Expected 'auto', 'cpu', 'cuda', or 'cuda:1' for the second GPU."
+        ) from error
 
 
 class Fitter(Solver):

@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -76,6 +77,12 @@ class Frame:
     extrinsics: Extrinsics | None = None
     """Where the camera stands, if that is known."""
 
+    def __repr__(self) -> str:
+        return (
+            f"<Frame {self.name}: {len(self.detections)} people, {self.image_size[0]} x {self.image_size[1]} px, "
+            f"focal length {self.focal_px:.0f} px ({self.focal_source}), keypoints: {self.keypoint_source}>"
+        )
+
     @classmethod
     def from_keypoints(
         cls,
@@ -127,11 +134,14 @@ class Frame:
             person_ids=person_ids,
             name=name,
         )
-        source = GUESSED_FOCAL if focal_px is None else f"given as {focal_px:g}"
-        focal = math.hypot(*size) if focal_px is None else float(focal_px)
+        focal = math.hypot(*size) if focal_px is None else _number(focal_px)
+        source = GUESSED_FOCAL if focal_px is None else f"given as {focal:g}"
         center = ((size[0] - 1) / 2, (size[1] - 1) / 2) if center_px is None else tuple(float(c) for c in center_px)
         if not 0 < focal < math.inf:
-            raise BodyfitError(f"{name}: focal_px is {focal_px}. Expected a positive number of pixels.")
+            raise BodyfitError(
+                f"{name}: focal_px is {focal_px!r}. Expected a positive number of pixels; `Frame.from_files` takes "
+                'words such as "35mm".'
+            )
         if len(center) != 2 or not all(map(math.isfinite, center)):
             raise BodyfitError(f"{name}: center_px is {center_px}. Expected (x, y) in pixels.")
         pixels = None if image is None else np.asarray(image)
@@ -333,6 +343,14 @@ def _at_believable_distances(detections: Detections, focal_px: float, source: st
                 "it in pixels of this photo? Say --focal 35mm, 1500px or 60deg, or --no-checks"
             )
     return replace(detections, problems=tuple(problems))
+
+
+def _number(value: Any) -> float:
+    """As a float; NaN for what is no number, words that look like one included."""
+    try:
+        return math.nan if isinstance(value, str) else float(value)
+    except (TypeError, ValueError):
+        return math.nan
 
 
 def _size_in_memory(name: str, image: ArrayLike | None, image_size: tuple[int, int] | None) -> tuple[int, int]:

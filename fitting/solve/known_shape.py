@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -44,6 +45,8 @@ class KnownShape:
                 f"{self.source or 'the shape numbers'}: of the body '{self.body}', but '{body.name}' is fitted, and "
                 "numbers mean nothing to another body. Choose the body (and gender) that they were made with."
             )
+        if not all(map(math.isfinite, self.betas)):
+            raise BodyfitError(f"betas are {', '.join(f'{b:g}' for b in self.betas)}. Expected finite numbers.")
         if len(self.betas) > body.num_betas:
             raise BodyfitError(
                 f"{len(self.betas)} shape numbers were given, but {body.name} is fitted with {body.num_betas}. Give as "

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
+import torch
+
 from bodyfit.data.body.body_model import BodyModel
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.results.result import FitResult
@@ -21,7 +23,7 @@ def fit_many(
     body: BodyModel | None = None,
     prior: VPoser | None = None,
     config: FitConfig | None = None,
-    device: str = "auto",
+    device: str | torch.device = "auto",
 ) -> Iterator[FitResult]:
     """Fit the people of any number of frames in batches, with the memory of two batches.
 

@@ -161,3 +161,7 @@ def test_parts_of_other_people_or_length():
         detections_from_arrays(some_points(2, 25), "body25", left_hand=some_points(1, 21))
     with pytest.raises(KeypointError, match=r"face has shape \(2, 50, 3\)\. Expected \(68 or 70, 3\)"):
         detections_from_arrays(some_points(2, 25), "body25", face=some_points(2, 50))
+
+
+def test_an_empty_list_is_nobody():
+    assert len(detections_from_arrays([], "coco17")) == 0

@@ -44,3 +44,8 @@ def test_parameters_repeat_the_one_shape_for_every_moment():
 def test_what_does_not_fit_together_is_one_clear_error(changes, words):
     with pytest.raises(ResultError, match=words):
         track(**changes)
+
+
+def test_a_track_is_shown_as_one_sentence():
+    shown = repr(track(status=("converged", "interpolated", "converged")))
+    assert len(shown) < 300 and "3 moments" in shown and "2 converged, 1 interpolated" in shown

@@ -242,3 +242,13 @@ def test_identity_tells_bodies_of_one_name_apart(body):
 def test_the_wrong_kind_of_thing_is_said(frames, wrong, message):
     with pytest.raises(BodyfitError, match=message):
         wrong(frames)
+
+
+def test_a_device_is_given_as_pytorch_writes_it():
+    assert pick_device(torch.device("cpu")) == pick_device("cpu") == torch.device("cpu")
+
+
+@pytest.mark.parametrize("device", ["gpu", "CPU", "", 0, None])
+def test_a_device_that_is_none_is_one_clear_error(device):
+    with pytest.raises(BodyfitError, match=r"device .* cannot be used .*Expected 'auto', 'cpu', 'cuda'"):
+        pick_device(device)

@@ -118,6 +118,8 @@ def test_camera_and_size(photo):
         ({"image_size": (0, 480)}, "image_size is"),
         ({"image_size": SIZE, "focal_px": -1}, "focal_px is -1"),
         ({"image_size": SIZE, "focal_px": float("nan")}, "focal_px is nan"),
+        ({"image_size": SIZE, "focal_px": "35mm"}, "focal_px is '35mm'.*from_files"),
+        ({"image_size": SIZE, "focal_px": [800, 800]}, r"focal_px is \[800, 800\]"),
         ({"image_size": SIZE, "center_px": (1, float("inf"))}, r"center_px is \(1, inf\)"),
         ({"image_size": SIZE, "center_px": (1, 2, 3)}, "center_px is"),
     ],

@@ -82,6 +82,7 @@ def test_a_height_is_reached_from_given_starts_too(frames):
         ({"height": -1}, "Expected 0.35"),
         ({"height": 1.8, "betas": [0.0]}, "Give one of them"),
         ({"betas": [0.0] * 30}, "30 shape numbers"),
+        ({"betas": [0.0, float("nan")]}, "betas are 0, nan. Expected finite numbers"),
     ],
 )
 def test_what_nobody_can_have_is_one_clear_error(known, said):
