@@ -132,9 +132,9 @@ def test_annotations_name_types_that_exist(name):
 
 def test_what_a_notebook_shows_is_short():
     """The value of a cell's last line is printed: a sentence says more than hundreds of numbers."""
-    frame = bodyfit.Frame.from_keypoints(np.ones((2, 17, 3)), "coco17", image_size=(640, 480))
+    frame = bodyfit.Frame.from_keypoints(np.zeros((2, 17, 3)), "coco17", image_size=(640, 480))
     result = bodyfit.fit([frame])[0]
-    rig = bodyfit.Rig.from_arrays(np.eye(3)[None], np.eye(3)[None], np.zeros((1, 3)))
+    rig = bodyfit.Rig.from_arrays(np.diag([500, 500, 1.0])[None], np.eye(3)[None], np.zeros((1, 3)))
     shown = [repr(one) for one in (frame, frame.detections, result, bodyfit.load_body_model(), rig)]
     assert max(map(len, shown)) < 300 and not any("array(" in one for one in shown)
     assert "2 people, 640 x 480 px" in shown[0] and "failed (" in shown[2]

@@ -75,7 +75,7 @@ def _points(
     """An array as x, y, confidence of P people, (0, 0, 0) where a point is unseen."""
     counts = " or ".join(str(len(table)) for table in tables)
     wanted = f"Expected ({counts}, 3) or (P, {counts}, 3): x, y, confidence in pixels ('{tables[0].name}')"
-    points = _numbers(name, array, what)
+    points = as_numbers(name, array, what)
     if points.shape == (0,):  # an empty list: the detector found nobody
         points = points.reshape(0, len(tables[0]), 3)
     if points.ndim not in (2, 3) or points.shape[-1] not in (2, 3):
@@ -95,7 +95,8 @@ def _points(
     return points
 
 
-def _numbers(name: str, array: ArrayLike, what: str) -> Float[np.ndarray, "..."]:
+def as_numbers(name: str, array: ArrayLike, what: str) -> Float[np.ndarray, "..."]:
+    """An array, nested lists or a tensor as float64. Raises KeypointError that names what is wrong with it."""
     try:
         found = np.asarray(array)
         if found.dtype.kind not in "fiu":

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from numbers import Real
 from pathlib import Path
 
 import numpy as np
@@ -23,14 +24,16 @@ from bodyfit.fitting.clips.arrays import ClipFit, frames_from_arrays
 from bodyfit.fitting.clips.shared_worlds import in_shared_worlds
 from bodyfit.fitting.clips.view_fit import cameras_of, fit_view_people, match_views, placed, size_of
 from bodyfit.fitting.sequence.config import SequenceConfig
-from bodyfit.fitting.solve.config import FitConfig, on_ground
-from bodyfit.fitting.solve.fitter import Fitter, pick_device
+from bodyfit.fitting.solve.config import FitConfig
+from bodyfit.fitting.solve.fit import fitter_for
 from bodyfit.fitting.solve.frames import Frame
 from bodyfit.prior.model.vposer import VPoser
 
 
 def fit_views(
-    keypoints: Mapping[str, ArrayLike | Sequence[Frame | None]] | ArrayLike | Sequence[Sequence[Frame | None]],
+    keypoints: Mapping[str, ArrayLike | Sequence[Frame | ArrayLike | None]]
+    | ArrayLike
+    | Sequence[Sequence[Frame | ArrayLike | None]],
     cameras: Rig | Path | str,
     format: str | None = None,
     *,
@@ -42,12 +45,17 @@ def fit_views(
     prior: VPoser | None = None,
     config: FitConfig | None = None,
     device: str | torch.device = "auto",
+    gender: str = "neutral",
+    age: str | float = "auto",
+    height: float | None = None,
+    betas: Sequence[float] | None = None,
 ) -> ClipFit:
     """Match the people whom several calibrated cameras saw, and fit each in the world, with one shape.
 
     Args:
         keypoints: for each camera (T, K, 3) of one person, or (T, P, K, 3) of up to P people per moment, in any order:
-            x and y in pixels, confidence; NaN or confidence 0 is unseen. Or a list of frames, None where there is none.
+            x and y in pixels, confidence; NaN or confidence 0 is unseen. Or a list with an array or a frame for each
+            moment, as `fit_video` takes it, None where there is none.
             Under the cameras' names, or in the order of the rig: (V, T, K, 3), (V, T, P, K, 3). Cameras may have fewer
             moments than others.
         cameras: the rig (`Rig.from_arrays`, `read_rig`), or its calibration file or folder.
@@ -58,6 +66,7 @@ def fit_views(
         gravity: which way things fall, in the world of the rig, where that is known.
         body, prior, config: default: the open body, the shipped prior, `FitConfig()`.
         device: "auto", "cpu", "cuda", "cuda:1", or a torch.device.
+        gender, age, height, betas: what is known of everybody in the clip, as in `fit`.
 
     Returns:
         the people, those with most sightings first. Tracks are in the world of the rig, in metres; `results(name)`
@@ -67,16 +76,26 @@ def fit_views(
         BodyfitError: for keypoints of another shape, cameras that the rig has not, a calibration that cannot be of such
             pictures, and for a frame rate that is none.
     """
-    if not 0 < fps < np.inf:
-        raise BodyfitError(f"fps is {fps}. Expected a positive number of moments per second.")
+    if not isinstance(fps, Real) or not 0 < fps < np.inf:
+        raise BodyfitError(f"fps is {fps!r}. Expected a positive number of moments per second.")
     rig = cameras if isinstance(cameras, Rig) else read_rig(cameras)
     moments: dict[int, dict[str, Frame]] = {}
     for name, mine in _by_camera(keypoints, rig).items():
         size = size_of(rig.cameras[name])
         for moment, frame in frames_from_arrays(mine, format, size, None, None).items():
             moments.setdefault(moment, {})[name] = placed(replace(frame, name=f"{name}/{moment:06d}"), name, rig)
-    config = on_ground(config or FitConfig(), ground, gravity)
-    fitter = Fitter(body, prior, config, device=pick_device(device))
+    fitter = fitter_for(
+        body,
+        prior,
+        config,
+        device=device,
+        gender=gender,
+        age=age,
+        height=height,
+        betas=betas,
+        ground=ground,
+        gravity=gravity,
+    )
     found = match_views(fitter, dict(sorted(moments.items())), fps, rig, units)
     sequence = SequenceConfig.for_choice(fitter.config.ground)
     people = fit_view_people(fitter, found.people, found.moments, fps, sequence)

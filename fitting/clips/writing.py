@@ -58,12 +58,12 @@ class FittedPerson:
 
     name: str
     """Three digits, the same in all frames and cameras."""
-    sightings: Sequence[Sighting]
+    sightings: Sequence[Sighting] = field(repr=False)
     track: Track | None
     """None: could not be fitted."""
     reason: str = ""
     """Why not."""
-    absent: frozenset[str] = frozenset()
+    absent: frozenset[str] = field(default=frozenset(), repr=False)
     """Frames that do not show the person: cameras that look elsewhere."""
 
 

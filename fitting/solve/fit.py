@@ -65,29 +65,44 @@ def fit(
         BodyfitError: for anything else than a list of frames, for a height or shape numbers that nobody can have,
             a gravity without `ground`, and with `same_person` where not one photo can be fitted.
     """
-    if config is not None and not isinstance(config, FitConfig):
-        raise BodyfitError(f"config is a {type(config).__name__}. Expected a FitConfig.")
-    config = on_ground(config or FitConfig(), ground, gravity)
-    config = replace(config, people_apart=people_apart or config.people_apart)
-    fitter = _fitter(body, prior, config, device=device, gender=gender, age=age, height=height, betas=betas)
+    fitter = fitter_for(
+        body,
+        prior,
+        config,
+        device=device,
+        gender=gender,
+        age=age,
+        height=height,
+        betas=betas,
+        ground=ground,
+        gravity=gravity,
+        people_apart=people_apart,
+    )
     if same_person and not isinstance(frames, Frame | str):
         frames = main_people(frames)
         fitter = with_shape(fitter, shape_of_one_person(fitter, frames))
     return fitter.fit(frames)
 
 
-def _fitter(
+def fitter_for(
     body: BodyModel | None,
     prior: VPoser | None,
-    config: FitConfig,
+    config: FitConfig | None,
     *,
     device: str | torch.device,
     gender: str,
     age: str | float,
     height: float | None,
     betas: Sequence[float] | None,
+    ground: bool = False,
+    gravity: tuple[float, float, float] | None = None,
+    people_apart: bool = False,
 ) -> Fitter:
-    """The fitter that the arguments of `fit` describe."""
+    """The fitter that the arguments of `fit` describe. Raises BodyfitError for what cannot be."""
+    if config is not None and not isinstance(config, FitConfig):
+        raise BodyfitError(f"config is a {type(config).__name__}. Expected a FitConfig.")
+    config = on_ground(config or FitConfig(), ground, gravity)
+    config = replace(config, people_apart=people_apart or config.people_apart)
     if isinstance(body, BodyModel) and gender not in ("neutral", body.gender):
         raise BodyfitError(f"gender is '{gender}', but the body given is {body.gender}. Load the one you want.")
     if age != "auto":

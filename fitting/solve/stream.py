@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import torch
@@ -11,7 +11,8 @@ from bodyfit.data.body.body_model import BodyModel
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.results.result import FitResult
 from bodyfit.fitting.solve.config import FitConfig
-from bodyfit.fitting.solve.fitter import Fitter, pick_device
+from bodyfit.fitting.solve.fit import fitter_for
+from bodyfit.fitting.solve.fitter import Fitter
 from bodyfit.fitting.solve.frames import Frame
 from bodyfit.prior.model.vposer import VPoser
 
@@ -24,6 +25,10 @@ def fit_many(
     prior: VPoser | None = None,
     config: FitConfig | None = None,
     device: str | torch.device = "auto",
+    gender: str = "neutral",
+    age: str | float = "auto",
+    height: float | None = None,
+    betas: Sequence[float] | None = None,
 ) -> Iterator[FitResult]:
     """Fit the people of any number of frames in batches, with the memory of two batches.
 
@@ -35,17 +40,18 @@ def fit_many(
     Args:
         frames: any iterable; a generator may read or detect one frame after another.
         batch: people that are solved together. A frame is never divided, so a batch with a crowd may be larger.
-        body, prior, config, device: as in `fit`.
+        body, prior, config, device, gender, age, height, betas: as in `fit`.
 
     Yields:
         one FitResult per person, in the order of the frames and their people, failures included.
 
     Raises:
-        BodyfitError: for a batch below 1, at the call.
+        BodyfitError: at the call, for a batch below 1, and as `fit`.
     """
     if batch < 1:
         raise BodyfitError(f"batch must be at least 1, got {batch}.")
-    return _stream(frames, batch, Fitter(body, prior, config, device=pick_device(device)))
+    fitter = fitter_for(body, prior, config, device=device, gender=gender, age=age, height=height, betas=betas)
+    return _stream(frames, batch, fitter)
 
 
 def _stream(frames: Iterable[Frame], batch: int, fitter: Fitter) -> Iterator[FitResult]:

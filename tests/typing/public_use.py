@@ -38,6 +38,9 @@ def fits(model_file: Path) -> bodyfit.FitResult:
     assert_type(results, list[bodyfit.FitResult])
     assert_type(bodyfit.Fitter(body, config=config).fit(frames()), list[bodyfit.FitResult])
     bodyfit.fit(3)  # type: ignore[arg-type]
+    found = [np.zeros((2, 17, 3)), None, np.zeros((17, 3))]
+    clip = bodyfit.fit_video(found, "coco17", fps=30, image_size=(640, 480), height=1.8, device=torch.device("cpu"))
+    assert_type(clip.tracks, list[bodyfit.Track])
     bodyfit.fit(frames(), body="SMPLX_NEUTRAL.npz")  # type: ignore[arg-type]
     bodyfit.fit(frames(), bodies=body)  # type: ignore[call-arg]
     bodyfit.Fitter().fit(["photo.jpg"])  # type: ignore[list-item]

@@ -47,5 +47,5 @@ def test_what_does_not_fit_together_is_one_clear_error(changes, words):
 
 
 def test_a_track_is_shown_as_one_sentence():
-    shown = repr(track(status=("converged", "interpolated", "converged")))
-    assert len(shown) < 300 and "3 moments" in shown and "2 converged, 1 interpolated" in shown
+    shown = repr(track(status=("fitted", "interpolated", "fitted")))
+    assert len(shown) < 300 and "3 moments" in shown and "2 fitted, 1 interpolated" in shown

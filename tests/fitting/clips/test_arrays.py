@@ -40,6 +40,32 @@ def test_one_person_and_frames(figures):
     assert np.abs(by_array.tracks[0].transl - by_frames.tracks[0].transl).max() < 0.05
 
 
+def test_each_frame_may_have_as_many_people_as_were_found_in_it(figures):
+    """What detectors give: a list of arrays of different lengths, and None or an empty list where nobody was found."""
+    first, second = (np.array([figures.figure(x + 3 * t) for t in range(7)]) for x in (200, 450))
+    found = [
+        first[:1],
+        np.stack([second[1], first[1]]),
+        None,
+        second[3:4],
+        np.stack([first[4], second[4]]),
+        [],
+        first[6],
+    ]
+    clip = bodyfit.fit_video(found, "coco17", fps=30, image_size=figures.size)
+    frames = [[sighting.frame.name for sighting in person.sightings] for person in clip.people]
+    assert frames == [["000000", "000001", "000004", "000006"], ["000001", "000003", "000004"]]
+
+
+def test_what_is_known_of_people_is_said_as_to_fit(figures):
+    keypoints = np.array([figures.figure(200) for _ in range(4)])
+    known = {"height": 1.6, "gender": "female", "age": "adult"}
+    track = bodyfit.fit_video(keypoints, "coco17", fps=30, image_size=figures.size, **known).tracks[0]
+    body = bodyfit.load_body_model(gender="female")
+    assert (track.body_model, track.age) == (body.name, "adult, given")
+    assert bodyfit.measure_body(body, track.betas).stature == pytest.approx(1.6, abs=0.005)
+
+
 @pytest.mark.parametrize("ground", [False, True])
 def test_motions_are_drawn_without_naming_the_prior(figures, ground):
     """As docs/uncertainty.md shows it: whatever is said about tracks after the fit does not lose what draws them."""
@@ -56,6 +82,9 @@ def test_motions_are_drawn_without_naming_the_prior(figures, ground):
         (np.ones((4, 17, 3)), None, 30, "format='coco17'"),
         (np.ones((17, 3)), "coco17", 30, r"shape \(17, 3\)"),
         (np.ones((4, 16, 3)), "coco17", 30, "17"),
+        (np.ones((4, 17, 3)), "coco17", "30", "fps is '30'"),
+        ([np.ones((17, 3)), np.ones((1, 1, 17, 3))], "coco17", 30, r"moment 1 have shape \(1, 1, 17, 3\)"),
+        ("clip.mp4", "coco17", 30, "clip: keypoints is not an array of numbers"),
     ],
 )
 def test_what_is_no_clip_is_one_clear_error(keypoints, format, fps, message):
