@@ -8,6 +8,7 @@ directions: its principal components are morph targets of the file, animated wit
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from bodyfit.data.body.body_model import BodyModel
 from bodyfit.data.body.posing import forward_kinematics, full_pose, pose_body
+from bodyfit.data.body.reduced import reduced_body
 from bodyfit.data.files import write_atomically
 from bodyfit.data.results.glb_file import FLOAT, VERTICES, GlbFile
 from bodyfit.data.results.levelling import world_of
@@ -31,6 +33,7 @@ _TOLERANCE_M = 0.0004
 _MOST_TARGETS, _STEP = 96, 8
 _SAMPLE = 256  # moments from which the morph targets are made
 _BATCH = 16  # moments that are posed together
+_MOST_MOVED, _BATCH_OF_PART = 1000, 64  # vertices that give the weights of other moments, and such moments together
 _EXPRESSION = 0.1  # what an expression number counts beside an element of a rotation matrix
 _DAMPING = 1e-3  # where a joint is turned by 180 degrees, blended rotations cannot be inverted
 
@@ -121,6 +124,22 @@ def _continuous(turns: Float[np.ndarray, "T J 4"]) -> Float[np.ndarray, "T J 4"]
     return np.concatenate([turns[:1], turns[1:] * signs])
 
 
+@dataclass(frozen=True)
+class _Skin:
+    """A body's vertices, or some of them, and how other programs move them."""
+
+    body: BodyModel
+    """With these vertices last."""
+    vertices: Float[Tensor, "V 3"]
+    """At rest."""
+    weights: Float[Tensor, "V J"]
+    """Of four joints at most."""
+
+    def part(self, chosen: Int[Tensor, " N"]) -> _Skin:
+        """Of some vertices."""
+        return _Skin(reduced_body(self.body, chosen.tolist()), self.vertices[chosen], self.weights[chosen])
+
+
 class _Motion:
     """Poses a track's moments, and finds the unposed vertices that skinning with four weights takes there."""
 
@@ -131,10 +150,11 @@ class _Motion:
         betas = self.given["betas"][:1]
         straight = {name: torch.zeros_like(self.given[name][:1]) for name in ("global_orient", "body_pose")}
         rest = pose_body(body, betas=betas, **straight)
-        self.vertices, self.joints = rest.vertices[0], rest.joints[0]
+        self.joints = rest.joints[0]
         joint, share = strongest_weights(body.weights)
-        self.weights = torch.zeros(body.weights.shape)
-        self.weights.scatter_add_(1, torch.from_numpy(joint).long(), torch.from_numpy(share).float())
+        weights = torch.zeros(body.weights.shape)
+        weights.scatter_add_(1, torch.from_numpy(joint).long(), torch.from_numpy(share).float())
+        self.skin = _Skin(body, rest.vertices[0], weights)
 
     def morphs(self) -> tuple[Float[np.ndarray, "V 3"], Float[np.ndarray, "K V 3"], Float[np.ndarray, "T K"]]:
         """The mesh to be skinned: mean, principal components of its changes, and their weights at every moment."""
@@ -147,13 +167,24 @@ class _Motion:
             weights = (shapes / scale).flatten(1) @ components.T
         else:
             del shapes
-            # Filled in place: small results kept between the large temporaries would tear the heap, by 2 GB in 18 000
-            # moments.
-            weights = torch.empty(len(self.pose), len(components))
-            for rows in torch.arange(len(self.pose)).split(_BATCH):
-                weights[rows] = ((self.unposed(rows) - mean) / scale).flatten(1) @ components.T
+            weights = self._weights_of(components, mean, scale)
         targets = components.unflatten(1, (-1, 3)) * scale
         return mean.numpy(), targets.numpy(), weights.numpy()
+
+    def _weights_of(
+        self, components: Float[Tensor, "K D"], mean: Float[Tensor, "V 3"], scale: Float[Tensor, "V 1"]
+    ) -> Float[Tensor, "T K"]:
+        """Weights of the components at all moments, by least squares on the vertices that they move most."""
+        moved = components.unflatten(1, (-1, 3))
+        chosen = moved.square().sum((0, 2)).topk(min(_MOST_MOVED, len(mean))).indices
+        part, mean, scale = self.skin.part(chosen), mean[chosen], scale[chosen]
+        inverse = torch.linalg.pinv(moved[:, chosen].flatten(1).double()).float()
+        # Filled in place: small results kept between the large temporaries would tear the heap, by 2 GB in 18 000
+        # moments.
+        weights = torch.empty(len(self.pose), len(components))
+        for rows in torch.arange(len(self.pose)).split(_BATCH_OF_PART):
+            weights[rows] = ((self.unposed(rows, part) - mean) / scale).flatten(1) @ inverse
+        return weights
 
     def _unlike_each_other(self, most: int) -> Int[Tensor, " N"]:
         """All moments, or of many those whose rotations and expressions are farthest from those chosen before."""
@@ -167,31 +198,40 @@ class _Motion:
             chosen.append(int(distance.argmax()))
         return torch.tensor(chosen)
 
-    def unposed(self, rows: Tensor) -> Float[Tensor, "B V 3"]:
-        """Unposed vertices that end where the body model's do."""
-        true = pose_body(self.body, **{name: value[rows] for name, value in self.given.items()}).vertices
-        true = true - self.given["transl"][rows, None]
+    def unposed(self, rows: Tensor, skin: _Skin | None = None) -> Float[Tensor, "B V 3"]:
+        """Unposed vertices that end where the body model's do: all, or some of them."""
+        skin = skin or self.skin
+        true = pose_body(skin.body, **{name: value[rows] for name, value in self.given.items()}).vertices
+        true = true[:, -len(skin.vertices) :] - self.given["transl"][rows, None]
         turns, places = forward_kinematics(
             rotvec_to_rotmat(self.pose[rows]), self.joints.expand(len(rows), -1, -1), self.body.tensor("parents", true)
         )
         shifts = places - torch.einsum("bjxy,jy->bjx", turns, self.joints)
-        matrix = (self.weights @ turns.flatten(2)).unflatten(2, (3, 3))
-        away = true - self.weights @ shifts - _times(matrix, self.vertices)
-        columns = matrix.mT
-        damped = (columns[..., :, None, :] * columns[..., None, :, :]).sum(-1) + _DAMPING * torch.eye(3)
-        return self.vertices + _solved(damped, _times(columns, away))
+        matrix = turns.permute(2, 3, 0, 1) @ skin.weights.T  # (3, 3, B, V)
+        moved = shifts.permute(2, 0, 1) @ skin.weights.T + _times(matrix, skin.vertices.T[:, None])
+        return skin.vertices + _pulled_back(matrix, true.permute(2, 0, 1) - moved).permute(1, 2, 0)
 
 
-def _times(matrix: Float[Tensor, "*n 3 3"], vector: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n 3"]:
-    """Products of many small matrices, which `@` takes long for."""
-    return (matrix * vector[..., None, :]).sum(-1)
+# Small matrices and vectors come first, and what there are many of last: several times faster than the other way round.
 
 
-def _solved(matrix: Float[Tensor, "*n 3 3"], right: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n 3"]:
+def _times(matrix: Float[Tensor, "3 3 B V"], vector: Float[Tensor, "3 B V"]) -> Float[Tensor, "3 B V"]:
+    return torch.stack([sum(row[k] * vector[k] for k in range(3)) for row in matrix])
+
+
+def _pulled_back(matrix: Float[Tensor, "3 3 B V"], away: Float[Tensor, "3 B V"]) -> Float[Tensor, "3 B V"]:
+    """x with M x = away, damped: (M^T M + damping) x = M^T away."""
+    columns = matrix.transpose(0, 1)
+    gram = torch.stack([torch.stack([(a * b).sum(0) for b in columns]) for a in columns])
+    gram.diagonal().add_(_DAMPING)
+    return _solved(gram, _times(columns, away))
+
+
+def _solved(matrix: Float[Tensor, "3 3 B V"], right: Float[Tensor, "3 B V"]) -> Float[Tensor, "3 B V"]:
     """Solutions of many symmetric 3 x 3 systems, by cross products: `torch.linalg.solve` takes ten times as long."""
-    a, b, c = matrix.unbind(-2)
-    rows = torch.stack([b.cross(c, dim=-1), c.cross(a, dim=-1), a.cross(b, dim=-1)], dim=-2)
-    return _times(rows, right) / (a * rows[..., 0, :]).sum(-1, keepdim=True)
+    a, b, c = matrix
+    rows = torch.stack([b.cross(c, dim=0), c.cross(a, dim=0), a.cross(b, dim=0)])
+    return _times(rows, right) / (a * rows[0]).sum(0)
 
 
 def _principal(shapes: Float[Tensor, "N V 3"]) -> tuple[Float[Tensor, "K D"], Float[Tensor, "V 1"]]:

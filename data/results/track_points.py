@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -11,6 +10,7 @@ from jaxtyping import Float
 
 from bodyfit.data.body.body_model import BodyModel
 from bodyfit.data.body.posing import pose_body
+from bodyfit.data.body.reduced import reduced_body
 from bodyfit.data.results.tables import written
 from bodyfit.data.results.track import Track
 
@@ -28,33 +28,13 @@ def point_names(body: BodyModel) -> tuple[str, ...]:
 def track_points(body: BodyModel, track: Track) -> Float[np.ndarray, "T P 3"]:
     """Where the points of `point_names` are at every moment, metres, in the track's frame; NaN where it failed."""
     points = np.full((len(track), len(point_names(body)), 3), np.nan)
-    small, given = _points_alone(body), track.parameters()
+    small, given = reduced_body(body, list(body.extra_vertex_ids.values())), track.parameters()
     fitted = np.flatnonzero([status != "failed" for status in track.status])
     for start in range(0, len(fitted), _BATCH):
         rows = fitted[start : start + _BATCH]
         some = {name: torch.as_tensor(value[rows], dtype=torch.float64) for name, value in given.items()}
         points[rows] = pose_body(small, **some).vertices.numpy()
     return points
-
-
-def _points_alone(body: BodyModel) -> BodyModel:
-    """A body that has its joints and skin points for vertices, and no others: posing takes a hundredth of the time."""
-    rows, joints = list(body.extra_vertex_ids.values()), body.num_joints
-
-    def reduced(array: np.ndarray) -> np.ndarray:
-        at_joints = np.tensordot(body.joint_regressor, array, axes=1)
-        return np.concatenate([at_joints, array[rows]])
-
-    still = np.zeros((joints, *body.posedirs.shape[1:]))
-    return replace(
-        body,
-        v_template=reduced(body.v_template),
-        shapedirs=reduced(body.shapedirs),
-        exprdirs=reduced(body.exprdirs),
-        posedirs=np.concatenate([still, body.posedirs[rows]]),
-        joint_regressor=np.eye(joints, joints + len(rows)),
-        weights=np.concatenate([np.eye(joints), body.weights[rows]]),
-    )
 
 
 def trc(

@@ -7,6 +7,7 @@ import trimesh
 from scipy.spatial.transform import Rotation
 
 from bodyfit.data.body.posing import pose_body
+from bodyfit.data.results import animated
 from bodyfit.data.results.animated import save_animated_glb
 from bodyfit.data.results.meshes import MeshError
 from bodyfit.data.results.worlds import World
@@ -25,6 +26,17 @@ def test_every_key_is_the_body_to_a_millimetre(make_track, open_body, tmp_path, 
     np.testing.assert_allclose(player.times, track.moments / track.fps, rtol=1e-6)
     for row in (0, 7, 23, 39):
         off = np.linalg.norm(player.vertices(player.times[row]) - posed(open_body, track, row, up), axis=1)
+        assert off.max() < 1e-3
+
+
+def test_keys_of_a_long_motion_are_the_body_too(make_track, open_body, tmp_path, readers, monkeypatch):
+    """Shapes are made from the moments that are most unlike each other; the others take their weights from a few
+    vertices."""
+    monkeypatch.setattr(animated, "_SAMPLE", 40)
+    track = make_track(56)
+    player = readers.Player(save_animated_glb(tmp_path / "x.glb", open_body, track))
+    for row in range(0, 56, 3):
+        off = np.linalg.norm(player.vertices(player.times[row]) - posed(open_body, track, row, "-y"), axis=1)
         assert off.max() < 1e-3
 
 
