@@ -59,6 +59,8 @@ class PhotoWriter:
 
     out: Path
     output: OutputOptions
+    pictures: str = ".png"
+    """Suffix, and format, of overlays."""
 
     def write_all(self, jobs: Sequence[PhotoJob], faces: Int[np.ndarray, "F 3"]) -> list[Record]:
         """The records of photos, in their order, after all of their files are written."""
@@ -104,7 +106,7 @@ class PhotoWriter:
                     save_mesh(self.out / row["mesh"], bodies[result.person_id], faces, frame=self.output.frame)
             rows.append(plain(row))
         if overlay is not None:
-            picture = f"images/{name}.png"
+            picture = f"images/{name}{self.pictures}"
             write_picture(self.out / picture, overlay)
             rows = [row | {"overlay": picture} for row in rows]
         return rows
@@ -173,7 +175,8 @@ def write_picture(path: Path, picture: UInt8[np.ndarray, "H W 3"]) -> None:
     from PIL import Image
 
     # OpenCV would be no faster here, and needs system libraries that slim containers lack.
-    write_atomically(path, lambda temporary: Image.fromarray(picture).save(temporary, compress_level=1))
+    how = {"compress_level": 1} if path.suffix == ".png" else {"quality": 92}
+    write_atomically(path, lambda temporary: Image.fromarray(picture).save(temporary, **how))
 
 
 def write_json(path: Path, document: dict[str, Any]) -> None:

@@ -3,7 +3,7 @@
 OUT/summary.json                    one row per person: image, person, status, reason, cost, errors, seconds, file paths
 OUT/results/<image>/<nnn>.npz       parameters, camera, landmarks
 OUT/meshes/<image>/<nnn>.obj        the body in the camera frame
-OUT/images/<image>.png              the photo with its people drawn over it
+OUT/images/<image>.png              the photo with its people drawn over it (of frames: .jpg)
 """
 
 import functools

@@ -54,7 +54,7 @@ def test_a_video_from_the_command_line(video, tmp_path, capsys):
     document = json.loads(done.out)
     assert [row["image"] for row in document["people"]] == [f"clip/{n:06d}" for n in (0, 2, 4, 6, 8)]
     assert document["clip"]["fps"] == 10 and ClipIndex.read(out).frames["clip/000008"] == 4
-    for name in ("results/clip/000002/000.npz", "images/clip/000002.png", "tracks/000.npz", "tracks/000.glb"):
+    for name in ("results/clip/000002/000.npz", "images/clip/000002.jpg", "tracks/000.npz", "tracks/000.glb"):
         assert (out / name).is_file(), name
     assert not (out / "meshes").exists()
     assert read_track(out / "tracks/000.npz").posterior.moments == 5

@@ -68,7 +68,7 @@ def test_a_video_end_to_end(clip, tmp_path, fitter):
     assert [(r["image"], r["person"]) for r in rows] == [(name, p) for name in index.frames for p in ("000", "001")]
     gap = [r["image"] for r in rows if r["status"] == "interpolated"]
     assert gap == ["walk/000006", "walk/000007", "walk/000008"]
-    assert Image.open(out / "images" / "walk" / "000007.png").size == (640, 480)
+    assert Image.open(out / "images" / "walk" / "000007.jpg").size == (640, 480)
     assert not (out / "meshes").exists()
 
     results = [FitResult.load(out / r["result"]) for r in rows if r["person"] == "001"]
@@ -166,7 +166,7 @@ def test_a_folder_with_other_results_is_refused(clip, tmp_path, fitter, write_fi
 
 
 def test_pictures_are_not_drawn_over(tmp_path, figures, fitter):
-    """images/0.png of a folder with pictures would be replaced by its overlay."""
+    """images/0.jpg of a folder with pictures would be replaced by its overlay."""
     for t in range(3):
         Image.new("RGB", (640, 480)).save(tmp_path / "in" / f"{t}.png")
         figures.write_json(tmp_path / "in" / f"{t}_keypoints.json", [figures.figure(200 + 3 * t)])
