@@ -6,7 +6,9 @@ With the factor's rows L_n, B'_n = L_n^-1 B_n and e'_n = L_n^-1 e_n (`arrow_fact
     Y_n       = L_n^-T (e'_n - B'_n Y_{n+1})                    Y = A^-1 E
 
 (Takahashi 1973; exact). With Schur's complement S of the shared unknowns, the inverse of the whole has the blocks
-(A^-1)_nn + Y_n S^-1 Y_n^T of moments, -Y_n S^-1 between them and the shared ones, and S^-1.
+(A^-1)_nn + Y_n S^-1 Y_n^T of moments, -Y_n S^-1 between them and the shared ones, and S^-1. Blocks are in the precision
+of the system: the factor needs double precision, these sums of squares do not, and Y_n S^-1 Y_n^T, the depth that all
+moments share, is no part of the recursion.
 """
 
 from __future__ import annotations
@@ -40,29 +42,30 @@ def marginals(elimination: Elimination, *, shared_known: bool = False) -> Iterat
         elimination: of the whole.
         shared_known: the shared unknowns are known exactly.
     """
-    shared = torch.cholesky_inverse(elimination.shared_factor)
+    shared = torch.cholesky_inverse(elimination.shared_factor).to(elimination.dtype)
     if shared_known:
         shared = torch.zeros_like(shared)
     after: tuple[Tensor, Tensor] | None = None
     for first, last, pairs in elimination.backwards():
         own, by_shared = [], []
         for one in reversed(pairs):
-            after = _back(one, after)
+            after = _back(one, after, elimination.dtype)
             own.append(after[0])
             by_shared.append(after[1])
-        y = torch.stack(by_shared[::-1]).unflatten(1, (2, -1)).flatten(0, 1)[: last - first]
+        y = torch.stack(by_shared[::-1]).to(shared).unflatten(1, (2, -1)).flatten(0, 1)[: last - first]
         blocks, size = torch.stack(own[::-1]), y.shape[1]
         inner = torch.stack([blocks[:, :size, :size], blocks[:, size:, size:]], 1).flatten(0, 1)[: last - first]
         turned = y @ shared
         yield Marginal(first, inner + turned @ y.mT, -turned, shared)
 
 
-def _back(one: Pair, after: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor]:
-    """(A^-1)_nn and Y_n from those of the next pair."""
-    inverse = torch.cholesky_inverse(one.factor)
+def _back(one: Pair, after: tuple[Tensor, Tensor] | None, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """(A^-1)_nn in this precision, and Y_n in double, from those of the next pair."""
+    factor, edge = one.factor.to(dtype), one.edge if after is None else one.edge - one.above @ after[1]
+    # As rows: libraries solve for them twice as fast.
+    y = torch.linalg.solve_triangular(one.factor, edge.mT, upper=False, left=False).mT
+    inverse = torch.cholesky_inverse(factor)
     if after is None:
-        return inverse, torch.linalg.solve_triangular(one.factor.mT, one.edge, upper=True)
-    right = torch.cat([one.above, one.edge - one.above @ after[1]], 1)
-    both = torch.linalg.solve_triangular(one.factor.mT, right, upper=True)
-    gain = both[:, : len(inverse)]
-    return inverse + gain @ after[0] @ gain.mT, both[:, len(inverse) :]
+        return inverse, y
+    gain = torch.linalg.solve_triangular(factor, one.above.mT.to(dtype), upper=False, left=False)
+    return inverse.addmm_(gain.mT @ after[0], gain), y

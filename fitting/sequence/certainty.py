@@ -9,7 +9,7 @@ neighbouring moments are alike, is measured: clips have temperatures of their ow
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -169,9 +169,12 @@ class Hessian:
 
         def work(rows: slice) -> tuple[Tensor, Tensor, Tensor]:
             jacobian = points.jacobian(self._posed(one.first, rows))
-            pairs = jacobian[:, :0] if bones is None else jacobian[:, bones[1]] - jacobian[:, bones[0]]
-            moves = jacobian, jacobian - jacobian[:, :1], pairs
-            return tuple(self._spread(one, rows, move) for move in moves)
+            pelvis = jacobian[:, :1]
+            # Depth moves the whole body: differences are taken before they are multiplied by its large variance.
+            moves = self._moves(one, rows, torch.cat([jacobian - pelvis, pelvis], 1))
+            relative = moves[:-1]
+            pairs = moves[:0] if bones is None else relative[bones[1]] - relative[bones[0]]
+            return tuple(some.covariance() for some in (relative + moves[-1:], relative, pairs))
 
         return tuple(torch.cat(some) for some in zip(*self.solver.map(work, self._chunks(one)), strict=True))
 
@@ -185,8 +188,8 @@ class Hessian:
             at, span = self._posed(one.first, rows), (one.first + rows.start, one.first + rows.stop)
             views = self.views.between(*span)
             told, jacobian = problem.seen_rows(at, views, floor)
-            spread = self._spread(one, rows, jacobian.view(*told.residual.shape, -1))
-            taken = spread.diagonal(dim1=-2, dim2=-1).sum((0, 2))
+            moves = self._moves(one, rows, jacobian.view(*told.residual.shape, -1))
+            taken = (moves.through * moves.jacobian).sum((0, 2, 3))
             through, term = views.through_cameras(at.points), problem.reprojection
             residuals, trust = term.residuals(through), term.weights(through)
             _, weight, curvature = geman_mcclure(residuals, term.robust_scale(through))
@@ -204,13 +207,39 @@ class Hessian:
         some = torch.arange(first + rows.start, first + rows.stop, device=self.x.device)
         return self.whole.priors.at(self.x[some], some, derivatives=True)
 
-    def _spread(self, one: Marginal, rows: slice, jacobian: Float[Tensor, "W K E D"]) -> Float[Tensor, "W K E E"]:
-        """Covariance of each point, or of numbers of it, given their derivative in the unknowns."""
-        own, shared = jacobian[..., self.whole.own], jacobian[..., self.whole.shared]
-        inner, cross, corner = (part.to(jacobian) for part in (one.own[rows], one.cross[rows], one.shared))
-        by_own = own.flatten(1, 2) @ inner + shared.flatten(1, 2) @ cross.mT
-        by_shared = own.flatten(1, 2) @ cross + shared.flatten(1, 2) @ corner
-        return by_own.view_as(own) @ own.mT + by_shared.view_as(shared) @ shared.mT
+    def _moves(self, one: Marginal, rows: slice, jacobian: Float[Tensor, "W K E D"]) -> _Moves:
+        """Of numbers of points at some of these moments, given their derivative in the unknowns."""
+        inner, cross = one.own[rows], one.cross[rows]
+        below = torch.cat([cross.mT, one.shared.expand(len(inner), -1, -1)], 2)
+        whole = torch.cat([torch.cat([inner, cross], 2), below], 1)
+        own, shared = self.whole.own, self.whole.shared
+        order = torch.cat([own, torch.arange(shared.start, shared.stop, device=own.device)]).argsort()
+        whole = whole.index_select(1, order).index_select(2, order).to(jacobian)
+        jacobian = jacobian[..., : len(order)]
+        return _Moves(jacobian, (jacobian.flatten(1, 2) @ whole).view_as(jacobian))
+
+
+@dataclass(frozen=True)
+class _Moves:
+    """How points move with the unknowns."""
+
+    jacobian: Float[Tensor, "W K E C"]
+    """E numbers of each."""
+    through: Float[Tensor, "W K E C"]
+    """The same times the covariance of the unknowns."""
+
+    def __getitem__(self, points: slice | Tensor) -> _Moves:
+        return _Moves(self.jacobian[:, points], self.through[:, points])
+
+    def __add__(self, other: _Moves) -> _Moves:
+        return _Moves(self.jacobian + other.jacobian, self.through + other.through)
+
+    def __sub__(self, other: _Moves) -> _Moves:
+        return _Moves(self.jacobian - other.jacobian, self.through - other.through)
+
+    def covariance(self) -> Float[Tensor, "W K E E"]:
+        """Of the numbers of each point."""
+        return self.through @ self.jacobian.mT
 
 
 def _noise(hessian: Hessian, first: int, last: int) -> Float[Tensor, " K"]:

@@ -164,7 +164,7 @@ class GroupProblem:
 
     def follow_motion(self, x: Float[Tensor, "T D"]) -> None:
         """Hold accelerations from now on as suits the motion at x, see `Smoothness.follow_motion`."""
-        points = torch.cat([self._cost(x, *chunk)[1] for chunk in self._chunks])
+        points = torch.cat(self.map(lambda chunk: self._cost(x, *chunk)[1], self._chunks))
         self.smoothness.follow_motion(points.index_select(1, self.smoothness.smoothed), x)
 
     def evaluate(self, x: Float[Tensor, "T D"], floor: float = 1.0) -> ArrowSystem:

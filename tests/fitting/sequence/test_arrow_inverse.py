@@ -8,11 +8,11 @@ from bodyfit.fitting.sequence.arrow_inverse import marginals
 from tests.fitting.sequence.test_arrow_system import SHARED, SIZE, random_system
 
 
-def inverted(system, windows, **known):
-    corner = system.corner[0]
+def inverted(system, windows, dtype=torch.float64, **known):
+    band, edge, corner = (part[0].to(dtype) for part in (system.band, system.edge, system.corner))
 
     def rows_of(first, last):
-        return Rows(system.band[0, :, first:last], system.edge[0, first:last], 0.75 * corner / len(windows))
+        return Rows(band[:, first:last], edge[first:last], 0.75 * corner / len(windows))
 
     return list(marginals(Elimination(rows_of, 0.25 * corner, windows), **known))
 
@@ -32,6 +32,16 @@ def test_blocks_are_those_of_the_dense_inverse(moments, window):
             rows = slice((one.first + t) * SIZE, (one.first + t + 1) * SIZE)
             torch.testing.assert_close(own, inverse[rows, rows])
             torch.testing.assert_close(cross, inverse[rows, end:])
+
+
+def test_in_single_precision():
+    system, dense, _ = random_system(1, 9)
+    inverse, single = torch.linalg.inv(dense[0]), inverted(system, [(0, 4), (4, 9)], torch.float32)
+    for one in single:
+        rows = slice(one.first * SIZE, (one.first + len(one.own)) * SIZE)
+        expected = inverse[rows, rows].unflatten(0, (-1, SIZE)).unflatten(2, (-1, SIZE))
+        own = torch.stack([expected[t, :, t] for t in range(len(one.own))])
+        torch.testing.assert_close(one.own, own.float(), rtol=1e-3, atol=1e-4 * float(own.abs().max()))
 
 
 def test_a_known_shape_is_no_source_of_doubt():
