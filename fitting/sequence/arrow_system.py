@@ -176,20 +176,21 @@ def solve_banded(
     Returns:
         the solutions, and which systems are positive definite.
     """
-    pairs = _Pairs(band, right, added)
-    middle = pairs.count // 2
-    sides = map_(lambda side: side.eliminate(), [_Side(pairs, 0, 1, middle), _Side(pairs, pairs.count - 1, -1, middle)])
-    block, value = pairs.diagonal(middle), pairs.right(middle)
+    pairs = _Pairs.of(band, right, added)
+    middle = len(pairs.blocks) // 2
+    first, last = range(middle), range(len(pairs.blocks) - 1, middle, -1)
+    sides = map_(lambda side: side.eliminate(), [_Side(pairs, first), _Side(pairs, last)])
+    block, value = pairs.blocks[middle], pairs.right(middle)
     for side in sides:
         side.take_from(block, value)
     factor, info = torch.linalg.cholesky_ex(block)
-    good = (info == 0) & sides[0].good & sides[1].good
     value = _half_solved(factor, value)
     value = torch.linalg.solve_triangular(factor, value, upper=False, left=False)
     before, after = map_(lambda side: side.substitute(value), sides)
     solved = torch.stack([*before, value, *after[::-1]], 1)  # (G, pairs, R, 2 D)
     solved = solved.unflatten(3, (2, -1)).transpose(2, 3).flatten(1, 2)
-    return solved[:, : right.shape[1]], good
+    infos = torch.stack([info, *sides[0].infos, *sides[1].infos])
+    return solved[:, : right.shape[1]], (infos == 0).all(0)
 
 
 def _half_solved(factor: Float[Tensor, "G N N"], rows: Float[Tensor, "G R N"]) -> Float[Tensor, "G R N"]:
@@ -200,74 +201,77 @@ def _half_solved(factor: Float[Tensor, "G N N"], rows: Float[Tensor, "G R N"]) -
 class _Side:
     """The pairs on one side of the middle, eliminated from the end towards it."""
 
-    def __init__(self, pairs: _Pairs, first: int, toward: int, middle: int):
-        self.pairs, self.order, self.toward = pairs, range(first, middle, toward), toward
+    def __init__(self, pairs: _Pairs, order: range):
+        self.pairs, self.order = pairs, order
         self.factors: list[Tensor] = []
         self.links: list[Tensor] = []
         self.values: list[Tensor] = []
-        self.good = torch.ones(len(pairs.band), dtype=torch.bool, device=pairs.band.device)
+        self.infos: list[Tensor] = []
 
     def take_from(self, block: Float[Tensor, "G 2D 2D"], value: Float[Tensor, "G R 2D"]) -> None:
         """Take what the last pair that was eliminated leaves from the next one."""
         if self.links:
-            block.baddbmm_(self.links[-1], self.links[-1].mT, alpha=-1)
-            value.baddbmm_(self.values[-1], self.links[-1].mT, alpha=-1)
+            link = self.links[-1]
+            block.baddbmm_(link, link.mT, alpha=-1)
+            value.baddbmm_(self.values[-1], link.mT, alpha=-1)
 
     def eliminate(self) -> _Side:
         """Factors of the diagonal, what couples each pair to the next one, and the right-hand sides so far."""
+        size = self.pairs.blocks.shape[-1]
         for n in self.order:
-            block, value = self.pairs.diagonal(n), self.pairs.right(n)
-            self.take_from(block, value)
+            block = self.pairs.blocks[n]
+            self.take_from(block, self.pairs.right(n))
             factor, info = torch.linalg.cholesky_ex(block)
-            self.good &= info == 0
-            next_ = self.pairs.above(n).mT if self.toward > 0 else self.pairs.above(n - 1)
-            both = _half_solved(factor, torch.cat([next_, value], 1))
+            both = _half_solved(factor, self.pairs.rows[n])
+            self.infos.append(info)
             self.factors.append(factor)
-            self.links.append(both[:, : -value.shape[1]])
-            self.values.append(both[:, -value.shape[1] :])
+            self.links.append(both[:, :size])
+            self.values.append(both[:, size:])
         return self
 
     def substitute(self, value: Float[Tensor, "G R 2D"]) -> list[Tensor]:
         """Solutions of the pairs, from the end to the middle, given that of the middle."""
         out = []
         for factor, link, rest in zip(self.factors[::-1], self.links[::-1], self.values[::-1], strict=True):
-            value = torch.linalg.solve_triangular(factor, rest - value @ link, upper=False, left=False)
+            rest = rest.baddbmm(value, link, alpha=-1)
+            value = torch.linalg.solve_triangular(factor, rest, upper=False, left=False)
             out.append(value)
         return out[::-1]
 
 
+@dataclass(frozen=True)
 class _Pairs:
-    """Two moments as one block, made when it is asked for: it is then still in the processor's cache."""
+    """Two moments as one block; a moment alone at the end gets a neighbour that nothing couples to."""
 
-    def __init__(self, band: Tensor, right: Tensor, added: Tensor):
-        self.band, self.right_sides, self.added = band, right, added
-        self.moments = band.shape[2]
-        self.count = -(-self.moments // 2)
+    blocks: Float[Tensor, "P G 2D 2D"]
+    """Diagonal blocks, changed while they are eliminated."""
+    rows: Float[Tensor, "P G 2D+R 2D"]
+    """What couples each to the next one towards the middle, as rows, and the right-hand sides."""
 
-    def diagonal(self, n: int) -> Float[Tensor, "G 2D 2D"]:
-        t = 2 * n
-        if t + 1 < self.moments:
-            across = self.band[:, 1, t]
-            upper = torch.cat([self.band[:, 0, t], across], 2)
-            out = torch.cat([upper, torch.cat([across.mT, self.band[:, 0, t + 1]], 2)], 1).to(self.added.dtype)
-            added = self.added[:, t : t + 2].flatten(1)
-        else:
-            alone, size = self.band[:, 0, t], self.band.shape[-1]
-            out = torch.nn.functional.pad(alone, (0, size, 0, size)).to(self.added.dtype)
-            added = torch.nn.functional.pad(self.added[:, t], (0, size), value=1.0)
-        out.diagonal(dim1=-2, dim2=-1).add_(added)
-        return out
-
-    def above(self, n: int) -> Float[Tensor, "G 2D 2D"]:
-        """Between pair n and the next one."""
-        t, band = 2 * n, self.band
-        first = torch.cat([band[:, 2, t], band[:, 1, t + 1]], 1)
-        second = band[:, 2, t + 1] if t + 3 < self.moments else torch.zeros_like(band[:, 2, t])
-        second = torch.cat([torch.zeros_like(second), second], 1)
-        return torch.cat([first, second], 2).to(self.added.dtype)
+    @classmethod
+    def of(cls, band: Tensor, right: Tensor, added: Tensor) -> _Pairs:
+        """Of a system, see `solve_banded`."""
+        groups, _, moments, size, _ = band.shape
+        whole, count = moments // 2, -(-moments // 2)
+        blocks = right.new_zeros(count, groups, 2, size, 2, size)
+        rows = right.new_zeros(count, groups, 2 * size + right.shape[2], 2, size)
+        diagonal, near, far = band.permute(1, 2, 0, 3, 4)
+        blocks[:, :, 0, :, 0], blocks[:whole, :, 1, :, 1] = diagonal[0::2], diagonal[1::2]
+        blocks[:whole, :, 0, :, 1], blocks[:whole, :, 1, :, 0] = near[0 : 2 * whole : 2], near[0 : 2 * whole : 2].mT
+        blocks[whole:, :, 1, :, 1] = torch.eye(size).to(right)
+        each = blocks.diagonal(dim1=3, dim2=5)  # (P, G, 2, 2, D): the first moment's is [0, 0]
+        each[:, :, 0, 0] += added[:, 0::2].transpose(0, 1)
+        each[:whole, :, 1, 1] += added[:, 1::2].transpose(0, 1)
+        for n in range(2):
+            some = right[:, n::2].transpose(0, 1)
+            rows[: len(some), :, 2 * size :, n] = some
+        links, middle = rows[:, :, : 2 * size].unflatten(2, (2, size)), count // 2
+        for n, m, couples in ((0, 0, far[0::2]), (1, 0, near[1::2]), (1, 1, far[1::2])):
+            # Of moment n of a pair and moment m of the next one.
+            links[:middle, :, m, :, n] = couples[:middle].mT
+            links[middle + 1 :, :, n, :, m] = couples[middle : count - 1]
+        return cls(blocks.flatten(4, 5).flatten(2, 3), rows.flatten(3, 4))
 
     def right(self, n: int) -> Float[Tensor, "G R 2D"]:
-        rows = self.right_sides[:, 2 * n : 2 * n + 2]
-        if rows.shape[1] == 1:
-            rows = torch.cat([rows, torch.zeros_like(rows)], 1)
-        return torch.cat(rows.unbind(1), 2)
+        """Right-hand sides of a pair."""
+        return self.rows[n, :, self.blocks.shape[-1] :]

@@ -50,8 +50,8 @@ class GroundTerms:
         config: GroundConfig,
         size: Callable[[Tensor], tuple[Tensor, Tensor]],
     ):
-        self.feet, self.columns, self.size, self.shared = feet, columns, size, unknowns.layout["betas"]
-        self.own, self.floor = own[own < columns], contacts.floor if contacts.held else None
+        self.feet, self.columns, self.size = feet, columns, size
+        self.count, self.floor = int((own < columns).sum()), contacts.floor if contacts.held else None
         like = feet.clearance_m
         root = (REFERENCE_FPS / fps) ** 0.5
         self.by_speed = root * fps / config.slide_sigma
@@ -73,13 +73,14 @@ class GroundTerms:
             total = total + geman_mcclure(rows, self.height_scale)[0].sum()
         return total
 
-    def add(self, system: ArrowSystem, motion: BodyMotion, x: Float[Tensor, "T D"], least_weight: float) -> None:
-        """Add the normal equations to those of a batch of one; `least_weight` as `floor` in `add_differences`."""
+    def add(
+        self, system: ArrowSystem, motion: BodyMotion, x: Float[Tensor, "T D"], least_weight: float, map_: Callable
+    ) -> None:
+        """Add the normal equations to those of a batch of one; `least_weight` as `floor` in `add_differences`, like
+        `map_`."""
         if len(x) > 1:
             unit = Unit(self.by_speed, *self.size(x))
-            add_differences(
-                system, motion, _STENCIL, unit, self.links, self.slide_scale, self.own, self.shared, least_weight
-            )
+            add_differences(system, motion, _STENCIL, unit, self.links, self.slide_scale, least_weight, map_)
         if self.floor is not None:
             self._add_floor(system, motion, least_weight)
 
@@ -93,9 +94,10 @@ class GroundTerms:
         residuals, slope = self._floor_rows(motion.points)
         loss, weight, curvature = geman_mcclure(residuals, self.height_scale)
         normal = residuals.new_tensor(self.floor.normal)
-        up = (normal @ motion.jacobian.unflatten(1, (-1, 3))) * slope[..., None]  # (T, F, C)
+        moved = (part.unflatten(1, (-1, 3)) for part in (motion.own, motion.shared))
+        own, shared = ((normal @ part) * slope[..., None] for part in moved)  # (T, F, d), (T, F, B)
         pull, bend = weight * residuals, torch.maximum(curvature, least_weight * weight)
-        own, shared, count = up[..., self.own], up[..., self.shared], len(self.own)
+        count = own.shape[2]
         bent_own, bent_shared = bend[..., None] * own, bend[..., None] * shared
         system.cost += loss.sum()
         system.gradient[0, :, :count] += (pull[:, None] @ own)[:, 0]

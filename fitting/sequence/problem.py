@@ -177,9 +177,9 @@ class GroupProblem:
         system.corner[0] += torch.stack(corners).sum(0)
         system.shared_gradient[0] += torch.stack(shared_gradients).sum(0)
         body, feet = zip(*motions, strict=True)
-        self.smoothness.add(system, BodyMotion.joined(body), x, floor)
+        self.smoothness.add(system, BodyMotion.joined(body), x, floor, self.map)
         if self.ground is not None:
-            self.ground.add(system, BodyMotion.joined(feet), x, floor)
+            self.ground.add(system, BodyMotion.joined(feet), x, floor, self.map)
         residual, slope = self.shape_prior.at(x[0, self.shared])
         system.cost += residual.square().sum()
         system.shared_gradient[0] += residual @ slope
@@ -225,10 +225,12 @@ class GroupProblem:
         columns = max(smooth.columns, 0 if ground is None else ground.columns)
         jacobian = at.x.new_zeros(len(at.x), len(motion.some), 3, min(columns, self._width))
         write_point_jacobian(self.unknowns, motion, at, jacobian)
-        whole = BodyMotion(at.points.index_select(1, motion.some), jacobian.flatten(1, 2))
+        rows = jacobian.flatten(1, 2)
+        own = torch.cat([rows[..., span] for _, span in self._spans], 2)
+        whole = BodyMotion(at.points.index_select(1, motion.some), own, rows[..., self.shared])
         if ground is None:
             return whole, None
-        return whole.of(slice(0, len(smooth.smoothed)), smooth.columns), whole.of(self._feet, ground.columns)
+        return whole.of(slice(0, len(smooth.smoothed)), smooth.count), whole.of(self._feet, ground.count)
 
     def _prior_model(self, at: Evaluation, floor: float) -> Quadratic:
         """The local model of the priors, in the first unknowns, up to the last that moves."""

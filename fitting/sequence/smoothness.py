@@ -12,8 +12,8 @@ that it approximates the same integral over time at any frame rate.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
 import roma
@@ -40,18 +40,20 @@ class BodyMotion:
     """Landmarks of consecutive moments and their derivatives."""
 
     points: Float[Tensor, "T S 3"]
-    jacobian: Float[Tensor, "T R C"]
-    """R = 3 S; in the first C unknowns."""
+    own: Float[Tensor, "T R d"]
+    """R = 3 S; in the first d of each moment's own unknowns."""
+    shared: Float[Tensor, "T R B"]
+    """In betas."""
 
     @classmethod
     def joined(cls, parts: Sequence[BodyMotion]) -> BodyMotion:
         """Consecutive moments."""
-        return cls(torch.cat([part.points for part in parts]), torch.cat([part.jacobian for part in parts]))
+        return cls(*(torch.cat([getattr(part, f.name) for part in parts]) for f in fields(cls)))
 
-    def of(self, landmarks: Int[Tensor, " L"] | slice, columns: int) -> BodyMotion:
-        """Some of the landmarks, and the first columns of their derivatives."""
-        jacobian = self.jacobian.unflatten(1, (-1, 3))[:, landmarks, :, :columns].flatten(1, 2)
-        return BodyMotion(self.points[:, landmarks], jacobian)
+    def of(self, landmarks: Int[Tensor, " L"] | slice, count: int) -> BodyMotion:
+        """Some of the landmarks, and their derivatives in the first unknowns."""
+        own, shared = (part.unflatten(1, (-1, 3))[:, landmarks] for part in (self.own, self.shared))
+        return BodyMotion(self.points[:, landmarks], own[..., :count].flatten(1, 2), shared.flatten(1, 2))
 
 
 class Smoothness:
@@ -69,7 +71,8 @@ class Smoothness:
     Attributes:
         by_acceleration: one over the standard deviation of each acceleration.
         smoothed: landmarks of the model whose accelerations are held.
-        columns: C, how many of the first unknowns these depend on.
+        columns: how many of the first unknowns these depend on.
+        count: how many of each moment's own unknowns.
     """
 
     def __init__(
@@ -88,7 +91,7 @@ class Smoothness:
         self.smoothed = torch.tensor([model.names.index(name) for name in names], device=model.device)
         self.pelvis = names.index("pelvis")
         self.columns = moved_columns(unknowns, model, self.smoothed)
-        self.own = own[own < self.columns]
+        self.count, self.of_root = (int((own < end).sum()) for end in (self.columns, unknowns.layout["transl"].stop))
         root = (REFERENCE_FPS / fps) ** 0.5
         self.linked = linked.to(model.dtype)[:, None]
         # Where a moment of the three is unseen, nothing but its neighbours in the camera's frame can hold its root.
@@ -149,23 +152,31 @@ class Smoothness:
         slope = ((bones[:, 0] / lengths[:, :1])[:, None] @ moved).sum((0, 1))
         return mean / here, -mean / here**2 * slope
 
-    def add(self, system: ArrowSystem, motion: BodyMotion, x: Float[Tensor, "T D"], floor: float) -> None:
-        """Add the terms' normal equations to those of a batch of one."""
+    def add(
+        self, system: ArrowSystem, motion: BodyMotion, x: Float[Tensor, "T D"], floor: float, map_: Callable
+    ) -> None:
+        """Add the terms' normal equations to those of a batch of one; `map_` as in `add_differences`."""
         if len(x) < 3:
             return
         if self.in_pelvis is None:
-            self._add_accelerations(system, motion, x, self.linked, floor)
+            self._add_accelerations(system, motion, x, self.linked, floor, map_)
         else:
             inside = self.in_pelvis.to(x.dtype)
-            self._add_accelerations(system, self._turned(motion, x), x, self.linked * inside, floor)
-            self._add_accelerations(system, motion, x, self.linked * (1 - inside), floor)
+            self._add_accelerations(system, self._turned(motion, x), x, self.linked * inside, floor, map_)
+            self._add_accelerations(system, motion, x, self.linked * (1 - inside), floor, map_)
         self._add_bends(system, x)
 
     def _add_accelerations(
-        self, system: ArrowSystem, motion: BodyMotion, x: Tensor, trust: Float[Tensor, "T-2 1"], floor: float
+        self,
+        system: ArrowSystem,
+        motion: BodyMotion,
+        x: Tensor,
+        trust: Float[Tensor, "T-2 1"],
+        floor: float,
+        map_: Callable,
     ) -> None:
         unit = Unit(self.by_acceleration, *self.size(x))
-        add_differences(system, motion, _STENCIL, unit, trust, self.robust_scale, self.own, self.shared, floor)
+        add_differences(system, motion, _STENCIL, unit, trust, self.robust_scale, floor, map_)
 
     def _add_bends(self, system: ArrowSystem, x: Tensor) -> None:
         """Second derivatives of unknowns: diagonals."""
@@ -184,11 +195,10 @@ class Smoothness:
     def _turned(self, motion: BodyMotion, x: Tensor) -> BodyMotion:
         """The same in the frame of the pelvis, which does not depend on the root."""
         turn = roma.rotvec_to_rotmat(x[:, self.unknowns.layout["global_orient"]])
-        jacobian = motion.jacobian.unflatten(1, (-1, 3))
-        turned = turn.mT[:, None] @ (jacobian - jacobian[:, self.pelvis : self.pelvis + 1])
-        for name in ("global_orient", "transl"):
-            turned[..., self.unknowns.layout[name]] = 0
-        return BodyMotion(self._in_pelvis(motion.points, x), turned.flatten(1, 2))
+        moved = (part.unflatten(1, (-1, 3)) for part in (motion.own, motion.shared))
+        own, shared = (turn.mT[:, None] @ (part - part[:, self.pelvis : self.pelvis + 1]) for part in moved)
+        own[..., : self.of_root] = 0
+        return BodyMotion(self._in_pelvis(motion.points, x), own.flatten(1, 2), shared.flatten(1, 2))
 
 
 def moved_columns(unknowns: Unknowns, model: LandmarkModel, landmarks: Int[Tensor, " S"]) -> int:
@@ -221,9 +231,8 @@ def add_differences(
     unit: Unit,
     trust: Float[Tensor, "#L R"],
     robust_scale: Float[Tensor, "1 1"],
-    own: Int[Tensor, " d"],
-    shared: slice,
     floor: float,
+    map_: Callable,
 ) -> None:
     """Add robust squares of differences of landmarks over consecutive moments to the normal equations.
 
@@ -237,26 +246,33 @@ def add_differences(
         unit: what the differences are multiplied by.
         trust: weight of each.
         robust_scale: Geman-McClure scale, in those units.
-        own: columns of each moment's unknowns that the landmarks depend on.
-        shared: columns of betas.
         floor: least robust weight in the matrix, see `SolverOptions.curvature_floor`.
+        map_: how the products are mapped.
     """
     factor = unit.relative * unit.factor
     residuals = factor * difference(motion.points.flatten(1), stencil)
     loss, weight, curvature = geman_mcclure(residuals, robust_scale)
     system.cost += (trust * loss).sum()
     pull, bend = trust * weight * residuals, trust * torch.maximum(curvature, floor * weight)
-    by_own, count = motion.jacobian[..., own], len(own)
+    by_own, count = motion.own, motion.own.shape[2]
     # By row: the factor may differ from difference to difference, so it stays with these and not with the moments.
-    by_shared = factor[..., None] * difference(motion.jacobian[..., shared], stencil)
+    by_shared = factor[..., None] * difference(motion.shared, stencil)
     by_shared = by_shared + residuals[..., None] * (unit.slope / unit.relative)
     system.gradient[0, :, :count] += (_spread(factor * pull, stencil)[:, None] @ by_own)[:, 0]
     bent_shared = bend[..., None] * by_shared
-    system.edge[0, :, :count] += by_own.mT @ _spread(factor[..., None] * bent_shared, stencil)
-    for ahead in range(len(stencil)):
-        weights = _spread_products(factor.square() * bend, ahead, stencil)
-        first, last = by_own[: len(weights)], by_own[ahead : ahead + len(weights)]
-        system.band[0, ahead, : len(weights), :count, :count] += (weights[..., None] * first).mT @ last
+    across = [_spread_products(factor.square() * bend, ahead, stencil) for ahead in range(len(stencil))]
+    pulled, half = _spread(factor[..., None] * bent_shared, stencil), -(-len(by_own) // 2)
+
+    def add(first: int) -> None:
+        """The products of half of the moments."""
+        system.edge[0, first : first + half, :count] += by_own[first : first + half].mT @ pulled[first : first + half]
+        for ahead, weights in enumerate(across):
+            last = min(first + half, len(weights))
+            weighted = weights[first:last, :, None] * by_own[first:last]
+            # Not `baddbmm_`: libraries are slow with blocks that are far apart.
+            system.band[0, ahead, first:last, :count, :count] += weighted.mT @ by_own[first + ahead : last + ahead]
+
+    map_(add, [0, half])
     system.shared_gradient[0] += (pull[:, None] @ by_shared)[:, 0].sum(0)
     system.corner[0] += by_shared.flatten(0, 1).mT @ bent_shared.flatten(0, 1)
 
