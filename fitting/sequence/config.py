@@ -69,8 +69,11 @@ class SequenceConfig:
     early_robust_sigmas: float = 30.0
     """Geman-McClure scale of reprojection and acceleration in the early stages, so that views that disagree at the
     start pull each other together."""
-    solver: SolverOptions = field(default_factory=lambda: SolverOptions(max_iterations=20, tolerance=2e-3))
+    solver: SolverOptions = field(default_factory=lambda: SolverOptions(max_iterations=20, tolerance=1e-2))
     """How the joint problem is lowered."""
+    jump_tolerance: float = 2e-3
+    """Tolerance in its place where accelerations found so far are beyond `acceleration_range`: poses that jump from one
+    moment to the next come together in many short steps."""
     ground: GroundConfig | None = None
     """Feet that rest are held, and stand on a common floor; None: nothing is asked of feet."""
     window: int = 450

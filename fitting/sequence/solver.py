@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from bodyfit.fitting.energy.levenberg_marquardt import CONVERGED, FAILED, MAX_ITERATIONS, SolverOptions
+from bodyfit.fitting.sequence.arrow_system import ArrowSystem
 from bodyfit.fitting.sequence.problem import GroupProblem
 
 
@@ -25,7 +26,8 @@ class GroupSolution:
 
 def minimise_group(problem: GroupProblem, x: Float[Tensor, "T D"], options: SolverOptions) -> GroupSolution:
     """Lower the cost from x. Stopping and damping are those of `levenberg_marquardt.minimise`."""
-    cost, damping, quiet, system = float(problem.cost(x)), options.damping, 0, None
+    system: ArrowSystem | None = problem.evaluate(x, options.curvature_floor)
+    cost, damping, quiet = float(system.cost), options.damping, 0
     if not cost < torch.inf:
         return GroupSolution(x, cost, FAILED, 0)
     for iteration in range(options.max_iterations):

@@ -8,7 +8,7 @@ jumps, the poses beside the jump become hypotheses of the moments across it, and
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 
 import roma
@@ -28,6 +28,7 @@ from bodyfit.fitting.solve.fitter import Fitter
 from bodyfit.fitting.solve.hypotheses import StartConfig
 
 _AT_ONCE = 4096  # poses: bounds the memory
+_ALONG = 32  # moments whose motion is looked at together
 _OWN_DEPTH = 1e-3  # trust in a single view's depth, relative to that in its direction
 
 
@@ -103,9 +104,9 @@ class GroupStarter:
         view = rows // usable.shape[1]
         candidates = self._candidates(view, self.x.flatten(0, 1)[rows], self.cost.flatten()[rows])
         candidates = _joined(candidates, self._given(given or {}))
-        way = self.cheapest_way(candidates)
+        way, tried = self.cheapest_way(candidates), set[tuple[int, int]]()
         for _ in range(self.config.bridged):
-            more = self._across_jumps(candidates, way)
+            more = self._across_jumps(candidates, way, tried)
             if more is None:
                 break
             candidates = _joined(candidates, more)
@@ -206,12 +207,10 @@ class GroupStarter:
         from each to the next. Costs of views stand for those of the views between, too."""
         order, cost = torch.argsort(candidates.moment, stable=True), self.step * candidates.cost
         moments, sizes = candidates.moment[order].unique_consecutive(return_counts=True)
-        groups, moments = order.split(sizes.tolist()), moments.tolist()
+        groups, between = order.split(sizes.tolist()), self._motion_costs(candidates, order, moments, sizes)
         best, came = cost[groups[0]], []
-        for n in range(1, len(groups)):
-            before, here = groups[n - 1], groups[n]
-            between = best[:, None] + self._motion_cost(candidates, before, here, moments[n] - moments[n - 1])
-            least, source = between.min(0)
+        for here, motion in zip(groups[1:], between, strict=True):
+            least, source = (best[:, None] + motion[: len(best), : len(here)]).min(0)
             came.append(source)
             best = least + cost[here]
         place = int(best.argmin())
@@ -221,27 +220,40 @@ class GroupStarter:
             way.append(group[place])
         return torch.stack(way[::-1])
 
-    def _motion_cost(self, candidates: Candidates, before: Tensor, here: Tensor, gap: int) -> Float[Tensor, "B H"]:
-        """Robust squares of the velocities of body landmarks, summed up over the time between."""
-        moved = candidates.points[here][None] - candidates.points[before][:, None]
-        rows = moved.norm(dim=-1) * self.fps / gap / self.config.speed_sigma
-        scale = rows.new_full((1, 1, 1), self.config.acceleration_robust_sigmas)
-        return geman_mcclure(rows, scale)[0].sum(-1) * gap * REFERENCE_FPS / self.fps
+    def _motion_costs(
+        self, candidates: Candidates, order: Tensor, moments: Int[Tensor, " W"], sizes: Int[Tensor, " W"]
+    ) -> Iterator[Float[Tensor, "B H"]]:
+        """From each moment's candidates (at least as many rows) to the next one's: robust squares of the velocities of
+        body landmarks, summed up over the time between."""
+        first, gap = sizes.cumsum(0) - sizes, moments.diff()
+        scale = candidates.cost.new_full((1, 1), self.config.acceleration_robust_sigmas)
+        for low in range(0, len(gap), _ALONG):  # some moments at a time: jumps have many candidates
+            some, each = slice(low, low + _ALONG + 1), gap[low : low + _ALONG, None, None]
+            number = torch.arange(int(sizes[some].max()), device=order.device)
+            points = candidates.points[order[first[some, None] + torch.minimum(number, sizes[some, None] - 1)]]
+            moved = (points[1:, None] - points[:-1, :, None]).norm(dim=-1)
+            rows = moved * (self.fps / self.config.speed_sigma / each[..., None])
+            yield from geman_mcclure(rows, scale)[0].sum(-1) * (each * (REFERENCE_FPS / self.fps))
 
-    def _across_jumps(self, candidates: Candidates, way: Int[Tensor, " W"]) -> Candidates | None:
-        """Where the way jumps, the moments on either side get the pose on the other side as a hypothesis."""
+    def _across_jumps(
+        self, candidates: Candidates, way: Int[Tensor, " W"], tried: set[tuple[int, int]]
+    ) -> Candidates | None:
+        """Where the way jumps, the moments on either side get the pose on the other side as a hypothesis, but for
+        those that were `tried`: views and candidates; what is tried here is added."""
         moments = candidates.moment[way]
         moved = (candidates.points[way[1:]] - candidates.points[way[:-1]]).norm(dim=-1).mean(1)
         jumps = (moved * self.fps / moments.diff() > self.config.jump_speed).nonzero()[:, 0].tolist()
         reach = max(round(self.config.jump_seconds * self.fps / self.step), 1)
-        target, source = [], []
+        new: dict[tuple[int, int], int] = {}
+        views, chosen = candidates.view[way].tolist(), way.tolist()
         for n in jumps:
             first, last = max(n - reach + 1, 0), min(n + reach, len(way) - 1)
-            target += [*range(first, n + 1), *range(n + 1, last + 1)]
-            source += [n + 1] * (n + 1 - first) + [n] * (last - n)
-        if not target:
+            new |= {(views[t], chosen[n + 1 if t <= n else n]): chosen[t] for t in range(first, last + 1)}
+        new = {pair: here for pair, here in new.items() if pair not in tried}
+        if not new:
             return None
-        here, there = way[target], way[source]
+        tried.update(new)
+        here, there = (way.new_tensor(some) for some in ([*new.values()], [source for _, source in new]))
         view, x = candidates.view[here], candidates.x[there].clone()
         root, transl = self.layout["global_orient"], self.layout["transl"]
         x[:, root] = roma.rotmat_to_rotvec(self.views.rotation[view] @ roma.rotvec_to_rotmat(x[:, root]))

@@ -176,12 +176,15 @@ class GroupSolver:
     ) -> Float[Tensor, "W D"]:
         """All landmarks and unknowns, to the minimum."""
         config, start = self.config, (self.fitter.unknowns, self.model, self.fitter.prior, views, len(x))
+        options = config.solver
         given: Mapping = {"held": held, "linked": linked, "contacts": contacts, "map_": self.map}
         jacobians = self.jacobians(contacts)
         problem = GroupProblem(*start, self.energy, self.fps, config, jacobians, **given)
         if not self.several_views:
             problem.follow_motion(x)
-        solution = minimise_group(problem, x, config.solver)
+        if problem.smoothness.jumps:
+            options = replace(options, tolerance=min(options.tolerance, config.jump_tolerance))
+        solution = minimise_group(problem, x, options)
         if solution.status == FAILED:
             raise ValueError("the cost at the start is not a number")
         return solution.x
