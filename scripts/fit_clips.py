@@ -8,6 +8,7 @@ import logging
 import multiprocessing
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
@@ -16,8 +17,10 @@ from typing import Any
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.files import PHOTO_SUFFIXES, result_name
 from bodyfit.data.photo.video import is_video
+from bodyfit.data.results.clip_failures import write_clip_failures
 from bodyfit.data.results.clip_index import ClipIndex
 from bodyfit.fitting.clips.sources import open_source
+from bodyfit.fitting.run.error_log import ErrorLog
 from bodyfit.fitting.run.how_many import usable_cores
 from bodyfit.fitting.run.memory import share_memory_among_threads
 from bodyfit.fitting.run.options import ClipOptions
@@ -145,10 +148,12 @@ def fit_clips(command: FitOptions, clips: Sequence[Path]) -> int:
     commands = [_of_one_clip(command, clip, name) for clip, name in zip(clips, names, strict=True)]
     codes, documents = [], {}
     at_once = 1 if command.work.workers == "auto" else min(command.work.workers, len(clips))
-    for name, (code, printed) in zip(names, _ran(commands, at_once), strict=True):
+    for name, (code, printed, reason) in zip(names, _ran(commands, at_once), strict=True):
         codes.append(code)
-        if printed:
-            documents[name] = json.loads(printed)
+        documents[name] = json.loads(printed) if printed else {"failed": reason}
+        if reason:
+            log.error("%s: %s", name, reason)
+        write_clip_failures(command.out, {name: reason})
     if command.json:
         print(json.dumps({"clips": documents}))
     log.info("%d clips, %d of them with everybody fitted; see %s", len(clips), codes.count(0), command.out)
@@ -169,15 +174,19 @@ def _of_one_clip(command: FitOptions, clip: Path, name: str) -> FitOptions:
     )
 
 
-def _ran(commands: Sequence[FitOptions], workers: int) -> Iterator[tuple[int, str]]:
-    """The exit status of each, and what it printed."""
+def _ran(commands: Sequence[FitOptions], workers: int) -> Iterator[tuple[int, str, str]]:
+    """The exit status of each, what it printed, and why it failed."""
     if workers < 2:
         yield from map(_run, commands)
         return
     cores = usable_cores()
     given = {"initializer": _begin, "initargs": (max(1, cores // workers), log.getEffectiveLevel())}
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), **given) as pool:
-        yield from pool.map(_run, commands)
+        for future in [pool.submit(_run, command) for command in commands]:
+            try:
+                yield future.result()
+            except BrokenProcessPool:
+                yield 2, "", "a process was ended from outside, mostly for want of memory: try again with --workers 1"
 
 
 def _begin(threads: int, level: int) -> None:
@@ -190,11 +199,12 @@ def _begin(threads: int, level: int) -> None:
     torch.set_num_threads(threads)
 
 
-def _run(command: FitOptions) -> tuple[int, str]:
+def _run(command: FitOptions) -> tuple[int, str, str]:
     printed = io.StringIO()
     try:
         with redirect_stdout(printed):
-            return fit_clip(command), printed.getvalue()
+            return fit_clip(command), printed.getvalue(), ""
     except BodyfitError as error:
-        log.error("%s: %s", command.inputs[0].name, error)
-        return 2, ""
+        return 2, "", str(error)
+    except Exception as error:  # one clip's; the others go on
+        return 2, "", ErrorLog(command.out).reason(command.inputs[0].name, error)

@@ -12,6 +12,7 @@ import tyro
 
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.files import write_atomically
+from bodyfit.data.results.clip_failures import read_clip_failures
 from bodyfit.data.results.store import is_run, runs_in, what_is_expected
 from bodyfit.data.results.tables import MEASURE_COLUMNS
 from bodyfit.fitting.run.summary_files import COLUMNS, write_csv, write_parquet
@@ -45,11 +46,12 @@ class SummaryCommand:
     def run(self) -> int:
         """Print, or write the table."""
         clips = {} if is_run(self.out) else runs_in(self.out)
+        failed = {} if is_run(self.out) else read_clip_failures(self.out)
         if self.to is not None:
             self._write_table(rows_of_clips(clips) if clips else rows_of(self.out), ("clip",) if clips else ())
             return 0
-        if clips:
-            return self._say_of_clips(clips)
+        if clips or failed:
+            return self._say_of_clips(clips, failed)
         document = summarise(rows_of(self.out), self.worst)
         if self.measures:
             document["measures"] = measures_of(self.out, self.body)
@@ -64,10 +66,10 @@ class SummaryCommand:
         write_atomically(path, lambda temporary: write(temporary, rows, columns))
         print(path)
 
-    def _say_of_clips(self, clips: dict[str, Path]) -> int:
+    def _say_of_clips(self, clips: dict[str, Path], failed: dict[str, str]) -> int:
         if self.measures:
             raise BodyfitError(f"{self.out}: --measures is of one run. {what_is_expected(self.out)}")
-        document = summarise_clips(clips, self.worst)
+        document = summarise_clips(clips, failed, self.worst)
         print(json.dumps(document) if self.json else clips_as_text(document))
         return 0
 

@@ -19,8 +19,9 @@ def rows_of_clips(clips: Mapping[str, Path]) -> Iterator[Row]:
             yield {"clip": name, **row}
 
 
-def summarise_clips(clips: Mapping[str, Path], worst: int) -> dict[str, Any]:
-    """What `summarise` says of each run, with its numbers of people over time (`persons`), and of all rows together.
+def summarise_clips(clips: Mapping[str, Path], failed: Mapping[str, str], worst: int) -> dict[str, Any]:
+    """What `summarise` says of each run, with its numbers of people over time (`persons`), and of all rows together;
+    and why clips without results failed.
 
     Raises:
         BodyfitError: for a summary that cannot be read.
@@ -31,17 +32,20 @@ def summarise_clips(clips: Mapping[str, Path], worst: int) -> dict[str, Any]:
         found[name] = summarise(rows, worst) | {"persons": len({row["person"] for row in rows} - {None})}
     named = ({**row, "image": f"{row['clip']}: {row['image']}"} for row in rows_of_clips(clips))
     every = summarise(named, worst) | {"persons": sum(one["persons"] for one in found.values())}
-    return {"clips": found, "all": every}
+    return {"clips": found, "all": every, "failed": dict(failed)}
 
 
 def clips_as_text(document: dict[str, Any]) -> str:
-    """For people: a table, then failures, and the largest errors."""
+    """For people: a table, then clips without results, failures, and the largest errors."""
     clips, every = document["clips"], document["all"]
-    width = max(8, *(len(name) for name in clips)) + 2
-    count = "1 clip" if len(clips) == 1 else f"{len(clips)} clips"
+    failed = document["failed"]
+    width = max(8, *(len(name) for name in (*clips, *failed))) + 2
+    count = "1 clip" if len(clips) + len(failed) == 1 else f"{len(clips) + len(failed)} clips"
     lines = [f"{count}; a person counts once in each frame, errors in % of their size (median, 95 %)", ""]
     lines += [f"{'clip':<{width}}" + "".join(f"{head:>14}" for head in _HEADS)]
     lines += [f"{name:<{width}}" + _line(one) for name, one in (*clips.items(), ("all", every))]
+    if failed:
+        lines += ["", "clips that could not be fitted", *(f"  {name}: {reason}" for name, reason in failed.items())]
     if every["failures"]:
         lines += ["", "failures by reason"]
         lines += [

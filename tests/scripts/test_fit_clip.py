@@ -1,13 +1,17 @@
 """Videos on the command line: options, exit codes, one line for a mistake before anything is loaded."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+import bodyfit.scripts.fit  # noqa: F401  what it takes from fit_clips must not be what a test puts there
 from bodyfit.data.results.clip_index import ClipIndex
 from bodyfit.data.results.track_files import read_track
+from bodyfit.scripts import fit_clips
 from bodyfit.scripts.cli import main
 
 
@@ -98,18 +102,55 @@ def test_a_folder_of_clips_and_what_they_start_from(video, tmp_path, capsys):
     done = ran(clips, "-o", out, *options, capsys=capsys)
     assert done.code == 1, done.err
     document = json.loads(done.out)["clips"]
-    assert list(document) == ["walk"] and {row["status"] for row in document["walk"]["people"]} == {"converged"}
+    assert {row["status"] for row in document["walk"]["people"]} == {"converged"}
+    assert list(document) == ["broken", "walk"] and "broken.avi" in document["broken"]["failed"]
     track = read_track(out / "walk/tracks/000.npz")
     assert track.kid_axis and track.age == "child, given" and (out / "walk/tracks/000.glb").is_file()
     for command in ("report", "view", "measure"):  # which one of them, if there are several
         assert f"give one of them, such as {out / 'walk'}" in ran_other(command, out, capsys=capsys).err
     listed = ran_other("summary", out, capsys=capsys)
     assert "walk: walk/000001, person 000 (converged)" in listed.out, listed.err
+    assert "clips that could not be fitted\n  broken: " in listed.out
     again = ran(clips / "walk.avi", "-o", tmp_path / "again", *options, "--init", out / "walk", capsys=capsys)
     assert again.code == 0, again.err
     assert np.abs(read_track(tmp_path / "again/tracks/000.npz").betas - track.betas).max() < 0.3
     other = ran(video, "-o", tmp_path / "other", "--init", out / "walk", "--detector", "none", capsys=capsys)
     assert other.code == 2
+
+
+@pytest.fixture
+def two_clips(video, tmp_path):
+    clips = tmp_path / "clips"
+    clips.mkdir()
+    for name in "ab":
+        (clips / f"{name}.avi").write_bytes(video.read_bytes())
+    return clips
+
+
+def test_an_unexpected_error_in_one_clip_does_not_end_the_others(two_clips, tmp_path, capsys, monkeypatch):
+    def fit(command):
+        assert command.inputs[0].stem == "b"
+        print('{"people": []}')
+        return 0
+
+    monkeypatch.setattr(fit_clips, "fit_clip", fit)
+    done = ran(two_clips, "-o", tmp_path / "out", "--json", capsys=capsys)
+    document = json.loads(done.out)["clips"]
+    assert done.code == 1 and document["b"] == {"people": []}
+    assert "AssertionError" in document["a"]["failed"] and (tmp_path / "out/a/errors.log").is_file()
+
+
+def test_of_a_process_that_was_killed_that_is_said(two_clips, tmp_path, capsys, monkeypatch):
+    def run(command):
+        if command.inputs[0].stem == "a":
+            raise BrokenProcessPool
+        return 0, '{"people": []}', ""
+
+    monkeypatch.setattr(fit_clips, "_run", run)
+    monkeypatch.setattr(fit_clips, "ProcessPoolExecutor", lambda *_, **__: ThreadPoolExecutor(1))
+    done = ran(two_clips, "-o", tmp_path / "out", "--json", "--workers", "2", capsys=capsys)
+    document = json.loads(done.out)["clips"]
+    assert done.code == 1 and document["b"] == {"people": []} and "--workers 1" in document["a"]["failed"]
 
 
 @pytest.mark.parametrize(

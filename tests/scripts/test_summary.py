@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from bodyfit.data.results.clip_failures import write_clip_failures
 from bodyfit.scripts.cli import main
 from bodyfit.scripts.summary_figures import summarise
 
@@ -88,6 +89,21 @@ def test_several_clips_are_a_line_each_and_one_for_all(clips, capsys):
     assert "2  walk9: too few points" in text and "walk10: walk10/000000, person 000" in text
     document = json.loads(said(capsys, clips, "--json")[1])
     assert document["clips"]["walk9"]["statuses"] == {"converged": 2, "failed": 2} and document["all"]["persons"] == 4
+
+
+def test_clips_without_results_are_said_until_they_have_some(clips, capsys):
+    write_clip_failures(clips, {"broken": "no video", "walk10": "was fitted later"})
+    code, text, _ = said(capsys, clips)
+    assert code == 0 and text.startswith("3 clips") and "could not be fitted\n  broken: no video\n" in text
+    assert json.loads(said(capsys, clips, "--json")[1])["failed"] == {"broken": "no video"}
+    write_clip_failures(clips, {"broken": ""})
+    assert "could not be fitted" not in said(capsys, clips)[1] and not (clips / "clips.json").exists()
+
+
+def test_a_folder_in_which_every_clip_failed_has_a_summary(tmp_path, capsys):
+    write_clip_failures(tmp_path, {"a": "no video", "b": "no video"})
+    code, text, _ = said(capsys, tmp_path)
+    assert code == 0 and text.startswith("2 clips") and "  b: no video" in text
 
 
 def test_the_table_of_several_clips_has_a_column_that_names_them(clips, capsys):
