@@ -18,6 +18,7 @@ from bodyfit.fitting.run.cluster import OnCluster
 from bodyfit.fitting.run.helpers import HelperPool
 from bodyfit.fitting.run.how_many import chosen_processes, may_have_gpu, usable_cores
 from bodyfit.fitting.run.memory import no_garbage_among_what_stays, share_memory_among_threads
+from bodyfit.fitting.run.overwriting import refuse_input_folder
 from bodyfit.fitting.run.parts import gather_inputs
 from bodyfit.fitting.run.processes import InProcesses
 from bodyfit.fitting.run.read_ahead import ReadAhead
@@ -47,11 +48,7 @@ class FitCommand(FitOptions):
         """Fit; 0 when every person with enough keypoints was fitted, 1 when some were not, 2 when nothing could be."""
         if not self.inputs:
             raise BodyfitError("name at least one photo, keypoint file or folder: bodyfit fit PHOTOS -o OUT")
-        if any(path.is_dir() and path.resolve() == self.out.resolve() for path in self.inputs):
-            raise BodyfitError(
-                f"{self.out}: the inputs are there; among results the next run would not find them. "
-                f"Choose another output folder, such as {self.out / 'fitted'}."
-            )
+        refuse_input_folder(self.out, [*self.inputs, *([self.clip.keypoints] if self.clip.keypoints else [])])
         if self.work.batch < 1 or (self.work.workers != "auto" and self.work.workers < 1):
             raise BodyfitError("--batch and --workers must be at least 1.")
         if self.output.posterior and self.solve.uncertainty == "off":

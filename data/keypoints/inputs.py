@@ -13,8 +13,11 @@ from bodyfit.data.errors import BodyfitError
 from bodyfit.data.files import PHOTO_SUFFIXES, result_name
 from bodyfit.data.keypoints.image_names import ImageIndex, is_photo_name, match_image, natural_key
 from bodyfit.data.keypoints.parsers import KEYPOINT_SUFFIXES, VIDEO_SUFFIXES, KeypointError, read_keypoint_file
+from bodyfit.data.keypoints.unread_photos import refuse_unread_photo, say_unread_photos
 
 _KEYPOINT_FOLDERS = ("keypoints", "labels")
+PARTS_OF_A_FOLDER = ("images", *_KEYPOINT_FOLDERS)
+"""Folders that are looked into where they are in a folder of inputs."""
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +55,7 @@ def find_inputs(path: Path | str, *, exclude: Iterable[Path] = ()) -> list[FitIn
     if path.is_file():
         if path.suffix.lower() in VIDEO_SUFFIXES:
             raise BodyfitError(f"{path}: a video. Expected photos, such as its frames, and keypoint files.")
+        refuse_unread_photo(path)
         found = [_beside_photo(path)] if is_photo(path) else _beside_keypoints(path)
     elif path.is_dir():
         found = _in_folder(path, [folder.resolve() for folder in exclude])
@@ -109,11 +113,14 @@ def _photos_of(path: Path, exclude: list[Path]) -> dict[Path, str]:
     """The photos of a path, with their names below it."""
     if path.is_file() and is_photo(path):
         return {path: path.name}
+    refuse_unread_photo(path)
     if not path.is_dir():
         what = "no photo" if path.is_file() else "no such file or folder"
         raise BodyfitError(f"{path}: {what}. Expected photos or folders of them, since keypoints are named apart.")
     root = path / "images" if (path / "images").is_dir() else path
-    photos = {p: p.relative_to(root).as_posix() for p in _files(root, exclude) if is_photo(p)}
+    files = list(_files(root, exclude))
+    say_unread_photos(files)
+    photos = {p: p.relative_to(root).as_posix() for p in files if is_photo(p)}
     if not photos:
         raise BodyfitError(f"{path}: no photos ({', '.join(PHOTO_SUFFIXES)}) in it.")
     return photos
@@ -166,12 +173,15 @@ def _in_folder(folder: Path, exclude: list[Path]) -> list[FitInput]:
     images = folder / "images"
     keypoints = next((folder / name for name in _KEYPOINT_FOLDERS if (folder / name).is_dir()), folder)
     if images.is_dir() and keypoints != folder:
-        photos = {p: p.relative_to(images).as_posix() for p in _files(images, exclude) if is_photo(p)}
+        pictures = list(_files(images, exclude))
+        photos = {p: p.relative_to(images).as_posix() for p in pictures if is_photo(p)}
         files = {p: p.relative_to(keypoints) for p in _files(keypoints, exclude) if _may_hold_keypoints(p)}
     else:
         below = {p: p.relative_to(folder) for p in _files(folder, exclude)}
+        pictures = list(below)
         photos = {file: relative.as_posix() for file, relative in below.items() if is_photo(file)}
         files = {file: relative for file, relative in below.items() if _may_hold_keypoints(file)}
+    say_unread_photos(pictures)
     # Tables and arrays can hold anything; alone in a folder of photos, only JSON is taken for keypoints.
     return _matched(photos, files, suffixes=(".json",) if photos else KEYPOINT_SUFFIXES)
 

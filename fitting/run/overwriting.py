@@ -7,8 +7,23 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from bodyfit.data.errors import BodyfitError
+from bodyfit.data.keypoints.inputs import PARTS_OF_A_FOLDER
 
 _WRITTEN = ("images", "meshes", "results")
+
+
+def refuse_input_folder(out: Path, inputs: Iterable[Path]) -> None:
+    """Raise BodyfitError where results would come to lie in a folder that is searched for inputs, such as `photos` and
+    photos/images of `bodyfit fit photos`: the next run would take overlays for photos."""
+    for folder in inputs:
+        if folder.is_dir() and out.resolve() in {
+            folder.resolve(),
+            *((folder / n).resolve() for n in PARTS_OF_A_FOLDER),
+        }:
+            raise BodyfitError(
+                f"{out}: the inputs are there; among results the next run would not find them. "
+                f"Choose another output folder, such as {folder / 'fitted'}."
+            )
 
 
 def refuse_inputs_in(out: Path, files: Iterable[Path | None]) -> None:

@@ -102,6 +102,15 @@ def test_results_do_not_go_into_the_folder_of_the_photos(portrait, here):
     assert sorted(folder.iterdir()) == before
 
 
+@pytest.mark.parametrize("part", ["images", "keypoints"])
+def test_results_do_not_go_into_the_folders_that_are_searched(tmp_path, here, part):
+    """photos/images holds the photos of `bodyfit fit photos`: overlays in it would be photos of the next run."""
+    (tmp_path / part).mkdir()
+    done = here("fit", str(tmp_path), "-o", str(tmp_path / part))
+    assert done.code == 2 and "Choose another output folder" in done.err
+    assert list((tmp_path / part).iterdir()) == []
+
+
 def test_an_opacity_above_one_is_refused(tmp_path, here):
     done = here("render", str(tmp_path), "--opacity", "3")
     assert done.code == 2 and "--opacity 3: expected 0 to 1" in done.err

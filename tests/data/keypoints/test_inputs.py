@@ -258,3 +258,16 @@ def test_mistakes_with_keypoints_named_apart_are_errors(tmp_path):
     ):
         with pytest.raises(BodyfitError, match=expected):
             find_inputs_with([tmp_path / path for path in paths], tmp_path / keypoints)
+
+
+def test_photos_of_kinds_that_are_not_read_are_named(tmp_path, caplog):
+    """Phones write HEIC: it was taken for a broken keypoint file, and in a folder nothing was said of it."""
+    for name in ("IMG_1.HEIC", "IMG_2.heic", "b.jpg"):
+        (tmp_path / name).write_bytes(b"\0\0\0\x18ftypheic")
+    with pytest.raises(BodyfitError, match=r"IMG_1\.HEIC: \.HEIC photos are not read\. Save such photos as JPEG"):
+        find_inputs(tmp_path / "IMG_1.HEIC")
+    with pytest.raises(BodyfitError, match=r"\.HEIC photos are not read"):
+        find_inputs_with([tmp_path / "IMG_1.HEIC"], tmp_path)
+    with caplog.at_level("WARNING"):
+        assert [item.name for item in find_inputs(tmp_path)] == ["b"]
+    assert "IMG_1.HEIC and 1 more: .heic photos are not read, left out" in caplog.text
