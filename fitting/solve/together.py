@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from bodyfit.data.landmarks import LANDMARK_NAMES
@@ -26,6 +26,8 @@ from bodyfit.fitting.solve.photo_people import Kind, PeopleOfKind
 
 TOUCH_M = 0.03
 """Feet up to so high above the floor touch it, m."""
+NOBODY_ON_IT = "none: the keypoints are against the plane nearest to the feet of those who stand: nobody touches it"
+"""Why there is no floor after all."""
 ROUNDS = 2
 """How often everybody who passes through others moves."""
 
@@ -124,8 +126,23 @@ class _Work:
                 floors.offset_m[rows], floors.touches[rows] = one.floor.offset_m, one.touches
                 floors.given[rows] = one.touches.any(1)  # others may be anywhere: on a wall, in a pool
         self.floors = floors
+        before = [(people.x.clone(), people.moved.clone()) for people in self.kinds]
         self._solve(floors.given.nonzero()[:, 0].tolist(), None)
+        below = self._points()[:, self.feet.landmarks]
+        for photo in photos:
+            if not any(bool(self._touching(n, found[n], below[n]).any()) for n in photo):
+                self._leave_floor(photo, found, before)
         return found
+
+    def _leave_floor(self, photo: list[int], found: dict[int, PhotoFloor], before: list[tuple[Tensor, Tensor]]) -> None:
+        """Put people of a photo back to where they were: the keypoints of all who stand are against their floor."""
+        for n in photo:
+            if found[n].floor is None:
+                continue
+            kind, row = self.places[n]
+            self.kinds[kind].x[row], self.kinds[kind].moved[row] = (values[row] for values in before[kind])
+            self.floors.given[n] = False
+            found[n] = replace(found[n], floor=None, reason=NOBODY_ON_IT)
 
     def said(self, found: dict[int, PhotoFloor]) -> dict[int, dict[str, Any]]:
         """The fields of people's results about feet and floor."""
@@ -135,8 +152,7 @@ class _Work:
     def _said(self, n: int, found: PhotoFloor, below: Float[Tensor, "F 3"]) -> dict[str, Any]:
         if found.floor is None:
             return {"floor_source": found.reason}
-        near = ((found.floor.height(below) - self.feet.clearance_m).abs() < TOUCH_M) & self.seen_feet[n]
-        near &= ~found.elsewhere  # near by chance: nobody knows exactly how far away somebody is who jumps
+        near = self._touching(n, found, below)
         sides = [
             f"{name} foot" for side, name in enumerate(("left", "right")) if bool(near[self.feet.side == side].any())
         ]
@@ -146,6 +162,14 @@ class _Work:
             "floor": found.floor.to_array(),
             "floor_source": found.floor.source,
         }
+
+    def _touching(self, n: int, found: PhotoFloor, below: Float[Tensor, "F 3"]) -> Bool[Tensor, " F"]:
+        """Which points of a person's feet touch the floor; none of those who are elsewhere, which are near by chance:
+        nobody knows exactly how far away somebody is who jumps."""
+        if found.floor is None:
+            return torch.zeros_like(self.seen_feet[n])
+        near = ((found.floor.height(below) - self.feet.clearance_m).abs() < TOUCH_M) & self.seen_feet[n]
+        return near & ~found.elsewhere
 
     def _points(self) -> Float[Tensor, "N K 3"]:
         parts = [people.points() for people in self.kinds]

@@ -116,6 +116,16 @@ def test_feet_of_a_group_are_brought_to_one_floor(alone, maker):
         assert len(result.sample(2)["body_pose"]) == 2  # who was put on the floor still knows the prior
 
 
+def test_a_plane_that_nobody_touches_is_no_floor():
+    """One sample person stands on a roof, the other walks on the lawn below: a plane fits two pairs of feet always."""
+    folder = Path(bodyfit.__file__).parents[1] / "data/assets/samples"
+    frame = bodyfit.Frame.from_files(folder / "images/two_people.jpg", folder / "keypoints/two_people_keypoints.json")
+    alone, grounded = (bodyfit.fit([frame], config=ADULTS, ground=ground) for ground in (False, True))
+    for before, after in zip(alone, grounded, strict=True):
+        assert (after.touching, len(after.floor)) == ("", 0) and after.floor_source.startswith("none: the keypoints")
+        np.testing.assert_array_equal(after.transl, before.transl)
+
+
 def test_who_is_no_person_has_no_say_in_the_floor_and_takes_up_no_space(alone, maker):
     """Two "people" beside three real ones: the same keypoints higher up, 40 % of them thrown about."""
     (photo,) = maker.on_floor(1, 3, jumping=0.0)
