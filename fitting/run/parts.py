@@ -107,8 +107,8 @@ def read_input(item: FitInput, options: ReadOptions) -> ReadInput:
     try:
         stamps = stamps_of(item)
         confined("OUT", item.name)
-        frame = read_frame(item, options.camera, decode=not options.output.overlays)
-        frame = frame.chosen(options.output.people, options.output.min_size_px)
+        everybody = read_frame(item, options.camera, decode=not options.output.overlays)
+        frame = everybody.chosen(options.output.people, options.output.min_size_px)
     except BodyfitError as error:
         return ReadInput(item, stamps, None, str(error))
     except OSError as error:  # removed since it was found
@@ -117,7 +117,9 @@ def read_input(item: FitInput, options: ReadOptions) -> ReadInput:
     except Exception as error:
         return ReadInput(item, stamps, None, ErrorLog(options.out).reason(item.name, error))
     if not frame.detections.person_ids:
-        log.warning("%s: no people in it", item.keypoints or item.photo)
+        found = ", ".join(everybody.detections.person_ids)
+        nobody = f"--people and --min-size-px leave nobody of {found}" if found else "no people in it"
+        log.warning("%s: %s", item.keypoints or item.photo, nobody)
     return ReadInput(item, stamps, frame)
 
 

@@ -95,6 +95,8 @@ class ResultMaker:
             ambiguous = bool(margin < self.ambiguous_from[0] or flips >= self.ambiguous_from[1])
             mine |= {"ambiguous": ambiguous, "status": state, "seconds": seconds}
             mine["reason"] = "the cost at the start is not a number" if state == "failed" else _warning(frame, i)
+            if self.refined_focal:
+                mine["focal_source"] = f"{frame.focal_source}, refined"
             mine["size_source"] = self.known_size or _size_unknown(frame)
             mine |= age
             if margins is not None:

@@ -269,6 +269,12 @@ def test_main_person_is_the_largest_under_their_own_number(folder, tmp_path):
     assert [row["person"] for row in rows] == ["001"]
 
 
+def test_when_nobody_is_chosen_it_says_who_was_there(folder, tmp_path, caplog):
+    with caplog.at_level("WARNING"):
+        assert run(folder, tmp_path / "out", people="007")["people"] == []
+    assert "--people and --min-size-px leave nobody of 000" in caplog.text
+
+
 def test_an_output_folder_that_cannot_be_made_says_so(folder, tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(ValueError, match="file"):

@@ -158,6 +158,7 @@ def test_a_start_of_others_is_followed(fitter, frames, results, tmp_path):
 def test_focal_is_refined_only_when_asked(frames, results):
     refined = Fitter(config=FitConfig(refine_focal=True)).fit(frames[:1])
     assert results[0].focal_px == frames[0].focal_px != refined[0].focal_px
+    assert refined[0].focal_source == f"{results[0].focal_source}, refined"
 
 
 def test_the_focal_length_asked_for_is_used(fitter):
