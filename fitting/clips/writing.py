@@ -46,8 +46,6 @@ FRAMES_AT_ONCE = 16
 """Frames that are posed, and written by one helper."""
 AHEAD = 6
 """Such groups that wait to be written; more would only take memory."""
-PICTURES = ".jpg"
-"""Of frames, which are no sharper in a lossless format: a twelfth of the time and a fifth of the bytes of PNG."""
 MOST_PICTURES = 1000
 """Overlays of a run: of a longer clip every second frame is drawn, or every third, ...: it has a video besides."""
 LONGEST_GAP_S = 1.5
@@ -188,7 +186,7 @@ class _FrameWork:
             some = [name for name in there if (name in self.drawn) == drawn]
             if some:
                 output = replace(self.config.output, overlays=drawn)
-                groups.append((PhotoWriter(self.out, output, PICTURES), self._photo_jobs(some, people, output)))
+                groups.append((PhotoWriter(self.out, output), self._photo_jobs(some, people, output)))
         return groups
 
     def _sighting(self, person: FittedPerson, name: str) -> Sighting | None:

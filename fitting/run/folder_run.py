@@ -2,7 +2,7 @@
 
 OUT/results/<image>/<nnn>.npz    parameters (data/results/result.py), or OUT/shards/<name>.safetensors for many people
 OUT/meshes/<image>/<nnn>.obj     meshes in the camera frame
-OUT/images/<image>.png           everybody drawn over the photo
+OUT/images/<image>.jpg           everybody drawn over the photo
 OUT/config.json                  the whole configuration
 OUT/journal.jsonl                what is done, a line per photo (fitting/run/journal.py)
 OUT/errors.log                   tracebacks of errors that nobody foresaw, where there were any

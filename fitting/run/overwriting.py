@@ -27,7 +27,7 @@ def refuse_input_folder(out: Path, inputs: Iterable[Path]) -> None:
 
 
 def refuse_inputs_in(out: Path, files: Iterable[Path | None]) -> None:
-    """Raise BodyfitError where an input lies in a folder that results go to: photos/images/a.png with -o photos.
+    """Raise BodyfitError where an input lies in a folder that results go to: photos/images/a.jpg with -o photos.
 
     The overlay of that photo would replace it, or be taken for a photo by the next run.
     """

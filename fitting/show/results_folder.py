@@ -3,7 +3,7 @@
 OUT/summary.json                    one row per person: image, person, status, reason, cost, errors, seconds, file paths
 OUT/results/<image>/<nnn>.npz       parameters, camera, landmarks
 OUT/meshes/<image>/<nnn>.obj        the body in the camera frame
-OUT/images/<image>.png              the photo with its people drawn over it (of frames: .jpg)
+OUT/images/<image>.jpg              the photo with its people drawn over it
 """
 
 import functools
@@ -82,7 +82,7 @@ class PersonEntry:
 
     @property
     def overlay_path(self) -> Path | None:
-        return self._inside("overlay", f"images/{self.image}.png", PHOTO_SUFFIXES)
+        return self._inside("overlay", f"images/{self.image}.jpg", PHOTO_SUFFIXES)
 
     @property
     def photo_path(self) -> Path | None:

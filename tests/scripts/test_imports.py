@@ -45,7 +45,7 @@ def fitted(tmp_path_factory):
 
 def test_fit_needs_no_opencv(fitted):
     out, _ = fitted
-    for kind in ("results/portrait/000.npz", "meshes/portrait/000.obj", "images/portrait.png"):
+    for kind in ("results/portrait/000.npz", "meshes/portrait/000.obj", "images/portrait.jpg"):
         assert (out / kind).stat().st_size > 1000
 
 

@@ -111,7 +111,7 @@ def test_a_broken_keypoint_file_stays_an_input_of_its_own(tmp_path):
 
 
 def test_results_written_below_are_not_inputs(tmp_path):
-    _make(tmp_path, "a.jpg", "a.json", "out/images/a.png", "out/summary.json")
+    _make(tmp_path, "a.jpg", "a.json", "out/images/a.jpg", "out/summary.json")
     assert [item.name for item in find_inputs(tmp_path, exclude=[tmp_path / "out"])] == ["a"]
 
 

@@ -133,7 +133,7 @@ def test_keypoints_alone_at_30_000_px_are_drawn_on_a_page_of_bounded_size(fitter
     _run(fitter, folder, tmp_path / "out", overlays=True)
     from PIL import Image
 
-    with Image.open(tmp_path / "out" / "images" / "b.png") as picture:
+    with Image.open(tmp_path / "out" / "images" / "b.jpg") as picture:
         assert 10**6 < picture.width * picture.height < 17 * 10**6
 
 

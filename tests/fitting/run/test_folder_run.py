@@ -91,7 +91,7 @@ def test_overlays_show_bodies(sample_run):
 
     for photo in sorted((SAMPLES / "images").glob("*.jpg")):
         before = read_photo(photo).image.astype(int)
-        after = read_photo(sample_run / "images" / f"{photo.stem}.png").image.astype(int)
+        after = read_photo(sample_run / "images" / f"{photo.stem}.jpg").image.astype(int)
         assert (np.abs(before - after).max(axis=-1) > 20).mean() > 0.03
 
 
@@ -235,7 +235,7 @@ def test_not_a_number_and_negative_confidence_count_as_unseen(folder, tmp_path):
 def test_keypoints_without_a_photo_fit(folder, tmp_path):
     (folder / "good.jpg").unlink()
     run(folder, tmp_path / "out", overlays=True)
-    assert (tmp_path / "out/images/good.png").is_file()
+    assert (tmp_path / "out/images/good.jpg").is_file()
 
 
 def test_the_same_command_again_does_only_what_is_missing(folder, tmp_path):

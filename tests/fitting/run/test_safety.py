@@ -229,7 +229,7 @@ def test_a_folder_without_results_is_said(tmp_path):
 
 @pytest.mark.parametrize("own", ["images", "images/deeper", "results", "meshes"])
 def test_results_never_go_over_inputs(fitter, tmp_path, own):
-    """SMPLify-X's layout with -o its own folder: the overlay of images/portrait.png would be images/portrait.png."""
+    """SMPLify-X's layout with -o its own folder: the overlay of images/portrait.jpg would be images/portrait.jpg."""
     folder = tmp_path / own
     folder.mkdir(parents=True)
     photo = folder / "portrait.png"
