@@ -49,5 +49,6 @@ class PriorPrepare:
                 split["subjects"],
                 split["hours"],
             )
-        log.info("left out: %d files, named in %s", len(manifest["left_out"]), self.out / "manifest.json")
+        if left_out := manifest["left_out"]:
+            log.info("left out: %d files, named in %s", len(left_out), self.out / "manifest.json")
         return 0

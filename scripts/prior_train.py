@@ -17,6 +17,8 @@ from bodyfit.data.errors import BodyfitError
 from bodyfit.data.files import read_json
 from bodyfit.prior.training.recipes import OURS, RECIPES, TrainConfig
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class _Base:
@@ -76,6 +78,7 @@ class PriorTrain:
         quieten_lightning()
         painter = SheetPainter(self.body) if self.sheets else None
         train_prior(self.data, self.out, self.train, on_sheet=painter, progress_bar=sys.stderr.isatty())
+        log.info("%s: trained to the end; `bodyfit report %s` shows it", self.out, self.out)
         if self.json:
             print((self.out / "metrics.json").read_text())
         return 0

@@ -94,6 +94,12 @@ def full_pose(
         if value is not None and bool(value.detach().any()):
             raise BodyModelError(f"{body.name}: a model of kind {body.kind} has no {name}; leave it out.")
     parts = []
+    for name, value, _ in [("betas", betas, 0), *layout]:
+        if value is not None and not (isinstance(value, Tensor) and value.dtype == betas.dtype):
+            found = getattr(value, "dtype", type(value).__name__)
+            raise BodyModelError(
+                f"{name} is of {found}. Expected tensors of one precision; `FitResult.smplx_parameters` gives them."
+            )
     for name, value, size in layout:
         if value is not None and value.shape != (batch, size):
             raise BodyModelError(f"{name} has shape {tuple(value.shape)}, expected ({batch}, {size}).")

@@ -44,6 +44,8 @@ def body_at_hand(of: HasBody, person: str, body: "body_models.BodyModel | None")
                 f"person {person} was fitted with the body '{of.body_model}', which is not the open body ({error}) "
                 "Give it as `body` to mesh(), measure() or sample()."
             ) from error
+    if not hasattr(body, "name"):
+        raise ResultError(f"body is a {type(body).__name__}. Expected a body model: bodyfit.load_body_model(path).")
     if body.name != of.body_model:
         raise ResultError(
             f"person {person} was fitted with the body '{of.body_model}', but the one at hand is '{body.name}': "

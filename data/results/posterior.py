@@ -88,7 +88,12 @@ def sample(
         count: how many.
         prior, body: those that the person was fitted with.
         seed: the same seed draws the same.
+
+    Raises:
+        PosteriorError: for a count below 1.
     """
+    if count < 1:
+        raise PosteriorError(f"the count is {count}. Expected how many to draw, at least 1.")
     dimension = next(iter(rows.values())).shape[1]
     normal = np.random.default_rng(seed).standard_normal((count, dimension))
     given = {name: np.repeat(value, count, axis=0) for name, value in given.items()}

@@ -175,6 +175,8 @@ class Frame:
         Raises:
             KeypointError, PhotoError, CameraError: naming the file, what was found and what was expected.
         """
+        if not all(path is None or isinstance(path, str | Path) for path in (photo, keypoints)):
+            raise BodyfitError("photo or keypoints is no path. `Frame.from_keypoints` takes arrays.")
         photo, keypoints = (Path(path) if path else None for path in (photo, keypoints))
         file = photo or keypoints
         if file is None:

@@ -5,13 +5,15 @@
     rotations = prior.decode(latent)                 # (..., 32) -> (..., 21, 3, 3)
     poses = prior.decode_axis_angle(prior.sample(8)) # eight new poses
 
-Everything works on any batch shape, in float32 and float64, on any device, and is differentiable.
+Everything works on any batch shape and is differentiable. Poses and latents may be NumPy arrays, too, and of any
+precision; answers are in the precision and on the device of the weights: `prior.double()` for float64.
 """
 
 import math
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -126,23 +128,35 @@ class VPoser(nn.Module):
             self._mixture = stamp, GaussianMixture(*buffers)
         return self._mixture[1]
 
-    def encode(self, body_pose: Float[Tensor, "*batch width"]) -> torch.distributions.Normal:
+    def _of_weights(self, values: Float[Tensor | np.ndarray, "*batch n"]) -> Float[Tensor, "*batch n"]:
+        """As a tensor in the precision and on the device of the weights."""
+        return (values if isinstance(values, Tensor) else torch.as_tensor(values)).to(self.residual_scale)
+
+    def _latent(self, latent: Float[Tensor | np.ndarray, "*batch Z"]) -> Float[Tensor, "*batch Z"]:
+        latent = self._of_weights(latent)
+        if latent.shape[-1:] != (self.latent_dim,):
+            raise ValueError(
+                f"latent must have {self.latent_dim} numbers in its last dimension, got shape {tuple(latent.shape)}"
+            )
+        return latent
+
+    def encode(self, body_pose: Float[Tensor | np.ndarray, "*batch width"]) -> torch.distributions.Normal:
         """Posterior over latents (..., 32) of axis-angle poses: 63 numbers (SMPL-X, SMPL-H) or 69 (SMPL)."""
-        pose = rot.body_joints_of(body_pose)
+        pose = rot.body_joints_of(self._of_weights(body_pose))
         mean, spread = self.encoder(pose.reshape(-1, pose.shape[-1]))
         shape = (*pose.shape[:-1], self.latent_dim)
         return torch.distributions.Normal(mean.reshape(shape), spread.reshape(shape), validate_args=False)
 
-    def decode_6d(self, latent: Float[Tensor, "*batch Z"]) -> Float[Tensor, "*batch 21 3 2"]:
+    def decode_6d(self, latent: Float[Tensor | np.ndarray, "*batch Z"]) -> Float[Tensor, "*batch 21 3 2"]:
         """The decoder's raw output, two columns per joint, not yet orthonormal."""
-        return self.decoder(latent).unflatten(-1, (NUM_BODY_JOINTS, 3, 2))
+        return self.decoder(self._latent(latent)).unflatten(-1, (NUM_BODY_JOINTS, 3, 2))
 
-    def decode(self, latent: Float[Tensor, "*batch Z"]) -> Float[Tensor, "*batch 21 3 3"]:
+    def decode(self, latent: Float[Tensor | np.ndarray, "*batch Z"]) -> Float[Tensor, "*batch 21 3 3"]:
         """Rotation matrices of the 21 body joints."""
         return rot.matrices_from_6d(self.decode_6d(latent))
 
     def decode_axis_angle(
-        self, latent: Float[Tensor, "*batch Z"], *, joints: int = 21
+        self, latent: Float[Tensor | np.ndarray, "*batch Z"], *, joints: int = 21
     ) -> Float[Tensor, "*batch width"]:
         """Axis-angle body pose in radians: 63 numbers, or 69 with joints=23 for SMPL (its two hand joints at rest)."""
         if joints not in rot.AXIS_ANGLE_WIDTHS:
@@ -151,20 +165,25 @@ class VPoser(nn.Module):
         return nn.functional.pad(pose, (0, rot.AXIS_ANGLE_WIDTHS[joints] - pose.shape[-1]))
 
     def sample(self, count: int, generator: torch.Generator | None = None) -> Float[Tensor, "count Z"]:
-        """Latents of new poses, drawn from the mixture (a unit Gaussian for official weights)."""
+        """Latents of new poses, drawn from the mixture (a unit Gaussian for official weights).
+
+        Raises ValueError for a count below 1.
+        """
+        if not isinstance(count, int | np.integer) or count < 1:
+            raise ValueError(f"count is {count!r}. Expected the number of latents, at least 1.")
         return self.mixture.sample(count, generator)
 
-    def latent_log_prob(self, latent: Float[Tensor, "*batch Z"]) -> Float[Tensor, "*batch"]:
+    def latent_log_prob(self, latent: Float[Tensor | np.ndarray, "*batch Z"]) -> Float[Tensor, "*batch"]:
         """Log density of latents under the mixture, nats."""
-        return self.mixture.log_prob(latent)
+        return self.mixture.log_prob(self._latent(latent))
 
-    def log_prob(self, body_pose: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch"]:
+    def log_prob(self, body_pose: Float[Tensor | np.ndarray, "*batch width"]) -> Float[Tensor, "*batch"]:
         """Score of poses in nats, higher is more plausible: log p(z) + log p(pose | z) at the posterior's mean z.
 
         The second part is a Gaussian in the angle between pose and reconstruction, per joint, with the spread seen on
         held-out poses. The sum is not a normalised density: it compares poses, not models.
         """
-        pose = rot.body_joints_of(body_pose)
+        pose = rot.body_joints_of(self._of_weights(body_pose))
         latent = self.encode(pose).mean
         angles = rot.rotation_angles(self.decode(latent), rot.matrices_from_axis_angle(pose))
         normaliser = 3 * (self.residual_scale.log() + 0.5 * math.log(2 * math.pi))
@@ -178,7 +197,7 @@ class VPoser(nn.Module):
         surprises = [-GaussianMixture(*m).log_prob(columns[..., j, :]) for j, m in enumerate(mixtures)]
         return torch.stack(surprises, dim=-1)
 
-    def score(self, body_pose: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch"]:
+    def score(self, body_pose: Float[Tensor | np.ndarray, "*batch width"]) -> Float[Tensor, "*batch"]:
         """Plausibility of a pose, in nats relative to a usual pose; higher is more plausible.
 
         A joint is implausible when its rotation is outside the measured range, or when the decoder cannot reconstruct
@@ -186,7 +205,7 @@ class VPoser(nn.Module):
         twenty usual ones can outweigh a broken knee. The weights were chosen on validation poses. Official weights
         come without measured ranges: for them only the reconstruction counts.
         """
-        pose = rot.body_joints_of(body_pose)
+        pose = rot.body_joints_of(self._of_weights(body_pose))
         rotations = rot.matrices_from_axis_angle(pose)
         missed = rot.rotation_angles(self.decode(self.encode(pose).mean), rotations) / self.residual_scale
         score = -_MISSED_WEIGHT * missed.square().clamp(max=_MISSED_MOST).sum(-1)
@@ -195,12 +214,14 @@ class VPoser(nn.Module):
             score = score - surprise.amax(-1) - _OTHERS_WEIGHT * surprise.sum(-1)
         return score
 
-    def project(self, body_pose: Float[Tensor, "*batch width"], *, steps: int = 80) -> Float[Tensor, "*batch 63"]:
+    def project(
+        self, body_pose: Float[Tensor | np.ndarray, "*batch width"], *, steps: int = 80
+    ) -> Float[Tensor, "*batch 63"]:
         """The most probable pose near a given one, axis-angle: a valid pose stays, an impossible one is corrected.
 
         steps: of gradient descent in the latent space after encoding; 0 gives the reconstruction (differentiable).
         """
-        pose = rot.body_joints_of(body_pose)
+        pose = rot.body_joints_of(self._of_weights(body_pose))
         latent = self.encode(pose).mean
         if steps:
             target, mixture = rot.matrices_from_axis_angle(pose.detach()), self.mixture
@@ -213,7 +234,10 @@ class VPoser(nn.Module):
         return self.decode_axis_angle(latent)
 
     def interpolate(
-        self, start: Float[Tensor, "*batch width"], end: Float[Tensor, "*batch width"], steps: int
+        self,
+        start: Float[Tensor | np.ndarray, "*batch width"],
+        end: Float[Tensor | np.ndarray, "*batch width"],
+        steps: int,
     ) -> Float[Tensor, "steps *batch 63"]:
         """Poses from start to end along the straight line between their latents; the first and last are decoded too."""
         a, b = self.encode(start).mean, self.encode(end).mean

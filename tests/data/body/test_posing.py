@@ -118,3 +118,10 @@ def test_leaving_out_zero_correctives_changes_nothing(standins, tmp_path):
     assert [body.has_pose_correctives for body in bodies] == [True, False]
     parameters = _parameters("smpl", torch.float64)
     torch.testing.assert_close(*(pose_body(body, **parameters).vertices for body in bodies))
+
+
+def test_arrays_in_place_of_tensors_are_told_where_tensors_come_from(standin_smplx_path):
+    body = load_body_model(standin_smplx_path)
+    arrays = {"betas": np.zeros((1, 10)), "global_orient": np.zeros((1, 3)), "body_pose": np.zeros((1, 63))}
+    with pytest.raises(BodyModelError, match=r"betas is of float64\. Expected tensors .*smplx_parameters"):
+        pose_body(body, **arrays)

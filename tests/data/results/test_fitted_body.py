@@ -116,3 +116,10 @@ def test_a_body_that_no_open_body_is_must_be_given(result):
 def test_a_further_mode_that_is_not_there_is_an_error(result):
     with pytest.raises(ResultError, match="further modes, and none at"):
         result.further_parameters(len(result.further_weight))
+
+
+def test_what_is_no_body_and_no_count_is_said(result):
+    with pytest.raises(ResultError, match=r"body is a str\. Expected a body model"):
+        result.mesh("SMPLX_NEUTRAL.npz")
+    with pytest.raises(bodyfit.BodyfitError, match="the count is 0"):
+        result.sample(0)

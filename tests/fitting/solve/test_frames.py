@@ -127,3 +127,8 @@ def test_camera_and_size(photo):
 def test_what_does_not_fit_together(given, message):
     with pytest.raises(bodyfit.BodyfitError, match=f"clip 7: .*{message}"):
         bodyfit.Frame.from_keypoints(some_points(), "coco17", name="clip 7", **given)
+
+
+def test_pixels_in_place_of_a_path_are_told_where_they_belong(photo):
+    with pytest.raises(bodyfit.BodyfitError, match=r"Frame\.from_keypoints"):
+        bodyfit.Frame.from_files(photo)

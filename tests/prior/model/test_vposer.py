@@ -2,6 +2,7 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 
@@ -39,6 +40,32 @@ def test_any_batch_shape_and_precision(shape, dtype):
         assert scores.shape == shape and scores.dtype is dtype and torch.isfinite(scores).all()
     assert prior.interpolate(pose, -pose, 5).shape == (5, *shape, 63)
     assert prior.project(pose, steps=2).shape == (*shape, 63)
+
+
+@pytest.mark.parametrize("name", ["encode", "log_prob", "score", "project", "interpolate"])
+def test_poses_of_numpy_and_of_another_precision(prior, people, name):
+    """Results of fits hold NumPy arrays in float64, the shipped weights are float32: both go together."""
+
+    def answer(poses):
+        found = getattr(prior, name)(*((poses, poses, 3) if name == "interpolate" else (poses,)))
+        return (found.mean if name == "encode" else found).detach()
+
+    for poses in (people.detach().double(), people.detach().double().numpy(), people.detach().tolist()):
+        torch.testing.assert_close(answer(poses), answer(people))
+
+
+def test_latents_of_numpy(prior):
+    latent = prior.sample(3, torch.Generator().manual_seed(1))
+    for given in (latent.double(), latent.numpy().astype(np.float64)):
+        torch.testing.assert_close(prior.decode_axis_angle(given), prior.decode_axis_angle(latent))
+        torch.testing.assert_close(prior.latent_log_prob(given), prior.latent_log_prob(latent))
+
+
+def test_what_is_no_latent_or_no_count_is_said(prior):
+    with pytest.raises(ValueError, match=r"latent must have 32 numbers .* got shape \(31,\)"):
+        prior.decode(torch.zeros(31))
+    with pytest.raises(ValueError, match="count is 0"):
+        prior.sample(0)
 
 
 def test_an_encoding_does_not_depend_on_the_batch(prior, people):
