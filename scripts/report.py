@@ -8,6 +8,8 @@ from typing import Annotated
 
 import tyro
 
+from bodyfit.data.errors import BodyfitError
+
 logger = logging.getLogger(__name__)
 
 
@@ -23,7 +25,7 @@ class ReportCommand:
     out: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]
     """Results folder that `bodyfit fit PHOTOS -o OUT` wrote, or RUN of `bodyfit prior train`."""
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
-    """HTML file to write; OUT/report.html by default."""
+    """HTML file to write, or a folder for report.html; OUT/report.html by default."""
     title: str = "bodyfit report"
     """Heading of the page."""
     max_people: int = 200
@@ -44,6 +46,12 @@ class ReportCommand:
         from bodyfit.prior.training.curves import is_training_run
 
         path = self.output or self.out / "report.html"
+        if path.is_dir():
+            path = path / "report.html"
+        elif path.suffix.lower() not in (".html", ".htm"):
+            raise BodyfitError(
+                f"{path}: a report is an .html file. Give one, or a folder that is there for report.html."
+            )
         if is_training_run(self.out):
             write_training_report(self.out, path, title=self.title)
         else:

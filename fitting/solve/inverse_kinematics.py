@@ -113,6 +113,12 @@ def inverse_kinematics(
         names: which landmark each point is.
         weights: how much each point counts; 0: not known. Default 1.
         body, prior: default the shipped ones.
+        config: how much points and priors count.
+        options: of the solver, such as its steps.
+
+    Returns:
+        what `pose_body` takes of each body, as tensors in the precision of the points; `points`, where the landmarks
+        ended, and `status`, whether each converged.
 
     Raises:
         BodyfitError: for points of another shape, and for a name that the body does not have.

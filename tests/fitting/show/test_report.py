@@ -207,3 +207,11 @@ def test_bands_stand_where_something_is_the_case():
 @pytest.mark.parametrize(("value", "expected"), [(0, 1), (0.03, 0.05), (1, 1), (2.1, 2.5), (7, 10), (100, 100)])
 def test_axes_end_on_round_numbers(value, expected):
     assert nice_ceiling(value) == pytest.approx(expected)
+
+
+def test_a_report_goes_to_a_folder_or_an_html_file(results_folder, tmp_path):
+    (tmp_path / "there").mkdir()
+    assert ReportCommand(results_folder, output=tmp_path / "there", meshes=False).run() == 0
+    assert (tmp_path / "there" / "report.html").is_file()
+    with pytest.raises(BodyfitError, match=r"report\.pdf: a report is an \.html file"):
+        ReportCommand(results_folder, output=tmp_path / "report.pdf").run()
