@@ -11,9 +11,13 @@ from bodyfit.data.errors import BodyfitError
 from bodyfit.data.keypoints.inputs import find_inputs
 from bodyfit.fitting.benchmark import collisions
 from bodyfit.fitting.benchmark.calibration import make_people
+from bodyfit.fitting.benchmark.clips_apart import measure_pairs, pair_clips
 from bodyfit.fitting.benchmark.groups import GroupMaker
+from bodyfit.fitting.solve.ages import AgeConfig
+from bodyfit.fitting.solve.config import FitConfig
 from bodyfit.fitting.solve.fitter import Fitter, pick_device
 from bodyfit.fitting.solve.frames import Frame
+from bodyfit.fitting.start.pose_sources import split_clips
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +42,15 @@ class BenchmarkCollisionsCommand:
     """Samples of the prior. 0: none."""
     pairs: int = 0
     """Photos of two people side by side, in poses of --poses, fitted with and without --collisions people."""
+    clips: int = 0
+    """Clips of two people who stay near to each other, in motions of --poses, fitted with and without --collisions
+    people."""
+    cameras: int = 1
+    """Cameras of these clips: one that is not calibrated, or as many calibrated ones."""
+    moments: int = 60
+    """Frames of each of these clips, at most; 30 per second."""
+    ground: bool = False
+    """Fit these clips with feet on the ground."""
     children: float = 0.0
     """Share of the people of --pairs who are children of 2 to 7 years; fits find out."""
     seed: int = 0
@@ -49,10 +62,12 @@ class BenchmarkCollisionsCommand:
 
     def run(self) -> int:
         """Measure and print."""
-        if min(self.people, self.samples, self.pairs) < 0:
-            raise BodyfitError("--people, --samples and --pairs must be at least 0.")
-        if self.pairs and self.poses is None:
-            raise BodyfitError("--pairs needs --poses, a folder of motion files: people in them stand.")
+        if min(self.people, self.samples, self.pairs, self.clips) < 0:
+            raise BodyfitError("--people, --samples, --pairs and --clips must be at least 0.")
+        if (self.pairs or self.clips) and self.poses is None:
+            raise BodyfitError("--pairs and --clips need --poses, a folder of motion files: people in them stand.")
+        if self.cameras < 1 or self.moments < 3:
+            raise BodyfitError("Expected at least one of --cameras, and 3 --moments.")
         fitters = collisions.with_and_without(device=pick_device(self.device))
         document: dict[str, dict[str, collisions.Figures]] = {}
         if self.people:
@@ -70,8 +85,21 @@ class BenchmarkCollisionsCommand:
             seen = seen.children if self.children else seen
             maker = GroupMaker(seen, self.poses, self.split, self.seed, self.children)
             document["pairs"] = collisions.of_pairs(fitters["with"], maker.side_by_side(self.pairs))
+        if self.clips and self.poses is not None:
+            log.info("%d clips of two people", self.clips)
+            document["clips"] = self._of_clips(self.poses)
         print(json.dumps(document) if self.json else as_text(document))
         return 0
+
+    def _of_clips(self, poses: Path) -> dict[str, collisions.Figures]:
+        motions = split_clips(poses, self.split) if self.split else sorted(poses.rglob("*.npz"))
+        if not motions:
+            raise BodyfitError(f"{poses}: no .npz motion files. Expected a folder of AMASS-like clips")
+        fitter = Fitter(
+            config=FitConfig(age=AgeConfig(kind="adult"), uncertainty="off"), device=pick_device(self.device)
+        )
+        settings = {"count": self.clips, "cameras": self.cameras, "fps": 30.0, "moments": self.moments}
+        return measure_pairs(fitter, pair_clips(fitter, motions, seed=self.seed, **settings), ground=self.ground)
 
     def _frames(self) -> list[Frame]:
         found = [item for path in self.photos for item in find_inputs(path) if item.keypoints is not None]

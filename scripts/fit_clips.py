@@ -59,8 +59,6 @@ def fit_clip(options: FitOptions) -> int:
         log.info("--workers: the people of one clip share this process and its cores; several clips have their own")
     if options.output.results == "shards":
         raise BodyfitError("--results shards is for photos; a video has a file per frame and person.")
-    if options.solve.collisions == "people":
-        raise BodyfitError("--collisions people is for photos; people of videos are fitted one by one so far.")
     if options.shape.same_person:
         raise BodyfitError("--same-person is for photos; a person of a video has one shape in all frames anyway.")
     if options.solve.refine_focal:

@@ -67,8 +67,9 @@ class SolveOptions:
     """What the fit takes care of besides keypoints and prior."""
 
     collisions: Literal["self", "people", "none"] = "self"
-    """Of photos. self: limbs do not pass through the body or each other (docs/contact.md). people: nor do people of one
-    photo pass through each other. none: nothing keeps them from it."""
+    """self: of photos, limbs do not pass through the body or each other (docs/contact.md); clips and several cameras do
+    not have this. people: nor do people of one photo, of a clip or of several cameras pass through each other. none:
+    nothing keeps them from it."""
     ground: bool = False
     """Feet that stand, stand: people of one photo on a common floor, where two or more stand or --gravity is given; in
     videos and several cameras, feet that rest do not slide. Results say which feet touch (docs/contact.md)."""

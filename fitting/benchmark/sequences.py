@@ -133,6 +133,35 @@ def make_clip(
     truth = true_parameters(body, pose, betas, transl)
     points, head = posed_in_world(model, truth)
     start, far = 2 * math.pi * float(torch.rand((), generator=draw)), _distance(transl)
+    given = {"cameras": cameras, "start": start, "far": far, "noise": noise, "hidden": hidden}
+    return seen_around(maker, truth, points, head, fps=fps, seed=seed, **given)
+
+
+def seen_around(
+    maker: PeopleMaker,
+    truth: dict,
+    points: Tensor,
+    head: Tensor,
+    *,
+    cameras: int,
+    start: float,
+    far: float,
+    fps: float,
+    seed: int,
+    noise: ClipNoise = NO_CLIP_NOISE,
+    hidden: range = range(0),
+) -> Clip:
+    """What cameras around the origin make of a person.
+
+    Args:
+        maker: the detector in single pictures.
+        truth: parameters in the world.
+        points, head: `posed_in_world`.
+        cameras: how many, evenly around. With one, the clip is in its frame and it has no extrinsics.
+        start, far: direction of the first, radians, and their distance, m.
+        fps, noise, seed: frame rate; the detector's errors over time; of detections.
+        hidden: moments that no camera sees.
+    """
     sightings, views = [], []
     for n in range(cameras):
         rotation, translation = _camera(start + 2 * math.pi * n / cameras, far)
@@ -142,7 +171,7 @@ def make_clip(
         frames = _frames(views[-1], known)
         sightings += [Sighting(t, f) for t, f in enumerate(frames) if t not in hidden and not f.detections.problems[0]]
     there = views[0].landmarks if cameras == 1 else points
-    return Clip(there[:, :JOINTS_WITH_PELVIS], there[:, clip_feet(body)], sightings, fps)
+    return Clip(there[:, :JOINTS_WITH_PELVIS], there[:, clip_feet(maker.body)], sightings, fps)
 
 
 def seen_over_time(
@@ -287,7 +316,7 @@ def _of_joint_fit(fitter: Fitter, clip: Clip, config: SequenceConfig | None) -> 
         {"moments": len(track), "moments_per_second": len(track) / seconds},
     )
     seen = torch.as_tensor(track.views > 0)
-    row |= _errors(landmarks, clip, track.moments, seen, clip_feet(fitter.body))
+    row |= clip_errors(landmarks, clip, track.moments, seen, clip_feet(fitter.body))
     if not seen.all():
         joints, truth = landmarks[:, :JOINTS_WITH_PELVIS], clip.joints[track.moments]
         row["unseen_pa_mpjpe_mm"] = float(_pa_mpjpe_mm(joints, truth)[~seen].mean())
@@ -303,14 +332,16 @@ def _of_single_fits(fitter: Fitter, clip: Clip) -> dict[str, float]:
     seen = torch.as_tensor(np.isin(moments, places))
     alone = torch.full((len(moments), len(LANDMARK_NAMES), 3), torch.nan)
     alone[seen] = torch.as_tensor(np.stack([result.landmarks for result in results])[places.argsort()]).float()
-    return _errors(alone, clip, moments, seen, clip_feet(fitter.body)) | {"moments_per_second": len(results) / seconds}
+    return clip_errors(alone, clip, moments, seen, clip_feet(fitter.body)) | {
+        "moments_per_second": len(results) / seconds
+    }
 
 
 def _pa_mpjpe_mm(joints: Tensor, truth: Tensor) -> Float[Tensor, " T"]:
     return mean_distance_mm(aligned(joints, truth), truth)
 
 
-def _errors(
+def clip_errors(
     landmarks: Float[Tensor, "T 144 3"], clip: Clip, moments: np.ndarray, seen: Bool[Tensor, " T"], feet: list[int]
 ) -> dict[str, float]:
     """Of the moments that were seen; accelerations where all three moments were, skating where feet rest."""

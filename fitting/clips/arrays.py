@@ -76,6 +76,7 @@ def fit_video(
     cuts: Collection[int] = (),
     ground: bool = False,
     gravity: tuple[float, float, float] | None = None,
+    people_apart: bool = False,
     body: BodyModel | None = None,
     prior: VPoser | None = None,
     config: FitConfig | None = None,
@@ -99,6 +100,7 @@ def fit_video(
         moving_camera: position and orientation of each frame are free.
         ground: feet that rest do not slide, and stand on a common floor; tracks say which feet touch, and the floor.
         gravity: which way things fall, in the camera's frame (x right, y down, z forward), where that is known.
+        people_apart: people of a shot do not pass through each other.
         cuts: numbers of the frames that begin a new shot: nobody is followed across.
         body, prior, config: default: the open body, the shipped prior, `FitConfig()`.
         device: "auto", "cpu", "cuda", "cuda:1", or a torch.device.
@@ -121,6 +123,7 @@ def fit_video(
         betas=betas,
         ground=ground,
         gravity=gravity,
+        people_apart=people_apart,
     )
     tracking = track_people(frames, fps, cuts)
     people = followed_people(tracking.tracklets, frames)

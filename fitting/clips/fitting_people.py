@@ -21,7 +21,7 @@ from bodyfit.fitting.clips.writing import FittedPerson
 from bodyfit.fitting.run.memory import give_back_freed_memory
 from bodyfit.fitting.sequence.config import SequenceConfig
 from bodyfit.fitting.sequence.contacts import GroundConfig
-from bodyfit.fitting.sequence.group import GroupFit, Sighting, put_on_ground, solve_group
+from bodyfit.fitting.sequence.group import GroupFit, Sighting, keep_apart, put_on_ground, solve_group
 from bodyfit.fitting.solve.fitter import Fitter
 from bodyfit.fitting.solve.frames import Frame
 from bodyfit.fitting.solve.threads import shared_threads
@@ -91,7 +91,8 @@ def fit_people(
 
     Args:
         fitter, fps, config: as `fit_group` takes them.
-        people: whom to fit. With the ground in the configuration, all are fitted before the first is given.
+        people: whom to fit. With the ground in the configuration, or `people_apart` in that of the fitter, all are
+            fitted before the first is given.
         cuts: moments that begin a new shot, whose people stand on another floor.
         starts: gives each person's starts, as `fit_group` takes them.
     """
@@ -101,33 +102,38 @@ def fit_people(
         given = starts(person) if starts else None
         return solve_group(fitter, person.sightings, fps=fps, config=config, person=person.name, starts=given)
 
-    yield from fitted_together(people, solved, config.ground, lambda person: shot_of(person.sightings, cuts))
+    shared = (config.ground, fitter.config.people_apart)
+    yield from fitted_together(people, solved, *shared, lambda person: shot_of(person.sightings, cuts))
 
 
 def fitted_together(
     people: Sequence[FollowedPerson],
     solve: Callable[[FollowedPerson], GroupFit],
     ground: GroundConfig | None,
+    apart: bool,
     shot: Callable[[FollowedPerson], int] = lambda _: 0,
 ) -> Iterator[FittedPerson]:
-    """People one after the other; with the ground, each shot's people on one floor once all are solved.
+    """People one after the other; with a floor or space that they share, each shot's people once all are solved.
 
     Args:
         people: whom to fit.
-        solve: fits one person without the ground.
+        solve: fits one person alone.
         ground: what is asked of feet; None: nothing.
+        apart: whether people do not pass through each other.
         shot: in which shot a person is.
     """
     waiting: list[tuple[FollowedPerson, GroupFit | str]] = []
     for person, fit in _solved(people, solve):
         give_back_freed_memory()
-        if ground is None:
+        if ground is None and not apart:
             yield _fitted(person, fit)
         else:
             waiting.append((person, fit))
     for number in sorted({shot(person) for person, _ in waiting}):
         rows = [n for n, (person, fit) in enumerate(waiting) if shot(person) == number and isinstance(fit, GroupFit)]
-        for n, fit in zip(rows, put_on_ground([waiting[n][1] for n in rows], ground), strict=True):
+        fits = [waiting[n][1] for n in rows]
+        fits = fits if ground is None else put_on_ground(fits, ground)
+        for n, fit in zip(rows, keep_apart(fits) if apart else fits, strict=True):
             waiting[n] = waiting[n][0], fit
     for person, fit in waiting:
         yield _fitted(person, fit)

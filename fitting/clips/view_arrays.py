@@ -41,6 +41,7 @@ def fit_views(
     units: float | None = None,
     ground: bool = False,
     gravity: tuple[float, float, float] | None = None,
+    people_apart: bool = False,
     body: BodyModel | None = None,
     prior: VPoser | None = None,
     config: FitConfig | None = None,
@@ -64,6 +65,7 @@ def fit_views(
         units: metres per unit of the rig's translations; None: by the size of people.
         ground: feet that rest do not slide, and stand on a common floor; tracks say which feet touch, and the floor.
         gravity: which way things fall, in the world of the rig, where that is known.
+        people_apart: people do not pass through each other.
         body, prior, config: default: the open body, the shipped prior, `FitConfig()`.
         device: "auto", "cpu", "cuda", "cuda:1", or a torch.device.
         gender, age, height, betas: what is known of everybody in the clip, as in `fit`.
@@ -95,6 +97,7 @@ def fit_views(
         betas=betas,
         ground=ground,
         gravity=gravity,
+        people_apart=people_apart,
     )
     found = match_views(fitter, dict(sorted(moments.items())), fps, rig, units)
     sequence = SequenceConfig.for_choice(fitter.config.ground)

@@ -151,7 +151,7 @@ def fit_view_people(
     given: Starts | None = None,
 ) -> Iterator[FittedPerson]:
     """Fit each person in the world, from triangulated landmarks and from the fits of single views; with the ground, all
-    on one floor."""
+    on one floor, and with `people_apart` in the fitter's configuration out of each other."""
     config, several = config or SequenceConfig(), for_views(fitter)
 
     def solved(person: FollowedPerson) -> GroupFit:
@@ -161,7 +161,7 @@ def fit_view_people(
         return solve_group(solver, person.sightings, fps=fps, config=config, person=person.name, starts=starts)
 
     by_name = {person.name: person for person in people}
-    for fitted in fitted_together(people, solved, config.ground):
+    for fitted in fitted_together(people, solved, config.ground, fitter.config.people_apart):
         if fitted.track is not None:
             absent = out_of_sight(fitter, fitted.track, moments) | _unconcerned(by_name[fitted.name], moments)
             fitted = replace(fitted, absent=absent)

@@ -73,7 +73,7 @@ class SequenceConfig:
     """How the joint problem is lowered."""
     jump_tolerance: float = 2e-3
     """Tolerance in its place where accelerations found so far are beyond `acceleration_range`: poses that jump from one
-    moment to the next come together in many short steps."""
+    moment to the next come together in many short steps. Also where people are moved out of each other."""
     ground: GroundConfig | None = None
     """Feet that rest are held, and stand on a common floor; None: nothing is asked of feet."""
     window: int = 450

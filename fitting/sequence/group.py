@@ -26,10 +26,12 @@ from bodyfit.fitting.energy.landmark_model import LandmarkModel
 from bodyfit.fitting.energy.landmark_places import CONTOUR_NAMES
 from bodyfit.fitting.energy.observations import observe
 from bodyfit.fitting.sequence.ages import Age, of_right_age
+from bodyfit.fitting.sequence.apart import move_apart
 from bodyfit.fitting.sequence.certainty import covariances_of
 from bodyfit.fitting.sequence.clip_posterior import ClipPosterior
 from bodyfit.fitting.sequence.config import SequenceConfig
 from bodyfit.fitting.sequence.contacts import Contacts, GroundConfig
+from bodyfit.fitting.sequence.neighbours import Neighbour
 from bodyfit.fitting.sequence.smoothness import SMOOTHED
 from bodyfit.fitting.sequence.standing import Standing, Walker, settle
 from bodyfit.fitting.sequence.starts import GroupStarter
@@ -91,7 +93,7 @@ def fit_group(
 
 @dataclass(frozen=True)
 class GroupFit:
-    """One person over time, fitted; on the ground after `put_on_ground`."""
+    """One person over time, fitted; on the ground after `put_on_ground`, out of others after `keep_apart`."""
 
     blank: _Blank
     solver: GroupSolver | None
@@ -172,6 +174,38 @@ def put_on_ground(fits: Sequence[GroupFit], config: GroundConfig) -> list[GroupF
         for (n, fit), (x, standing, held) in zip(walkers, settled, strict=True):
             out[n] = replace(fit, x=x, standing=standing, sure=_how_sure(fit.solver, x, held))
     return out
+
+
+@torch.no_grad()
+def keep_apart(fits: Sequence[GroupFit]) -> list[GroupFit]:
+    """People of one shot who do not pass through each other.
+
+    Args:
+        fits: by `solve_group` or `put_on_ground`, all in one camera's frame or in one world. Whom nobody touches stays
+            as he is.
+    """
+    people = {n: _neighbour(fit) for n, fit in enumerate(fits) if fit.x is not None}
+    out = list(fits)
+    with worker_threads() as map_:
+        for one in people.values():
+            one.solver.map = map_
+        move_apart(list(people.values()))
+        for n, one in people.items():
+            if one.moved:
+                standing = fits[n].standing
+                if standing is not None:
+                    standing = Standing.of(one.solver, one.x, standing.contacts, one.solver.config.ground)
+                out[n] = replace(fits[n], x=one.x, standing=standing, sure=_how_sure(one.solver, one.x, one.contacts))
+    return out
+
+
+def _neighbour(fit: GroupFit) -> Neighbour:
+    """A person beside others; feet that rest stay where they are."""
+    contacts = None if fit.standing is None else fit.standing.contacts
+    if contacts is not None and not bool(contacts.links.any()):
+        contacts = None
+    first = int(fit.blank.moments[0]) + fit.skipped
+    return Neighbour(fit.solver, fit.x, first, fit.blank.space == "camera", contacts)
 
 
 def _check(sightings: Sequence[Sighting], fps: float) -> None:

@@ -22,6 +22,7 @@ from bodyfit.fitting.energy.landmark_model import LandmarkModel
 from bodyfit.fitting.energy.levenberg_marquardt import Quadratic, geman_mcclure, quadratic, total_cost
 from bodyfit.fitting.energy.observations import Observations, PredictedPose
 from bodyfit.fitting.energy.problem import Problem
+from bodyfit.fitting.energy.shared_space import OtherPeople
 from bodyfit.fitting.energy.terms import Evaluation, RelativeReprojection, Reprojection, write_point_jacobian
 from bodyfit.fitting.energy.unknowns import Unknowns
 from bodyfit.fitting.sequence.arrow_system import ArrowSystem, in_order
@@ -83,6 +84,7 @@ class GroupProblem:
         blocks: names of the blocks of unknowns that move; all but the focal length by default.
         held: what does not move.
         contacts: where feet rest; None: nothing is asked of feet.
+        others: the term of other people, a row of obstacles for each moment; None: they may be passed through.
         map_: how chunks of moments are mapped: `in_order`, or in threads.
 
     Attributes:
@@ -107,10 +109,11 @@ class GroupProblem:
         blocks: Sequence[str] | None = None,
         held: Held | None = None,
         contacts: Contacts | None = None,
+        others: OtherPeople | None = None,
         map_: Callable = in_order,
     ):
         self.unknowns, self.model, self.views, self.moments, self.map = unknowns, model, views, moments, map_
-        self.held = held
+        self.held, self.others = held, others
         if jacobians is None:
             each = 3 if len(views.moment.unique()) < len(views.moment) else 2
             jacobians = Jacobians.of(unknowns, model, each, FOOT_POINTS if contacts is not None else ())
@@ -160,6 +163,8 @@ class GroupProblem:
         cost = torch.where(self.seen[first:last], total_cost(self.priors.linearization(at)), 0.0).sum()
         through, term = views.through_cameras(at.points), self.reprojection
         loss = geman_mcclure(term.residuals(through), term.robust_scale(through))[0]
+        if self.others is not None:
+            cost = cost + self.others.residuals(at).square().sum()
         return cost + (term.weights(through) * loss).sum(), at.points
 
     def follow_motion(self, x: Float[Tensor, "T D"]) -> None:
@@ -202,12 +207,18 @@ class GroupProblem:
         hessian, gradient, seen = prior.hessian, prior.gradient, self.seen[rows].to(x.dtype)
         hessian = hessian.mul_(seen[:, None, None]).baddbmm_(flat.mT, flat)
         gradient = seen[:, None] * gradient + (told.residual.flatten(1)[:, None] @ flat)[:, 0]
+        cost = told.cost + (seen * prior.cost).sum()
+        if self.others is not None:
+            residual, rows_of = self._other_rows(at)
+            cost = cost + residual.square().sum()
+            hessian.baddbmm_(rows_of.mT, rows_of)
+            gradient += (residual[:, None] @ rows_of)[:, 0]
         for here, span in self._spans:
             for there, other in self._spans:
                 system.band[0, 0, rows, here, there] = hessian[:, span, other]
             system.edge[0, rows, here] = hessian[:, span, self.shared]
             system.gradient[0, rows, here] = gradient[:, span]
-        cost, corner = told.cost + (seen * prior.cost).sum(), hessian[:, self.shared, self.shared]
+        corner = hessian[:, self.shared, self.shared]
         return cost, corner.sum(0), gradient[:, self.shared].sum(0), self._motion(at)
 
     def seen_rows(self, at: Evaluation, views: Views, floor: float) -> tuple[PointInformation, Float[Tensor, "W R C"]]:
@@ -218,6 +229,14 @@ class GroupProblem:
         jacobian = at.x.new_zeros(*told.residual.shape, self._width)
         write_point_jacobian(self.unknowns, seen, at, jacobian, told.root)
         return told, jacobian.flatten(1, 2)
+
+    def _other_rows(self, at: Evaluation) -> tuple[Float[Tensor, "W R"], Float[Tensor, "W R C"]]:
+        """Residuals of the term of other people, and their derivative. Moments that nobody saw have them, too: who is
+        hidden behind somebody is not in him."""
+        residual = self.others.residuals(at)
+        jacobian = at.x.new_zeros(*residual.shape, self._width)
+        self.others.jacobian(at, jacobian)
+        return residual, jacobian
 
     def _motion(self, at: Evaluation) -> tuple[BodyMotion, BodyMotion | None]:
         """Of the smooth landmarks, and of the feet where these are held."""

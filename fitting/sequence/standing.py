@@ -34,6 +34,14 @@ class Standing:
     floor: Floor | None
     reason: str
     """Why there is no floor."""
+    contacts: Contacts
+    """Where they rest."""
+
+    @classmethod
+    def of(cls, solver: GroupSolver, x: Float[Tensor, "T D"], contacts: Contacts, config: GroundConfig) -> Standing:
+        """Of a person at x."""
+        points = solver.landmarks(x).index_select(1, contacts.feet.landmarks)
+        return cls(contacts.touching(points, config).cpu().numpy(), contacts.floor, contacts.reason, contacts)
 
 
 @dataclass(frozen=True)
@@ -99,15 +107,13 @@ class _Standing:
         if on.size_factor != 1 and not self.shape_known:
             x = resized(self.solver.fitter.unknowns, self.solver.model, x, on.size_factor)
         try:
-            self.x, self.held = self.solver.on_ground(x, on.contacts), on.contacts
+            self.x, self.held = self.solver.again(x, on.contacts), on.contacts
         except ValueError as error:
             log.warning("a person of a clip is not put on the ground: %s", error)
 
     def said(self, on: OnFloor) -> Standing:
         """What is known in the end."""
-        points = self.solver.landmarks(self.x).index_select(1, self.feet.landmarks)
-        contacts = on.contacts
-        return Standing(contacts.touching(points, self.config).cpu().numpy(), contacts.floor, contacts.reason)
+        return Standing.of(self.solver, self.x, on.contacts, self.config)
 
 
 def _feet_seen(solver: GroupSolver, moments: int, config: GroundConfig) -> Bool[Tensor, "T 2"]:

@@ -18,6 +18,7 @@ from torch import Tensor
 from bodyfit.fitting.energy.floor import FOOT_POINTS
 from bodyfit.fitting.energy.landmark_model import LandmarkModel
 from bodyfit.fitting.energy.levenberg_marquardt import FAILED
+from bodyfit.fitting.energy.shared_space import Obstacles, OtherPeople
 from bodyfit.fitting.sequence.config import SequenceConfig
 from bodyfit.fitting.sequence.contacts import Contacts
 from bodyfit.fitting.sequence.problem import GroupProblem, Held, Jacobians
@@ -84,8 +85,19 @@ class GroupSolver:
             out[:, self.shape] = self._shape_of_runs(x)
         return self._window_by_window(out, lambda x, views, held, _: self._in_stages(x, views, held))
 
-    def on_ground(self, x: Float[Tensor, "T D"], contacts: Contacts) -> Float[Tensor, "T D"]:
-        """From a solution to the minimum with feet that rest where they do; a long clip keeps its shape.
+    def again(
+        self,
+        x: Float[Tensor, "T D"],
+        contacts: Contacts | None = None,
+        others: Obstacles | None = None,
+    ) -> Float[Tensor, "T D"]:
+        """From a solution to the minimum with feet that rest where they do, out of other people; a long clip keeps its
+        shape.
+
+        Args:
+            x: the solution.
+            contacts: where feet rest; None: nothing is asked of feet.
+            others: of each moment; None: other people may be passed through.
 
         Raises:
             ValueError: if the cost at the start is not a number.
@@ -94,12 +106,23 @@ class GroupSolver:
         if count <= config.window + config.overlap:
             nothing = torch.zeros(count, dtype=torch.bool, device=x.device)
             held = Held(nothing, shape=True) if self.fitter.config.shape.betas else None
-            return self._last_stage(x, self.views, held, contacts=contacts)
+            return self._last_stage(x, self.views, held, contacts=contacts, others=others)
 
         def last(x: Tensor, views: Views, held: Held, first: int) -> Tensor:
-            return self._last_stage(x, views, held, contacts=contacts.between(first, first + len(x)))
+            some = torch.arange(first, first + len(x), device=x.device)
+            given: Mapping = {
+                "contacts": None if contacts is None else contacts.between(first, first + len(x)),
+                "others": None if others is None else others.of(some),
+            }
+            return self._last_stage(x, views, held, **given)
 
         return self._window_by_window(x.clone(), last)
+
+    def given_up(self, x: Float[Tensor, "T D"]) -> Float[Tensor, " V"]:
+        """Share of each view's keypoints, by weight, that the robust loss has given up at x."""
+        start = (self.fitter.unknowns, self.model, self.fitter.prior, self.views, len(x))
+        problem = GroupProblem(*start, self.energy, self.fps, self.config, self.jacobians(), map_=self.map)
+        return problem.reprojection.given_up(self.views.through_cameras(self.landmarks(x)))
 
     def cost(self, x: Float[Tensor, "T D"]) -> float:
         """All terms at x, under the widths of accelerations that do not follow the motion."""
@@ -173,21 +196,28 @@ class GroupSolver:
         held: Held | None = None,
         linked: Bool[Tensor, " W-2"] | None = None,
         contacts: Contacts | None = None,
+        others: Obstacles | None = None,
     ) -> Float[Tensor, "W D"]:
         """All landmarks and unknowns, to the minimum."""
         config, start = self.config, (self.fitter.unknowns, self.model, self.fitter.prior, views, len(x))
         options = config.solver
         given: Mapping = {"held": held, "linked": linked, "contacts": contacts, "map_": self.map}
+        given |= {"others": None if others is None else self._apart_from(others)}
         jacobians = self.jacobians(contacts)
         problem = GroupProblem(*start, self.energy, self.fps, config, jacobians, **given)
         if not self.several_views:
             problem.follow_motion(x)
-        if problem.smoothness.jumps:
+        if problem.smoothness.jumps or others is not None:  # a few moments in somebody are little of the cost of all
             options = replace(options, tolerance=min(options.tolerance, config.jump_tolerance))
         solution = minimise_group(problem, x, options)
         if solution.status == FAILED:
             raise ValueError("the cost at the start is not a number")
         return solution.x
+
+    def _apart_from(self, others: Obstacles) -> OtherPeople:
+        energy = self.fitter.config.energy
+        sigma = min(energy.collision_sigma_m, type(energy).collision_sigma_m)
+        return OtherPeople(self.fitter.unknowns, self.fitter.spheres, others, sigma_m=sigma)
 
     def jacobians(self, contacts: Contacts | None = None) -> Jacobians:
         """Of all landmarks that are seen."""

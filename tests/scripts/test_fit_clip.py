@@ -153,6 +153,30 @@ def test_of_a_process_that_was_killed_that_is_said(two_clips, tmp_path, capsys, 
     assert done.code == 1 and document["b"] == {"people": []} and "--workers 1" in document["a"]["failed"]
 
 
+def test_people_of_a_clip_keep_out_of_each_other(tmp_path, capsys):
+    """Two who are seen in each other, of keypoint files alone; the option is a setting: another one fits again."""
+    standing = np.array([(32, 6), (32, 12), (28, 12), (25, 18), (24, 24), (36, 12), (39, 18), (40, 24)])
+    legs = np.array([(32, 24), (30, 24), (30, 34), (30, 43), (34, 24), (34, 34), (34, 43)])
+    points = np.zeros((25, 3))
+    points[:15] = np.concatenate([10 * np.concatenate([standing, legs]), np.full((15, 1), 0.9)], 1)
+    (tmp_path / "clip").mkdir()
+    for t in range(5):
+        people = [
+            {"pose_keypoints_2d": (points + [[across, 0, 0]] * (points > 0)).ravel().tolist()} for across in (0, 75)
+        ]
+        (tmp_path / "clip" / f"{t:06d}.json").write_text(json.dumps({"people": people}))
+    options = ("--clip", "--fps", "25", "--image-size", "640", "480", "--no-overlays", "--age", "adult", "--json")
+    depths = {}
+    for kind in ("self", "people"):
+        done = ran(tmp_path / "clip", "-o", tmp_path / "out", *options, "--collisions", kind, capsys=capsys)
+        assert done.code == 0, done.err
+        assert {row["status"] for row in json.loads(done.out)["people"]} == {"converged"}
+        tracks = [read_track(tmp_path / f"out/tracks/{name}.npz") for name in ("000", "001")]
+        depths[kind] = abs(tracks[0].transl[2, 2] - tracks[1].transl[2, 2])
+    assert depths["self"] < 0.1 < depths["people"] < 0.5
+    assert json.loads((tmp_path / "out/config.json").read_text())["fit"]["people_apart"]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -8,6 +8,7 @@ import torch
 
 from bodyfit.data.body.body_model import load_body_model
 from bodyfit.data.body.posing import pose_body
+from bodyfit.data.errors import BodyfitError
 from bodyfit.fitting.benchmark.collisions import in_short, out_of_themselves, paired
 from bodyfit.fitting.benchmark.penetration import Penetration, PenetrationMeter
 from bodyfit.fitting.solve.fitter import Fitter
@@ -101,3 +102,18 @@ def test_the_command_compares_fits_with_and_without(capsys):
     assert set(document) == {"people", "samples"}
     assert document["people"]["with"]["volume_cm3"] <= document["people"]["without"]["volume_cm3"]
     assert "pa_mpjpe_mm_change_median" in document["people"]["with"]
+
+
+def test_the_command_measures_clips_of_two_people(capsys, tmp_path):
+    """People who stand in one place, and hardly move: how often fits overlap, and nothing deeper with the option."""
+    poses = np.zeros((30, 66))
+    poses[:, 3 + 3 * 15 + 2], poses[:, 3 + 3 * 16 + 2] = -1.0, 1.0  # arms hang
+    poses[:, 4] = np.linspace(0, 0.5, 30)
+    np.savez(tmp_path / "a.npz", poses=poses, trans=np.zeros((30, 3)), mocap_frame_rate=30.0, betas=np.zeros(10))
+    given = {"people": 0, "samples": 0, "poses": tmp_path, "json": True, "device": "cpu"}
+    assert BenchmarkCollisionsCommand(**given, clips=3, moments=4).run() == 0
+    found = json.loads(capsys.readouterr().out)["clips"]
+    assert found["with"]["clips"] == 3 and found["with"]["clips_with_overlap"] > 0
+    assert found["with"]["deepest_mm"] < found["without"]["deepest_mm"]
+    with pytest.raises(BodyfitError, match="--clips need --poses"):
+        BenchmarkCollisionsCommand(people=0, samples=0, clips=1).run()

@@ -114,13 +114,13 @@ def test_who_cannot_be_put_on_the_ground_stays_and_the_others_are_put_there(fitt
         found = find_contacts(*args, **given)
         return replace(found, links=torch.ones_like(found.links))
 
-    def on_ground(solver, x, contacts):
+    def again(solver, x, contacts):
         if solver is fits[0].solver:
             raise ValueError("the cost at the start is not a number")
         return x + 1e-3
 
     monkeypatch.setattr("bodyfit.fitting.sequence.standing.find_contacts", resting)
-    monkeypatch.setattr(GroupSolver, "on_ground", on_ground)
+    monkeypatch.setattr(GroupSolver, "again", again)
     put = put_on_ground(fits, CONFIG)
     assert torch.equal(put[0].x, fits[0].x) and "not put on the ground" in caplog.text
     assert not torch.equal(put[1].x, fits[1].x)

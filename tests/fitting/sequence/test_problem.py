@@ -5,12 +5,15 @@ from dataclasses import replace
 import pytest
 import torch
 
+from bodyfit.data.body.volume import fit_spheres
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.landmarks import LANDMARK_NAMES
 from bodyfit.fitting.energy.config import EnergyConfig
 from bodyfit.fitting.energy.floor import Feet, Floor
 from bodyfit.fitting.energy.landmark_model import LandmarkModel
 from bodyfit.fitting.energy.observations import Observations, PredictedPose
+from bodyfit.fitting.energy.shared_space import Obstacles, OtherPeople
+from bodyfit.fitting.energy.sphere_model import SphereModel
 from bodyfit.fitting.energy.unknowns import Unknowns
 from bodyfit.fitting.sequence.config import SequenceConfig
 from bodyfit.fitting.sequence.contacts import Contacts, GroundConfig
@@ -20,7 +23,7 @@ from bodyfit.fitting.sequence.views import Views
 MOMENTS = 6
 
 
-def make_problem(body, prior, energy=None, config=None, ground=False):
+def make_problem(body, prior, energy=None, config=None, ground=False, others=None):
     """Six moments, the fourth unseen, the second seen by two cameras, and unknowns with one shape."""
     draw = torch.Generator().manual_seed(0)
 
@@ -55,7 +58,9 @@ def make_problem(body, prior, energy=None, config=None, ground=False):
         feet = Feet(body, model)
         links = torch.rand(MOMENTS - 1, len(feet), generator=draw) < 0.6
         contacts = Contacts(feet, links, Floor((0.0, 0.6, 0.8), 3.4))
-    problem = GroupProblem(unknowns, model, prior, views, MOMENTS, energy, 30.0, config, contacts=contacts)
+    problem = GroupProblem(
+        unknowns, model, prior, views, MOMENTS, energy, 30.0, config, contacts=contacts, others=others
+    )
     problem.smoothness.by_acceleration *= torch.tensor([[1.0], [2.0], [0.5], [0.7]])
     return problem, x
 
@@ -102,6 +107,29 @@ def test_gradient_of_feet_on_the_ground(corrected_body, random_prior, robust):
     assert problem.cost(x) > without.cost(x) + 1
     height = problem.ground.floor.height(problem.priors.at(x, torch.arange(MOMENTS)).points)
     assert (height[:, problem.ground.feet.landmarks] < 0).any() and (height > 0).any()
+    cost, flat = flat_cost(problem, x)
+    system = problem.evaluate(x)
+    torch.testing.assert_close(system.cost[0], cost(flat))
+    ours = 2 * torch.cat([system.gradient.flatten(), system.shared_gradient[0]])
+    automatic = torch.func.grad(cost)(flat)
+    torch.testing.assert_close(ours, automatic, rtol=1e-6, atol=1e-6 * float(automatic.abs().max()))
+
+
+def test_gradient_of_other_people(corrected_body, random_prior):
+    """Spheres in the way of those of others, against automatic differentiation; at moments that nobody saw, too."""
+    without, x = make_problem(corrected_body, random_prior)
+    model, unknowns = without.model, without.unknowns
+    spheres = SphereModel(corrected_body, fit_spheres(corrected_body), model)
+    bones = without.priors.at(x, torch.arange(MOMENTS)).kinematics
+    centres = spheres.centres(bones, unknowns.shape(x)).transpose(0, 1) + x[:, None, unknowns.layout["transl"]]
+    radii = spheres.radii(unknowns.shape(x))
+    radii[0] = -torch.inf  # nobody is there at the first moment
+    others = Obstacles(centres + torch.tensor([0.15, 0.02, 0.1]), radii)
+    term = OtherPeople(unknowns, spheres, others, sigma_m=0.015)
+    problem, _ = make_problem(corrected_body, random_prior, others=term)
+    touched = term.residuals(problem.priors.at(x, torch.arange(MOMENTS))).gt(0).any(1)
+    assert touched.tolist() == [False] + 5 * [True] and not problem.seen[3]
+    assert problem.cost(x) > without.cost(x) + 1
     cost, flat = flat_cost(problem, x)
     system = problem.evaluate(x)
     torch.testing.assert_close(system.cost[0], cost(flat))
