@@ -23,6 +23,7 @@ import numpy as np
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.files import confined, read_json, write_bytes_atomically
 from bodyfit.data.results.checks import ResultError
+from bodyfit.data.results.completeness import is_complete
 from bodyfit.data.results.result import FitResult
 
 JOURNAL = "journal.jsonl"
@@ -183,9 +184,14 @@ def _natural(name: str) -> list[tuple[int, int | str]]:
 def load_result(path: Path | str) -> FitResult:
     """A result from its own file, or from a row of a shard ("x.safetensors#3"). Raises ResultError."""
     shard, row = split_row(path)
-    if row is None:
-        return FitResult.load(path)
-    people = _shard_of(shard)
+    try:
+        if row is None:
+            return FitResult.load(path)
+        people = _shard_of(shard)
+    except ResultError as error:
+        if is_complete(shard):
+            raise
+        raise ResultError(f"{error} The same `bodyfit fit` command again writes it anew.") from error
     if row >= len(people):
         raise ResultError(f"{shard}: has {len(people)} people, none of number {row}. Was it exchanged?")
     return people[row]
@@ -195,11 +201,6 @@ def split_row(path: Path | str) -> tuple[Path, int | None]:
     """The file, and the row in it where it is a shard's."""
     file, _, row = str(path).rpartition("#")
     return (Path(file), int(row)) if file.endswith(".safetensors") and row.isdecimal() else (Path(path), None)
-
-
-def is_there(path: Path | str) -> bool:
-    """Whether the file of a result exists."""
-    return split_row(path)[0].is_file()
 
 
 def save_shard(path: Path | str, results: Sequence[FitResult]) -> Path:

@@ -25,6 +25,7 @@ from bodyfit.data.errors import BodyfitError
 from bodyfit.data.files import confined
 from bodyfit.data.keypoints.inputs import FitInput
 from bodyfit.data.results.clip_index import ClipIndex
+from bodyfit.data.results.completeness import is_complete
 from bodyfit.data.results.result import FitResult
 from bodyfit.data.results.track import Track
 from bodyfit.data.results.track_files import find_tracks, write_track
@@ -249,7 +250,7 @@ class _FrameWork:
 
 def _is_written(out: Path, journal: Journal, name: str, key: str) -> bool:
     entry = journal.entries.get(name)
-    return entry is not None and entry.key == key and all((out / f).exists() for f in _files_of(journal, name))
+    return entry is not None and entry.key == key and all(is_complete(out / f) for f in _files_of(journal, name))
 
 
 def is_whole(out: Path, journal: Journal, marker: str, key: str) -> bool:
@@ -266,7 +267,7 @@ def is_whole(out: Path, journal: Journal, marker: str, key: str) -> bool:
             return False
         rows = [row for name in index.frames for row in journal.rows(name)]
         people = {row["person"] for row in rows if row["status"] != "failed"}
-        return all((out / "tracks" / f"{person}{end}").is_file() for person in people for end in (".npz", ".glb"))
+        return all(is_complete(out / "tracks" / f"{person}{end}") for person in people for end in (".npz", ".glb"))
     except (BodyfitError, OSError, ValueError, KeyError, TypeError):  # a damaged folder is fitted again
         return False
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -25,7 +24,9 @@ import bodyfit
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.files import WriteError, confined, remove_unfinished
 from bodyfit.data.keypoints.inputs import FitInput
+from bodyfit.data.results.completeness import is_complete
 from bodyfit.data.results.store import split_row
+from bodyfit.data.words import counted
 from bodyfit.fitting.run.config_files import RunConfig, as_document
 from bodyfit.fitting.run.executors import Backend, InThreads
 from bodyfit.fitting.run.identity import run_identity
@@ -92,7 +93,8 @@ class _Run:
     def __init__(self, settings: FolderRun, journal: Journal, inputs: Sequence[FitInput]):
         self.settings, self.journal, self.inputs = settings, journal, inputs
         self.out, self.identity = settings.out, settings.identity
-        self.began, self.fitted, self.reused, self.replaced = time.perf_counter(), 0, 0, 0
+        self.began, self.fitted, self.reused = time.perf_counter(), 0, 0
+        self.changed = self.damaged = 0
         self.old_files: dict[str, set[str]] = {}
         self.bar = tqdm(total=len(inputs), unit="photo", desc="fitting", disable=None)
         self.said_at = self.began
@@ -117,12 +119,14 @@ class _Run:
 
     def _say_what_was_done(self) -> None:
         if self.reused:
-            log.info("%d of %d photos were done already and were left as they are", self.reused, len(self.inputs))
-        if self.replaced:
-            log.warning(
-                "%d photos had results of other settings or of files that have changed since; they were fitted anew",
-                self.replaced,
-            )
+            photos = counted(len(self.inputs), "photo", "photos")
+            log.info("done already and left as before: %d of %s", self.reused, photos)
+        if self.changed:
+            photos = counted(self.changed, "photo", "photos")
+            log.warning("fitted anew: %s with results of other settings or of files that have changed since", photos)
+        if self.damaged:
+            photos = counted(self.damaged, "photo", "photos")
+            log.warning("fitted anew: %s whose results were removed or cut off", photos)
 
     # ---- what is to be done -----------------------------------------------------------------------------------------
 
@@ -131,12 +135,12 @@ class _Run:
         size = INPUTS_PER_PERSON_OF_A_BATCH * self.settings.config.batch
         for number, inputs in enumerate(split(self.inputs, size)):
             keys = [self._key(item) for item in inputs]
-            missing = [item for item, key in zip(inputs, keys, strict=True) if not self._is_done(item, key)]
+            missing = [(item, key) for item, key in zip(inputs, keys, strict=True) if not self._is_done(item, key)]
             self.reused += len(inputs) - len(missing)
             self.bar.update(len(inputs) - len(missing))
             if missing:
                 self._announce(missing)
-                yield self._part(number, inputs, keys, missing)
+                yield self._part(number, inputs, keys, [item for item, _ in missing])
 
     def _part(self, number: int, inputs: tuple[FitInput, ...], keys: list[str | None], missing: list[FitInput]) -> Part:
         """With all of its inputs where this very part was begun before, so that its batches are the same again; where
@@ -163,15 +167,17 @@ class _Run:
             rows = self.journal.rows(item.name)
             files = [confined(self.out, row[kind]) for row in rows for kind in FILES if kind in row]
             sound = all(row["image"] == item.name and row["status"] in STATUSES for row in rows)
-            return sound and all(os.path.exists(split_row(file)[0]) for file in files)
+            return sound and all(is_complete(split_row(file)[0]) for file in files)
         except (BodyfitError, OSError, ValueError, KeyError, TypeError, AttributeError):
             return False
 
-    def _announce(self, missing: list[FitInput]) -> None:
+    def _announce(self, missing: list[tuple[FitInput, str | None]]) -> None:
         """Before anything is replaced: neither the summary nor the journal may speak of files that will change."""
         (self.out / "summary.json").unlink(missing_ok=True)
-        known = [item.name for item in missing if item.name in self.journal.entries]
-        self.replaced += sum(self.journal.entries[name].key is not None for name in known)
+        known = [item.name for item, _ in missing if item.name in self.journal.entries]
+        old = [(self.journal.entries[item.name].key, key) for item, key in missing if item.name in known]
+        self.changed += sum(before not in (None, now) for before, now in old)
+        self.damaged += sum(before is not None and before == now for before, now in old)
         for name in known:
             with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):  # of a damaged journal
                 self.old_files[name] = _files_of(self.journal.rows(name))
@@ -210,7 +216,7 @@ class _Run:
     def _remove_stray_shards(self) -> None:
         """Shards that no row names any more: their people were fitted anew."""
         shards = self.out / "shards"
-        if not shards.is_dir() or not (self.fitted or self.replaced):
+        if not shards.is_dir() or not (self.fitted or self.changed or self.damaged):
             return
         named = {str(split_row(row["result"])[0]) for _, rows in self.journal for row in rows if "result" in row}
         for file in shards.glob("*.safetensors"):

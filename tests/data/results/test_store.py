@@ -10,8 +10,9 @@ import bodyfit
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.landmarks import LANDMARK_NAMES
 from bodyfit.data.results.checks import ResultError
+from bodyfit.data.results.completeness import is_complete
 from bodyfit.data.results.result import FitResult
-from bodyfit.data.results.store import is_there, load_result, load_shard, open_results, save_shard
+from bodyfit.data.results.store import load_result, load_shard, open_results, save_shard
 
 
 def result(person: str = "000", runner_up: bool = False) -> FitResult:
@@ -95,7 +96,21 @@ def test_broken_and_missing_shards_are_said(tmp_path):
     save_shard(tmp_path / "x.safetensors", [result()])
     with pytest.raises(ResultError, match="none of number 1"):
         load_result(tmp_path / "x.safetensors#1")
-    assert is_there(tmp_path / "x.safetensors#0") and not is_there(tmp_path / "y.safetensors#0")
+
+
+@pytest.mark.parametrize("file", ["000.npz", "x.safetensors#0"])
+def test_a_file_that_was_cut_off_is_noticed_and_its_error_says_what_mends_it(tmp_path, file):
+    path = tmp_path / file.partition("#")[0]
+    assert not is_complete(path)
+    if "#" in file:
+        save_shard(path, [result()])
+    else:
+        result().save(path)
+    assert is_complete(path)
+    path.write_bytes(path.read_bytes()[:-100])
+    assert not is_complete(path)
+    with pytest.raises(ResultError, match="The same `bodyfit fit` command again writes it anew"):
+        load_result(tmp_path / file)
 
 
 def test_rows_that_point_elsewhere_are_refused(tmp_path):

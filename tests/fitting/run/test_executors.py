@@ -112,7 +112,7 @@ def test_a_killed_run_goes_on_with_another_number_of_processes(fit_96, tmp_path)
         [*fit_96, "-o", str(tmp_path / "out"), "--workers", "1"], capture_output=True, text=True, timeout=240
     )
     assert again.returncode == 0 and 0 < done < 96
-    assert f"{done} of 96 photos were done already" in again.stderr and "anew" not in again.stderr
+    assert f"done already and left as before: {done} of 96 photos" in again.stderr and "anew" not in again.stderr
     assert_as_undisturbed(fit_96, tmp_path / "out")
 
 

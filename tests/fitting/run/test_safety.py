@@ -120,6 +120,21 @@ def test_what_is_missing_of_a_part_comes_out_as_before(fitter, photos, tmp_path)
     assert (out / "results/p02/000.npz").stat().st_mtime_ns == stamp
 
 
+@pytest.mark.parametrize("results", ["folders", "shards"])
+def test_a_result_that_was_cut_off_is_fitted_again(fitter, photos, tmp_path, caplog, results):
+    out, output = tmp_path / "out", OutputOptions(meshes=False, overlays=False, results=results)
+    run(fitter, photos, out, output=output)
+    shutil.copytree(out, tmp_path / "copy")
+    file = next(out.rglob("*.safetensors")) if results == "shards" else out / "results/p01/000.npz"
+    file.write_bytes(file.read_bytes()[:-1])
+    caplog.clear()
+    again = run(fitter, photos, out, output=output)["fitted_now"]
+    assert f"{again} photo{'s' if again > 1 else ''} whose results were removed or cut off" in caplog.text
+    assert "other settings" not in caplog.text
+    assert again == 1 or results == "shards"
+    assert_same(out, tmp_path / "copy")
+
+
 def test_an_input_that_changes_while_it_is_fitted_is_fitted_again(fitter, photos, tmp_path, monkeypatch):
     """What counts is what the file was when it was read, not when its result was written."""
     solve = Fitter.fit
