@@ -24,6 +24,7 @@ from bodyfit.data.results.result import FitResult
 from bodyfit.data.results.rigged import save_rigged_glb
 from bodyfit.data.results.store import StoredResult
 from bodyfit.data.results.tables import joint_table, parameter_table
+from bodyfit.data.words import counted
 from bodyfit.prior.model.checkpoint import load_prior
 from bodyfit.scripts.result_bodies import ResultBodies, results_in
 
@@ -77,7 +78,8 @@ class Conversion:
         }
         written = together[self.to](found) if self.to in together else self._each(found)
         unread = f", {len(failed)} could not be read" if failed else ""
-        log.info("%d results written to %s in %d files%s", len(found), self.out, written, unread)
+        results, files_written = counted(len(found), "result", "results"), counted(written, "file", "files")
+        log.info("%s written to %s in %s%s", results, self.out, files_written, unread)
         return 1 if failed else 0
 
     # ---- a file for each result ----------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from bodyfit.data.files import PHOTO_SUFFIXES, VIDEO_SUFFIXES, result_name
 from bodyfit.data.keypoints.inputs import FitInput, find_inputs
 from bodyfit.data.keypoints.openpose_json import write_openpose
 from bodyfit.data.photo.video import is_video
+from bodyfit.data.words import counted
 from bodyfit.fitting.clips.detecting import FrameFiles, detect_clip
 from bodyfit.fitting.clips.sources import video_frames
 from bodyfit.fitting.run.options import ClipOptions
@@ -85,7 +86,8 @@ class DetectCommand:
         failed = [row for row in (*rows, *clips) if row["reason"]]
         seconds = time.perf_counter() - began
         people, good = sum(row["people"] for row in rows), sum(not row["reason"] for row in rows)
-        found = f"{people} people in {good} photos found" if photos else f"{len(clips)} videos looked at"
+        found = f"{counted(people, 'person', 'people')} in {counted(good, 'photo', 'photos')} found"
+        found = found if photos else f"{counted(len(clips), 'video', 'videos')} looked at"
         said = f"{found} by {detector.name}, {len(failed)} failed, in {seconds:.1f} s; see {self.out}"
         log.info("%s", said)
         if self.json:
@@ -121,7 +123,8 @@ class DetectCommand:
     def _of_photos(self, detector: Detector, targets: dict[Path, Path]) -> Iterator[dict[str, Any]]:
         new = {photo: target for photo, target in targets.items() if self.overwrite or not target.exists()}
         if len(targets) > len(new):
-            log.info("%d of %d photos had a keypoint file already (--overwrite)", len(targets) - len(new), len(targets))
+            photos = counted(len(targets), "photo", "photos")
+            log.info("with a keypoint file already (--overwrite): %d of %s", len(targets) - len(new), photos)
         found = detect_photos(detector, new, self.workers)
         disable = True if not new else None
         for photo, people in tqdm(found, total=len(new), unit="photo", desc="detecting", disable=disable):
@@ -141,13 +144,13 @@ class DetectCommand:
                 raise
             log.warning("%s", error)
             return row | {"keypoints": None, "reason": str(error)}
-        people = found.people.values()
-        row |= {"frames": len(people), "frames_with_people": sum(n > 0 for n in people), "kept": found.kept}
+        people, kept = found.people.values(), found.kept
+        row |= {"frames": len(people), "frames_with_people": sum(n > 0 for n in people), "kept": kept}
         row |= {"most_people": max(people, default=0), "reason": next(iter(found.problems.values()), "")}
         log.info(
-            "%s: people in %d of %d frames, at most %d at once%s; see %s",
-            *(video, row["frames_with_people"], len(people), row["most_people"]),
-            f"; {found.kept} frames had a keypoint file already (--overwrite)" if found.kept else "",
+            "%s: people in %d of %s, at most %d at once%s; see %s",
+            *(video, row["frames_with_people"], counted(len(people), "frame", "frames"), row["most_people"]),
+            f"; {counted(kept, 'frame', 'frames')} had a keypoint file already (--overwrite)" if kept else "",
             folder,
         )
         return row

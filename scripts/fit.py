@@ -13,6 +13,7 @@ from bodyfit.data.errors import BodyfitError
 from bodyfit.data.keypoints.inputs import FitInput, find_inputs, find_inputs_with
 from bodyfit.data.lazy import LazyModule
 from bodyfit.data.photo.video import is_video
+from bodyfit.data.words import counted
 from bodyfit.fitting.clips.sources import is_clip
 from bodyfit.fitting.run.cluster import OnCluster
 from bodyfit.fitting.run.helpers import HelperPool
@@ -157,11 +158,12 @@ class FitCommand(FitOptions):
 
             detector = shared_detector(self.reading.detector)
         if detector is not None:
-            log.info("keypoints of %d photos without a keypoint file: found by %s", len(alone), detector.name)
+            photos = counted(len(alone), "photo", "photos")
+            log.info("keypoints of %s without a keypoint file: found by %s", photos, detector.name)
         inputs = [item for item in found if item.keypoints is not None or detector is not None]
         if not inputs:
             raise BodyfitError(
-                f"{self.inputs[0]}: {len(found)} photos, but no keypoint file for any of them. "
+                f"{self.inputs[0]}: no keypoint file for any of {counted(len(found), 'photo', 'photos')}. "
                 "Expected X_keypoints.json beside X.jpg or in keypoints/; leave out --detector none to find them."
             )
         if detector is None:

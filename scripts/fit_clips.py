@@ -19,6 +19,7 @@ from bodyfit.data.files import PHOTO_SUFFIXES, result_name
 from bodyfit.data.photo.video import is_video
 from bodyfit.data.results.clip_failures import write_clip_failures
 from bodyfit.data.results.clip_index import ClipIndex
+from bodyfit.data.words import counted
 from bodyfit.fitting.clips.sources import open_source
 from bodyfit.fitting.run.error_log import ErrorLog
 from bodyfit.fitting.run.how_many import usable_cores
@@ -154,7 +155,8 @@ def fit_clips(command: FitOptions, clips: Sequence[Path]) -> int:
         write_clip_failures(command.out, {name: reason})
     if command.json:
         print(json.dumps({"clips": documents}))
-    log.info("%d clips, %d of them with everybody fitted; see %s", len(clips), codes.count(0), command.out)
+    fitted = codes.count(0)
+    log.info("%s, %d of them with everybody fitted; see %s", counted(len(clips), "clip", "clips"), fitted, command.out)
     return 2 if set(codes) == {2} else 1 if any(codes) else 0
 
 

@@ -14,6 +14,7 @@ import tyro
 
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.lazy import LazyModule
+from bodyfit.data.words import counted
 from bodyfit.fitting.run.options import ClipOptions, OutputOptions
 from bodyfit.fitting.run.parts import ReadOptions
 from bodyfit.fitting.solve.frames import CameraOptions, check_people
@@ -224,8 +225,8 @@ class FitOptions:
             print(json.dumps(json.loads((self.out / "summary.json").read_text())))
         counts = summary["counts"]
         log.info(
-            "%d people fitted (%d not to convergence), %s%d implausible, %d failed, in %.1f s; see %s",
-            counts["converged"] + counts["max_iterations"],
+            "%s fitted (%d not to convergence), %s%d implausible, %d failed, in %.1f s; see %s",
+            _said_of_fitted(counts["converged"] + counts["max_iterations"], summary.get("clip") or {}),
             counts["max_iterations"],
             f"{counts['interpolated']} interpolated, " if counts["interpolated"] else "",
             counts["implausible"],
@@ -234,6 +235,19 @@ class FitOptions:
             self.out / "summary.json",
         )
         return 0 if counts["failed"] == counts["implausible"] == 0 else 1
+
+
+def _said_of_fitted(count: int, clip: dict[str, Any]) -> str:
+    """How many people, or, of a clip, how many of their results: a person has one at each moment in each camera."""
+    if "people" not in clip:
+        return counted(count, "person", "people")
+    people = counted(sum(one["fitted"] > 0 for one in clip["people"]), "person", "people")
+    if "cameras" in clip:
+        cameras = counted(len(clip["cameras"]), "camera", "cameras")
+        where = f"at {counted(clip['moments'], 'moment', 'moments')} before {cameras}"
+    else:
+        where = f"in {counted(clip['frames'], 'frame', 'frames')}"
+    return f"{people} {where}: {counted(count, 'result', 'results')}"
 
 
 def _check_camera(camera: CameraOptions) -> None:

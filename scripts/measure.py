@@ -20,6 +20,7 @@ from bodyfit.data.results.clip_index import ClipIndex
 from bodyfit.data.results.record import UNKNOWN_SIZE
 from bodyfit.data.results.store import StoredResult
 from bodyfit.data.results.tables import MEASURE_COLUMNS, measure_table
+from bodyfit.data.words import counted
 from bodyfit.scripts.result_bodies import ResultBodies, results_in
 
 log = logging.getLogger(__name__)
@@ -107,13 +108,14 @@ def _as_text(people: list[Person]) -> Iterator[str]:
         yield f"{name:<{width}}{numbers}" + ("  (implausible fit)" if person["status"] == "implausible" else "")
     guessed = sum("diagonal" in person.get("focal_source", "") for person in people)
     yield ""
+    everybody = counted(len(people), "person", "people")
     known = Counter(
         source
         for person in people
         if (source := person.get("size_source")) and not source.startswith(UNKNOWN_SIZE) and "mass_kg" in person
     )
-    yield from (f"Absolute size, {count} of {len(people)} people: {source}." for source, count in known.items())
+    yield from (f"Absolute size, {count} of {everybody}: {source}." for source, count in known.items())
     if known.total() < len(people):
         yield from textwrap.wrap(SCALE_NOTE, 100)
     if guessed:
-        yield f"Focal length guessed from the image diagonal: {guessed} of {len(people)} people."
+        yield f"Focal length guessed from the image diagonal: {guessed} of {everybody}."

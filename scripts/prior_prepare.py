@@ -9,6 +9,7 @@ from typing import Annotated
 import tyro
 from tqdm import tqdm
 
+from bodyfit.data.words import counted
 from bodyfit.prior.training.prepare import PrepareConfig, prepare_motion
 
 
@@ -42,13 +43,14 @@ class PriorPrepare:
         log = logging.getLogger(__name__)
         for name, split in manifest["splits"].items():
             log.info(
-                "%s: %d poses of %d clips by %d subjects, %.2f hours",
+                "%s: %s of %s by %s, %.2f hours",
                 name,
-                split["poses"],
-                split["clips"],
-                split["subjects"],
+                counted(split["poses"], "pose", "poses"),
+                counted(split["clips"], "clip", "clips"),
+                counted(split["subjects"], "subject", "subjects"),
                 split["hours"],
             )
         if left_out := manifest["left_out"]:
-            log.info("left out: %d files, named in %s", len(left_out), self.out / "manifest.json")
+            files = counted(len(left_out), "file", "files")
+            log.info("left out: %s, named in %s", files, self.out / "manifest.json")
         return 0

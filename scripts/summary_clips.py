@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from bodyfit.data.words import counted
 from bodyfit.scripts.summary_figures import Row, rows_of, summarise
 
 _FITTED = ("converged", "max_iterations")
@@ -40,7 +41,7 @@ def clips_as_text(document: dict[str, Any]) -> str:
     clips, every = document["clips"], document["all"]
     failed = document["failed"]
     width = max(8, *(len(name) for name in (*clips, *failed))) + 2
-    count = "1 clip" if len(clips) + len(failed) == 1 else f"{len(clips) + len(failed)} clips"
+    count = counted(len(clips) + len(failed), "clip", "clips")
     lines = [f"{count}; a person counts once in each frame, errors in % of their size (median, 95 %)", ""]
     lines += [f"{'clip':<{width}}" + "".join(f"{head:>14}" for head in _HEADS)]
     lines += [f"{name:<{width}}" + _line(one) for name, one in (*clips.items(), ("all", every))]

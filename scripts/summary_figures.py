@@ -13,6 +13,7 @@ import numpy as np
 
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.results.store import JOURNAL, read_journal, what_is_expected
+from bodyfit.data.words import counted
 from bodyfit.fitting.run.summary_files import rows_of_summary
 
 Row = dict[str, Any]
@@ -108,7 +109,8 @@ def percentiles(values: list[float]) -> dict[str, float]:
 def as_text(document: dict[str, Any]) -> str:
     """For people."""
     statuses = ", ".join(f"{count} {status}" for status, count in document["statuses"].items())
-    lines = [f"{document['people']} people in {document['photos']} photos: {statuses or 'nobody'}"]
+    people = counted(document["people"], "person", "people")
+    lines = [f"{people} in {counted(document['photos'], 'photo', 'photos')}: {statuses or 'nobody'}"]
     lines += [f"{document['ambiguous']} ambiguous (another pose explains their keypoints nearly as well)"]
     if document["failures"]:
         lines += ["", "failures by reason"]

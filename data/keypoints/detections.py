@@ -15,6 +15,7 @@ from bodyfit.data.keypoints.place import Target, in_photo, outside_problem
 from bodyfit.data.keypoints.plausibility import exchange_hands, proves_visibility, sides_problem
 from bodyfit.data.keypoints.scores import LOW, rescaled
 from bodyfit.data.landmarks import BODY, FACE, LANDMARK_NAMES, LEFT_HAND, RIGHT_HAND
+from bodyfit.data.words import counted
 
 __all__ = ["Detections", "FitInput", "KeypointError", "find_inputs", "read_keypoints"]
 
@@ -50,8 +51,9 @@ class Detections:
 
     def __repr__(self) -> str:
         size = "" if self.image_size is None else ", {} x {} px".format(*self.image_size)
+        people = counted(len(self), "person", "people")
         unfit = sum(problem is not None for problem in self.problems)
-        return f"<Detections of {len(self)} people ({unfit} cannot be fitted): {self.format}{size}, {self.source}>"
+        return f"<Detections of {people} ({unfit} cannot be fitted): {self.format}{size}, {self.source}>"
 
     @classmethod
     def from_points(

@@ -14,6 +14,7 @@ from bodyfit.data.files import PHOTO_SUFFIXES, result_name
 from bodyfit.data.keypoints.image_names import ImageIndex, is_photo_name, match_image, natural_key
 from bodyfit.data.keypoints.parsers import KEYPOINT_SUFFIXES, VIDEO_SUFFIXES, KeypointError, read_keypoint_file
 from bodyfit.data.keypoints.unread_photos import refuse_unread_photo, say_unread_photos
+from bodyfit.data.words import counted
 
 _KEYPOINT_FOLDERS = ("keypoints", "labels")
 PARTS_OF_A_FOLDER = ("images", *_KEYPOINT_FOLDERS)
@@ -102,8 +103,9 @@ def find_inputs_with(paths: Iterable[Path], keypoints: Path, *, exclude: Iterabl
         problem = next((item.problem for item in found if item.problem), None)
         raise BodyfitError(
             problem
-            or f"{keypoints}: {len(files)} keypoint files, none for any of {len(photos)} photos, such as "
-            f"{next(iter(photos))}. Expected X_keypoints.json for X.jpg, or a file that names the photos."
+            or f"{keypoints}: {counted(len(files), 'keypoint file', 'keypoint files')}, none for any "
+            f"of {counted(len(photos), 'photo', 'photos')}, such as {next(iter(photos))}. Expected "
+            "X_keypoints.json for X.jpg, or a file that names the photos."
         )
     found = [replace(item, name=result_name(item.name)) for item in found]
     return _distinct_names(sorted(found, key=lambda item: natural_key(item.name)))

@@ -25,6 +25,7 @@ from bodyfit.data.files import confined, read_json, write_bytes_atomically
 from bodyfit.data.results.checks import ResultError
 from bodyfit.data.results.completeness import is_complete
 from bodyfit.data.results.result import FitResult
+from bodyfit.data.words import counted
 
 JOURNAL = "journal.jsonl"
 SHARDS = "shards"
@@ -97,7 +98,7 @@ class Results(Sequence[FitResult]):
         return (one.load() for one in self.stored)
 
     def __repr__(self) -> str:
-        return f"Results of {len(self)} people"
+        return f"Results of {counted(len(self), 'person', 'people')}"
 
 
 def is_run(folder: Path) -> bool:

@@ -18,6 +18,7 @@ import bodyfit
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.files import WriteError, read_json, remove_unfinished
 from bodyfit.data.results.clip_index import ClipIndex
+from bodyfit.data.words import counted
 from bodyfit.fitting.clips.earlier_results import EarlierResults
 from bodyfit.fitting.clips.fitting_people import (
     FollowedPerson,
@@ -202,8 +203,9 @@ class ClipRun:
         tracking = track_people(frames, source.fps, clip.cuts)
         people = followed_people(tracking.tracklets, frames)
         log.info(
-            "%s: %d people in %d frames, %.1f s at %g per second",
-            *(source.name, len(people), len(source.frames), len(source.frames) / source.fps, source.fps),
+            "%s: %s in %s, %.1f s at %g per second",
+            *(source.name, counted(len(people), "person", "people"), counted(len(source.frames), "frame", "frames")),
+            *(len(source.frames) / source.fps, source.fps),
         )
         if said := said_of_dropped(tracking, source.fps):
             log.info("%s: %s", source.name, said)

@@ -14,6 +14,7 @@ from bodyfit.data.errors import BodyfitError
 from bodyfit.data.keypoints.inputs import FitInput
 from bodyfit.data.photo.rig import read_rig
 from bodyfit.data.results.clip_index import ClipIndex
+from bodyfit.data.words import counted
 from bodyfit.fitting.clips.fitting_people import FollowedPerson, chosen_people
 from bodyfit.fitting.clips.reading import read_clip
 from bodyfit.fitting.clips.run import ClipRun, clip_key, run_source, source_files, writing_helpers
@@ -118,8 +119,9 @@ class _ViewsRun(ClipRun):
         source, found = views.source, views.found
         cameras = [f"{p.name}: {len({s.frame.name.rpartition('/')[0] for s in p.sightings})}" for p in found.people]
         log.info(
-            "%d people at %d moments; cameras that saw each: %s",
-            *(len(found.people), len(views.moments), ", ".join(cameras[:20]) or "none"),
+            "%s at %s; cameras that saw each: %s",
+            *(counted(len(found.people), "person", "people"), counted(len(views.moments), "moment", "moments")),
+            ", ".join(cameras[:20]) or "none",
         )
         if lonely := _disagreeing_cameras(found.people):
             log.warning(
@@ -128,7 +130,8 @@ class _ViewsRun(ClipRun):
                 *(", ".join(lonely), source.rig.source),
             )
         for camera, (unusable, count, first) in _unusable(views.moments).items():
-            log.warning("%s: %d of %d people found in its frames are not used. %s", camera, unusable, count, first)
+            people = counted(count, "person", "people")
+            log.warning("%s: %d of %s found in its frames are not used. %s", camera, unusable, people, first)
         if found.dropped:
             log.info("%d sightings of people seen too shortly left out as spurious", sum(map(len, found.dropped)))
         section = {

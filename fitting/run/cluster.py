@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.keypoints.inputs import FitInput
 from bodyfit.data.lazy import LazyModule
+from bodyfit.data.words import counted
 from bodyfit.fitting.run.apart import Apart
 from bodyfit.fitting.run.parts import Part
 
@@ -100,7 +101,8 @@ class OnCluster:
                         f"the photos from {part.inputs[0].name} on were lost with {TRIES} workers in a row. Is there "
                         "too little memory on the nodes? The same command goes on where it stopped."
                     )
-                log.warning("a worker was lost; its %d photos are fitted again by another", len(part.inputs))
+                photos = counted(len(part.inputs), "photo", "photos")
+                log.warning("a worker was lost; another fits its %s again", photos)
                 again.append(part)
 
     def status(self) -> str:

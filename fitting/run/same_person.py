@@ -9,6 +9,7 @@ from pathlib import Path
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.files import read_json
 from bodyfit.data.keypoints.inputs import FitInput
+from bodyfit.data.words import counted
 from bodyfit.fitting.run.config_files import RunConfig
 from bodyfit.fitting.run.identity import run_identity
 from bodyfit.fitting.run.parts import ReadOptions, input_key, read_inputs, short_hash
@@ -40,7 +41,8 @@ def shape_of_inputs(inputs: Sequence[FitInput], fitter: Fitter, config: RunConfi
     read = read_inputs(some, ReadOptions(config.camera, config.output, out))
     frames = main_people([one.frame for one in read if one.frame is not None])
     if not frames:
-        raise BodyfitError(f"none of {len(some)} photos of one person can be read; the first: {read[0].problem}")
+        photos = counted(len(some), "photo", "photos")
+        raise BodyfitError(f"none of {photos} of one person can be read; the first: {read[0].problem}")
     known = shape_of_one_person(fitter, frames)
     write_json(file, {"key": key, "body_model": fitter.body.name, "source": known.source, "betas": known.betas})
     log.info("%s, in %s", known.source, file)

@@ -22,6 +22,7 @@ from bodyfit.data.photo.camera import parse_focal
 from bodyfit.data.photo.intrinsics import Extrinsics, Intrinsics, read_camera
 from bodyfit.data.photo.lens import Lens
 from bodyfit.data.photo.photo import read_photo_header
+from bodyfit.data.words import counted
 
 log = logging.getLogger(__name__)
 
@@ -78,8 +79,9 @@ class Frame:
     """Where the camera stands, if that is known."""
 
     def __repr__(self) -> str:
+        people = counted(len(self.detections), "person", "people")
         return (
-            f"<Frame {self.name}: {len(self.detections)} people, {self.image_size[0]} x {self.image_size[1]} px, "
+            f"<Frame {self.name}: {people}, {self.image_size[0]} x {self.image_size[1]} px, "
             f"focal length {self.focal_px:.0f} px ({self.focal_source}), keypoints: {self.keypoint_source}>"
         )
 

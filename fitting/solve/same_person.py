@@ -21,6 +21,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from bodyfit.data.errors import BodyfitError
+from bodyfit.data.words import counted
 from bodyfit.fitting.energy.age_prior import ShapeOfAge
 from bodyfit.fitting.energy.levenberg_marquardt import SolverOptions, quadratic, total_cost
 from bodyfit.fitting.energy.problem import BodyProblem
@@ -73,13 +74,14 @@ def shape_of_one_person(fitter: Fitter, frames: Sequence[Frame]) -> KnownShape:
         reasons += [result.reason for result in results if result.status not in _WELL_FITTED]
     if not good:
         raise BodyfitError(
-            f"none of {len(frames)} photos of one person can be fitted; the first: {(reasons or ['nobody in it'])[0]}"
+            f"none of {counted(len(frames), 'photo', 'photos')} of one person can be fitted; the first: "
+            f"{(reasons or ['nobody in it'])[0]}"
         )
     rows = torch.tensor(good, device=seen.size_px.device)
     problem = fitter.problem(seen.select(rows), model)
     x = minimise_with_shared_shape(problem, solution.x[rows], fitter.config.solver)
     columns = fitter.unknowns.layout["betas"]
-    source = f"one shape for {len(good)} photos"
+    source = f"one shape for {counted(len(good), 'photo', 'photos')}"
     height = f", {fitter.config.shape.said}" if fitter.config.shape.said else ""
     betas = tuple(float(f"{b:.5f}") for b in x[0, columns])
     return KnownShape(betas=betas, source=source + height, body=fitter.body.name)

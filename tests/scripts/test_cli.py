@@ -172,7 +172,7 @@ def test_photos_alone_are_told_what_they_lack(portrait, tmp_path, here):
     (tmp_path / "portrait_keypoints.json").unlink()
     done = here("fit", str(tmp_path), "-o", str(tmp_path / "out"), *NO_DETECTOR)
     assert done.code == 2
-    assert "1 photos, but no keypoint file for any of them" in done.err and not (tmp_path / "out").exists()
+    assert "no keypoint file for any of 1 photo." in done.err and not (tmp_path / "out").exists()
 
 
 def test_a_photo_is_enough(portrait, tmp_path, here):
@@ -180,7 +180,7 @@ def test_a_photo_is_enough(portrait, tmp_path, here):
     shutil.copy(portrait, tmp_path / "stray.jpg")
     done = here("fit", str(tmp_path), "-o", str(tmp_path / "out"), "--no-overlays", "--no-meshes", "--json")
     rows = {row["image"]: row for row in json.loads(done.out)["people"]}
-    assert done.code == 0 and "keypoints of 1 photos without a keypoint file: found by movenet+mediapipe" in done.err
+    assert done.code == 0 and "keypoints of 1 photo without a keypoint file: found by movenet+mediapipe" in done.err
     assert rows["stray"]["keypoint_source"] == "detected by movenet+mediapipe"
     assert rows["portrait"]["keypoint_source"].startswith("keypoint file, openpose_body25")
     assert all(row["status"] == "converged" for row in rows.values())
@@ -203,7 +203,7 @@ def test_keypoints_that_detect_writes_fit_as_those_of_the_photo_alone(portrait, 
     np.testing.assert_allclose(first.keypoints_px[sure], second.keypoints_px[sure], atol=1.0)
     assert np.median(np.linalg.norm(first.landmarks_px - second.landmarks_px, axis=1)) < 3.0
     again = here("detect", str(both / "images"), "-o", str(both / "keypoints"))
-    assert again.code == 0 and "1 of 1 photos had a keypoint file already" in again.err
+    assert again.code == 0 and "with a keypoint file already (--overwrite): 1 of 1 photo" in again.err
 
 
 def test_detect_says_of_each_photo_what_is_wrong_with_it(portrait, tmp_path, here):

@@ -1,6 +1,7 @@
 """Videos on the command line: options, exit codes, one line for a mistake before anything is loaded."""
 
 import json
+import re
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from types import SimpleNamespace
@@ -41,7 +42,7 @@ def ran_other(*arguments, capsys):
     return capsys.readouterr()
 
 
-def test_a_video_from_the_command_line(video, tmp_path, capsys):
+def test_a_video_from_the_command_line(video, tmp_path, capsys, caplog):
     """A half-second of somebody who raises an arm; everything is where the README says it is."""
     for t in range(20):
         points = np.zeros((25, 3))
@@ -53,8 +54,10 @@ def test_a_video_from_the_command_line(video, tmp_path, capsys):
         document = {"people": [{"pose_keypoints_2d": points.ravel().tolist()}]}
         (tmp_path / f"clip_{t:012d}_keypoints.json").write_text(json.dumps(document))
     out = tmp_path / "out"
+    caplog.set_level("INFO")
     done = ran(video, "-o", out, "--fps", "10", "--end", "0.5", "--json", "--posterior", capsys=capsys)
     assert done.code == 0, done.err
+    assert re.search(r"1 person in (\d+) frames: \1 results fitted \(", caplog.text)
     document = json.loads(done.out)
     assert [row["image"] for row in document["people"]] == [f"clip/{n:06d}" for n in (0, 2, 4, 6, 8)]
     assert document["clip"]["fps"] == 10 and ClipIndex.read(out).frames["clip/000008"] == 4

@@ -251,7 +251,7 @@ def test_mistakes_with_keypoints_named_apart_are_errors(tmp_path):
     _make(tmp_path, "one/a.jpg", "two/a.jpg", "json/b.json", "nothing/x.txt")
     for paths, keypoints, expected in (
         (["one"], "nowhere", "no such file or folder"),
-        (["one"], "json", "1 keypoint files, none for any of 1 photos"),
+        (["one"], "json", "1 keypoint file, none for any of 1 photo"),
         (["one", "two"], "json", "another photo is named a.jpg, too"),
         (["nothing"], "json", "no photos"),
         (["json/b.json"], "json", "no photo. Expected photos"),
