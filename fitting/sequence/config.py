@@ -71,9 +71,12 @@ class SequenceConfig:
     start pull each other together."""
     solver: SolverOptions = field(default_factory=lambda: SolverOptions(max_iterations=20, tolerance=1e-2))
     """How the joint problem is lowered."""
-    jump_tolerance: float = 2e-3
-    """Tolerance in its place where accelerations found so far are beyond `acceleration_range`: poses that jump from one
-    moment to the next come together in many short steps. Also where people are moved out of each other."""
+    motion_tolerance: float = 3e-2
+    """Tolerance of a first run of the last stage where a single camera saw the person: its motion says better how
+    strongly people accelerate than that of the early stages, and the last stage starts from it anew. With the ground,
+    the stage after it does so: once more would hold back feet that are lifted."""
+    apart_tolerance: float = 2e-3
+    """Tolerance where people are moved out of each other: some moments in somebody are little of the cost of all."""
     ground: GroundConfig | None = None
     """Feet that rest are held, and stand on a common floor; None: nothing is asked of feet."""
     window: int = 450

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -27,6 +28,7 @@ from bodyfit.fitting.energy.landmark_places import CONTOUR_NAMES
 from bodyfit.fitting.energy.observations import observe
 from bodyfit.fitting.sequence.ages import Age, of_right_age
 from bodyfit.fitting.sequence.apart import move_apart
+from bodyfit.fitting.sequence.arrow_system import in_order
 from bodyfit.fitting.sequence.certainty import covariances_of
 from bodyfit.fitting.sequence.clip_posterior import ClipPosterior
 from bodyfit.fitting.sequence.config import SequenceConfig
@@ -39,7 +41,7 @@ from bodyfit.fitting.sequence.views import Views
 from bodyfit.fitting.sequence.windows import GroupSolver
 from bodyfit.fitting.solve.fitter import Fitter
 from bodyfit.fitting.solve.frames import Frame
-from bodyfit.fitting.solve.threads import worker_threads
+from bodyfit.fitting.solve.threads import one_thread, worker_threads
 
 log = logging.getLogger(__name__)
 
@@ -145,8 +147,8 @@ def solve_group(
     starter = GroupStarter(fitter, model, views, count, fps, config, calibrated=blank.space == "world")
     try:
         x = starter.start(given)
-        with worker_threads() as map_:
-            solver = GroupSolver(fitter, model, starter.views, fps, config, map_)
+        solver = GroupSolver(fitter, model, starter.views, fps, config, in_order)
+        with _on_threads([solver]):
             x = solver.solve(x)
             solver, x, age = of_right_age(solver, x)
             blank = replace(blank, fitter=solver.fitter, age=age)
@@ -154,6 +156,7 @@ def solve_group(
                 sure = _how_sure(solver, x, None)
     except ValueError as error:
         return GroupFit(blank, None, None, counts, 0, str(error))
+    solver.map = in_order  # that of a child is another one
     return GroupFit(blank, solver, x, counts, low - first, sure=sure)
 
 
@@ -167,9 +170,7 @@ def put_on_ground(fits: Sequence[GroupFit], config: GroundConfig) -> list[GroupF
     """
     walkers = [(n, fit) for n, fit in enumerate(fits) if fit.x is not None]
     out = list(fits)
-    with worker_threads() as map_:
-        for _, fit in walkers:
-            fit.solver.map = map_
+    with _on_threads([fit.solver for _, fit in walkers]):
         settled = settle([Walker(fit.solver, fit.x, fit.blank.space == "camera") for _, fit in walkers], config)
         for (n, fit), (x, standing, held) in zip(walkers, settled, strict=True):
             out[n] = replace(fit, x=x, standing=standing, sure=_how_sure(fit.solver, x, held))
@@ -186,9 +187,7 @@ def keep_apart(fits: Sequence[GroupFit]) -> list[GroupFit]:
     """
     people = {n: _neighbour(fit) for n, fit in enumerate(fits) if fit.x is not None}
     out = list(fits)
-    with worker_threads() as map_:
-        for one in people.values():
-            one.solver.map = map_
+    with _on_threads([one.solver for one in people.values()]):
         move_apart(list(people.values()))
         for n, one in people.items():
             if one.moved:
@@ -197,6 +196,19 @@ def keep_apart(fits: Sequence[GroupFit]) -> list[GroupFit]:
                     standing = Standing.of(one.solver, one.x, standing.contacts, one.solver.config.ground)
                 out[n] = replace(fits[n], x=one.x, standing=standing, sure=_how_sure(one.solver, one.x, one.contacts))
     return out
+
+
+@contextmanager
+def _on_threads(solvers: Sequence[GroupSolver]) -> Iterator[None]:
+    """Within, these map chunks of moments on threads; afterwards, these are gone."""
+    with worker_threads() as map_:
+        for solver in solvers:
+            solver.map = map_
+        try:
+            yield
+        finally:
+            for solver in solvers:
+                solver.map = in_order
 
 
 def _neighbour(fit: GroupFit) -> Neighbour:
@@ -325,7 +337,8 @@ class _Blank:
     def _parameters(self, x: Float[Tensor, "T D"]) -> dict[str, np.ndarray]:
         unknowns, layout = self.fitter.unknowns, self.fitter.unknowns.layout
         values = {name: x[:, layout[name]] for name in ("global_orient", "transl", "latent", "expression")}
-        values["body_pose"] = roma.rotmat_to_rotvec(unknowns.decode(x)).flatten(1)
+        with one_thread():  # the same bits wherever it is called: sums depend on the number of threads
+            values["body_pose"] = roma.rotmat_to_rotvec(unknowns.decode(x)).flatten(1)
         values |= {f"{side}_hand_pose": unknowns.hand_pose(x, side) for side in unknowns.hands}
         values |= {"jaw_pose": x[:, layout["jaw_pose"]]} if unknowns.has_jaw else {}
         return {name: value.double().cpu().numpy() for name, value in values.items()}

@@ -73,7 +73,6 @@ class Smoothness:
         smoothed: landmarks of the model whose accelerations are held.
         columns: how many of the first unknowns these depend on.
         count: how many of each moment's own unknowns.
-        jumps: whether `follow_motion` found accelerations beyond the greatest standard deviation.
     """
 
     def __init__(
@@ -87,7 +86,7 @@ class Smoothness:
         fps: float,
         config: SequenceConfig,
     ):
-        self.unknowns, self.model, self.shared, self.jumps = unknowns, model, unknowns.layout["betas"], False
+        self.unknowns, self.model, self.shared = unknowns, model, unknowns.layout["betas"]
         names = [name for name in SMOOTHED if name in model.names]
         self.smoothed = torch.tensor([model.names.index(name) for name in names], device=model.device)
         self.pelvis = names.index("pelvis")
@@ -127,9 +126,7 @@ class Smoothness:
         reach = round(config.acceleration_seconds * self.fps)
         about = torch.stack([self.linked[:, 0] * squares, self.linked[:, 0]])[:, None]
         total, count = torch.nn.functional.conv1d(about, points.new_ones(1, 1, 2 * reach + 1), padding=reach)[:, 0]
-        sigma = config.acceleration_factor * (total / count.clamp_min(1)).sqrt()
-        self.jumps = bool((sigma > config.acceleration_range[1]).any())
-        sigma = sigma.clamp(*config.acceleration_range)
+        sigma = (config.acceleration_factor * (total / count.clamp_min(1)).sqrt()).clamp(*config.acceleration_range)
         self.by_acceleration = (REFERENCE_FPS / self.fps) ** 0.5 * self.fps**2 / sigma[:, None]
 
     def _accelerations(self, points: Float[Tensor, "T S 3"], x: Float[Tensor, "T D"]) -> Float[Tensor, "T-2 R"]:

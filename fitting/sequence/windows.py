@@ -187,6 +187,8 @@ class GroupSolver:
             start = (self.fitter.unknowns, body.model, self.fitter.prior, views.of_landmarks(body.columns), len(x))
             weights = (far, self.fps, config.softened(factor), body.jacobians)
             x = minimise_group(GroupProblem(*start, *weights, blocks=_BODY_BLOCKS, **given), x, early).x
+        if not self.several_views and config.ground is None:
+            x = self._last_stage(x, views, held, linked, tolerance=config.motion_tolerance)
         return self._last_stage(x, views, held, linked)
 
     def _last_stage(
@@ -197,19 +199,19 @@ class GroupSolver:
         linked: Bool[Tensor, " W-2"] | None = None,
         contacts: Contacts | None = None,
         others: Obstacles | None = None,
+        tolerance: float | None = None,
     ) -> Float[Tensor, "W D"]:
-        """All landmarks and unknowns, to the minimum."""
+        """All landmarks and unknowns, to the minimum, or to another tolerance than the configuration's."""
         config, start = self.config, (self.fitter.unknowns, self.model, self.fitter.prior, views, len(x))
-        options = config.solver
         given: Mapping = {"held": held, "linked": linked, "contacts": contacts, "map_": self.map}
         given |= {"others": None if others is None else self._apart_from(others)}
         jacobians = self.jacobians(contacts)
         problem = GroupProblem(*start, self.energy, self.fps, config, jacobians, **given)
         if not self.several_views:
             problem.follow_motion(x)
-        if problem.smoothness.jumps or others is not None:  # a few moments in somebody are little of the cost of all
-            options = replace(options, tolerance=min(options.tolerance, config.jump_tolerance))
-        solution = minimise_group(problem, x, options)
+        if tolerance is None:
+            tolerance = config.solver.tolerance if others is None else config.apart_tolerance
+        solution = minimise_group(problem, x, replace(config.solver, tolerance=tolerance))
         if solution.status == FAILED:
             raise ValueError("the cost at the start is not a number")
         return solution.x
