@@ -60,7 +60,7 @@ class DetectCommand:
     device: str = "auto"
     """cpu, cuda, cuda:1, or auto: CUDA where there is one."""
     workers: int | None = None
-    """Pictures at a time. Default: as many as cores, at most 8."""
+    """Pictures, or of videos groups of up to eight frames, at a time. Default: as many as cores, at most 8."""
     overwrite: bool = False
     """Also pictures whose keypoint file is there already."""
     json: bool = False

@@ -34,7 +34,7 @@ class BodyOptions:
     """How bodies are looked at."""
 
     looks: int = 2
-    """How often; each time the square is taken anew from the points found before."""
+    """How often somebody is looked at who was just found: the first square is laid around the 17 points."""
     batch: int = 16
     """People at a time: limits memory in crowds."""
 
@@ -49,23 +49,23 @@ class Bodies:
     """In [0, 1], as the network says."""
     presence: Float[np.ndarray, " N"]
     """How sure the network is that there is a person, in [0, 1]."""
+    regions: Regions
+    """Where the network says that the next look should be."""
 
     def __getitem__(self, which: Int[np.ndarray, " M"]) -> Bodies:
-        return Bodies(self.xy[which], self.visibility[which], self.presence[which])
+        return Bodies(self.xy[which], self.visibility[which], self.presence[which], self.regions[which])
 
 
 def read_bodies(
-    network: Network, picture: Picture, people: People, options: BodyOptions, device: torch.device
+    network: Network, picture: Picture, regions: Regions, options: BodyOptions, device: torch.device, looks: int
 ) -> Bodies:
-    """BlazePose's points of people whose 17 points are known."""
-    if not len(people):
-        return Bodies(np.zeros((0, POINTS, 2)), np.zeros((0, POINTS)), np.zeros(0))
-    regions = first_regions(people)
-    for _ in range(options.looks):
+    """BlazePose's points of people in squares; after each look the squares are taken anew from its points."""
+    xy, values, presence = np.zeros((0, POINTS + 2, 2)), np.zeros((0, POINTS + 2, 3)), np.zeros(0)
+    for _ in range(looks if len(regions) else 0):
         values, presence = _look(network, picture, regions, options.batch, device)
         xy = regions.to_picture(values[..., :2])
         regions = Regions.around(xy[:, POINTS], xy[:, POINTS + 1], REGION_SCALE)
-    return Bodies(xy[:, :POINTS], values[:, :POINTS, 2], presence)
+    return Bodies(xy[:, :POINTS], values[:, :POINTS, 2], presence, regions)
 
 
 def first_regions(people: People) -> Regions:

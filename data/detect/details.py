@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from bodyfit.data.detect.bodies import Bodies
 from bodyfit.data.detect.crops import Picture
 from bodyfit.data.detect.faces import FaceOptions, read_faces
-from bodyfit.data.detect.hands import Arms, HandOptions, read_hands
+from bodyfit.data.detect.hands import POINTS, Arms, HandOptions, Hands, find_hands_again, follow_hands, read_hands
 from bodyfit.data.detect.network import Network
 from bodyfit.data.keypoints.formats import FACE_68, LEFT_HAND_21, MEDIAPIPE_33, MEDIAPIPE_FACE_68, RIGHT_HAND_21
 from bodyfit.data.landmarks import LANDMARK_INDEX
@@ -36,14 +36,28 @@ def add_hands(
     network: Network,
     options: HandOptions,
     device: torch.device,
+    before: tuple[Float[np.ndarray, "N 144 2"], Float[np.ndarray, "N 144"]] | None = None,
 ) -> None:
-    """Fill in the points of hands whose wrists are seen; all other points stay as they are."""
+    """Fill in the points of hands whose wrists are seen; all other points stay as they are.
+
+    `before` are the points and confidences of the same people in the picture before: hands that were sure there are
+    looked for where the wrist took them, in one look instead of four, others in one or two.
+    """
     places = [
         (i, side) for side in _HANDS for i in range(len(xy)) if confidence[i, LANDMARK_INDEX[f"{side}_wrist"]] >= SEEN
     ]
     if not places:
         return
-    hands = read_hands(network, picture, _arms(xy, bodies, places), options, device)
+    arms = _arms(xy, bodies, places)
+    if before is None:
+        hands = read_hands(network, picture, arms, options, device)
+    else:
+        hands = Hands.nowhere(len(places))
+        expected, sure = _carried_on(xy, *before, places, options.follow)
+        if len(sure):
+            hands.put(sure, follow_hands(network, picture, expected[sure], arms[sure], options, device))
+        if len(left := np.flatnonzero(hands.presence == 0)):
+            hands.put(left, find_hands_again(network, picture, arms[left], options, device))
     for n, (i, side) in enumerate(places):
         source, target = (ends[1:] for ends in _HANDS[side].known)  # the wrist is the body's
         if hands.presence[n] > 0:
@@ -51,6 +65,23 @@ def add_hands(
             xy[i, target] = hands.xy[n, source]
             confidence[i, target] = HAND_TRUST * hands.presence[n] * np.exp(-hands.gap[n]) * min(1.0, 2 * wrist)
     _drop_shared_hands(xy, confidence)
+
+
+def _carried_on(
+    xy: Float[np.ndarray, "N 144 2"],
+    xy_before: Float[np.ndarray, "N 144 2"],
+    confidence_before: Float[np.ndarray, "N 144"],
+    places: list[tuple[int, str]],
+    sure: float,
+) -> tuple[Float[np.ndarray, "M 21 2"], Int[np.ndarray, " K"]]:
+    """Hands of the picture before, moved as their wrists moved; and which of them were at least as `sure`."""
+    expected, confidence = np.zeros((len(places), POINTS, 2)), np.zeros(len(places))
+    for n, (i, side) in enumerate(places):
+        source, target = _HANDS[side].known
+        wrist = LANDMARK_INDEX[f"{side}_wrist"]
+        expected[n, source] = xy_before[i, target] + xy[i, wrist] - xy_before[i, wrist]
+        confidence[n] = confidence_before[i, target].min()
+    return expected, np.flatnonzero(confidence >= sure)
 
 
 def _arms(xy: Float[np.ndarray, "N 144 2"], bodies: Bodies, places: list[tuple[int, str]]) -> Arms:

@@ -5,11 +5,11 @@ Left and right are the body's: the network is told which wrist it looks at and n
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from bodyfit.data.detect.crops import Picture, Regions
 from bodyfit.data.detect.network import Network
@@ -32,6 +32,11 @@ class HandOptions:
     """How often; each time the square is laid anew around the points found before."""
     min_side: float = 12.0
     """Smaller squares, in pixels, show too little."""
+    follow: float = 0.3
+    """In a video, hands of at least this confidence are followed, as long as their presence, less where the wrists
+    differ, stays as high."""
+    hopeless: float = 0.03
+    """In a video, squares whose first look says less are not looked at again."""
     batch: int = 32
     """Hands at a time."""
 
@@ -48,6 +53,9 @@ class Arms:
     scale: Float[np.ndarray, " N"]
     """About how long a forearm of this person is in the picture, pixels."""
 
+    def __getitem__(self, which: Int[np.ndarray, " M"]) -> Arms:
+        return Arms(*(getattr(self, field.name)[which] for field in fields(self)))
+
 
 @dataclass(frozen=True, eq=False)
 class Hands:
@@ -60,6 +68,16 @@ class Hands:
     gap: Float[np.ndarray, " N"]
     """From the hand's wrist to the arm's, over the length of the palm."""
 
+    @classmethod
+    def nowhere(cls, count: int) -> Hands:
+        """Hands that nobody has looked for yet."""
+        return cls(np.zeros((count, POINTS, 2)), np.zeros(count), np.zeros(count))
+
+    def put(self, which: Int[np.ndarray, " M"], found: Hands) -> None:
+        """Take what was found for some of them."""
+        for field in fields(self):
+            getattr(self, field.name)[which] = getattr(found, field.name)
+
 
 def read_hands(network: Network, picture: Picture, arms: Arms, options: HandOptions, device: torch.device) -> Hands:
     """The better of two attempts for each arm: a square from the knuckles, and one along the forearm."""
@@ -69,6 +87,32 @@ def read_hands(network: Network, picture: Picture, arms: Arms, options: HandOpti
     rows = np.arange(len(arms.scale))
     pick = (np.stack([getattr(t, name) for t in attempts])[best, rows] for name in ("xy", "presence", "gap"))
     return Hands(*pick)
+
+
+def follow_hands(
+    network: Network,
+    picture: Picture,
+    expected: Float[np.ndarray, "N 21 2"],
+    arms: Arms,
+    options: HandOptions,
+    device: torch.device,
+) -> Hands:
+    """Hands in one look at where their points are expected; presence 0 where the quality is below `follow`."""
+    found = _read(network, picture, palm_regions(expected), arms, replace(options, looks=1), device)
+    sure = found.presence * np.exp(-found.gap) >= options.follow
+    return Hands(found.xy, found.presence * sure, found.gap)
+
+
+def find_hands_again(
+    network: Network, picture: Picture, arms: Arms, options: HandOptions, device: torch.device
+) -> Hands:
+    """Hands that were not sure a moment ago: along the forearm alone, a second look only where the first gives hope."""
+    xy, presence = _look(network, picture, forearm_regions(arms), options, device)
+    hands, hope = Hands.nowhere(len(arms.scale)), np.flatnonzero(presence >= options.hopeless)
+    if len(hope):
+        regions = palm_regions(xy[hope])
+        hands.put(hope, _read(network, picture, regions, arms[hope], replace(options, looks=1), device))
+    return hands
 
 
 def knuckle_regions(arms: Arms) -> Regions:

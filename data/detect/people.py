@@ -13,6 +13,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from bodyfit.data.detect.crops import Picture, Regions
@@ -47,6 +48,14 @@ class SearchOptions:
     """Two people are one if their points are more alike (`likeness`, between 0 and 1)."""
     somebody_else: float = 0.1
     """A closer look found another person if its points are further off, as a share of the size, in the median."""
+    as_good: float = 0.9
+    """In a video, a smaller look at the picture suffices where it shows people as well as this share of the best."""
+    margin: float = 0.25
+    """In a video, around people where they were, as a share of their size."""
+    unsure: float = 0.4
+    """In a video, these shares of the two above suffice of people who were there a moment ago."""
+    less_sure: float = 0.75
+    """In a video, people are searched for again if their mean confidence falls below this share of the last one."""
     agree: float = 0.1
     """Points of two looks closer than this, as a share of the person's size, are averaged."""
     crop_scales: tuple[float, float] = (1.3, 1.8)
@@ -73,16 +82,96 @@ class People:
         return People(self.xy[which], self.confidence[which], self.score[which])
 
 
-def find_people(network: Network, picture: Picture, options: SearchOptions, device: torch.device) -> People:
-    """Look at all sizes, drop doubles, then look closely at each person."""
-    found = [_look(network, picture, side, options, device) for side in options.long_sides]
-    people = People(*(np.concatenate([getattr(p, name) for p in found]) for name in ("xy", "confidence", "score")))
-    people = people[without_doubles(people.xy, people.confidence, _quality(people), options.same_person)]
+def find_people(
+    network: Network, picture: Picture, options: SearchOptions, device: torch.device
+) -> tuple[People, dict[int, People]]:
+    """Look at all sizes, drop doubles, then look closely at each person; also who was seen at each size."""
+    looks = {side: _look(network, picture, side, options, device) for side in options.long_sides}
+    people = _without_doubles(_together([_sure(seen, options) for seen in looks.values()]), options)
+    return _without_doubles(_all_closely(network, picture, people, options, device), options), looks
+
+
+def sides_to_follow(
+    looks: dict[int, People], people: People, options: SearchOptions
+) -> tuple[Int[np.ndarray, " N"], int]:
+    """Sizes of the picture that suffice to see each person again, and how many people may be seen in the smallest.
+
+    A person's is the smallest size that showed them about as well as any other one.
+    """
+    sides = np.full(len(people), max(looks))
+    for i, (xy, confidence) in enumerate(zip(people.xy, people.confidence, strict=True)):
+        quality = {}
+        for side in sorted(looks):
+            alike = likeness(looks[side].xy, looks[side].confidence, xy, confidence) > options.same_person
+            quality[side] = _quality(looks[side])[alike].max(initial=0.0)
+        sides[i] = next(side for side in quality if quality[side] >= options.as_good * max(quality.values()))
+    seen = _sure(_without_doubles(looks[min(looks)], options), options)
+    return sides, max(len(seen), len(people))
+
+
+def follow_people(
+    network: Network,
+    picture: Picture,
+    before: People,
+    sides: Int[np.ndarray, " N"],
+    count: int,
+    options: SearchOptions,
+    device: torch.device,
+) -> People | None:
+    """The people of the picture before, in their order, from looks at the picture and two closer ones at each of them.
+
+    The whole picture is looked at in the smallest size; in the size of each person, only the part where they were. None
+    if one of them is not there or much less sure, or if the whole picture surely shows more than `count`.
+    """
+    smallest = min(options.long_sides)
+    whole = _look(network, picture, smallest, options, device)
+    if len(_sure(_without_doubles(whole, options), options)) > count:
+        return None
+    looks = [whole]
+    for side in sorted(set(sides.tolist()) - {smallest}):
+        there = before[np.flatnonzero(sides == side)]
+        margin = options.margin * size_of(there.xy, there.confidence)[:, None]
+        low, high = box_of(there.xy, there.confidence)
+        part = (low - margin).min(axis=0), (high + margin).max(axis=0)
+        looks.append(_look(network, picture, side, options, device, part))
+    seen = _without_doubles(_together(looks), options)
+    same = same_people(seen, before, options)
+    if same is None:
+        return None
+    people = _all_closely(network, picture, seen[same], options, device)
+    sure = people.confidence.mean(axis=1) >= options.less_sure * before.confidence.mean(axis=1)
+    return people if sure.all() and len(_without_doubles(people, options)) == len(people) else None
+
+
+def same_people(seen: People, people: People, options: SearchOptions) -> Int[np.ndarray, " N"] | None:
+    """Which of those seen each of N people is; None if one of them is nobody."""
+    if not len(people):
+        return np.zeros(0, int)
+    alike = np.array(
+        [likeness(seen.xy, seen.confidence, p, c) for p, c in zip(people.xy, people.confidence, strict=True)]
+    )
+    rows, columns = linear_sum_assignment(-alike)
+    return columns if len(rows) == len(people) and alike[rows, columns].min() > options.same_person else None
+
+
+def _sure(people: People, options: SearchOptions) -> People:
+    sure = (people.score >= options.min_score) & (people.confidence.mean(axis=1) >= options.min_confidence)
+    return people[np.flatnonzero(sure)]
+
+
+def _together(parts: list[People]) -> People:
+    return People(*(np.concatenate([getattr(p, name) for p in parts]) for name in ("xy", "confidence", "score")))
+
+
+def _all_closely(
+    network: Network, picture: Picture, people: People, options: SearchOptions, device: torch.device
+) -> People:
+    """A close look at each person, `options.batch` at a time."""
     parts = [people[np.arange(i, min(i + options.batch, len(people)))] for i in range(0, len(people), options.batch)]
-    if not parts:
-        return people
-    parts = [_look_closely(network, picture, part, options, device) for part in parts]
-    people = People(*(np.concatenate([getattr(p, name) for p in parts]) for name in ("xy", "confidence", "score")))
+    return _together([_look_closely(network, picture, part, options, device) for part in parts]) if parts else people
+
+
+def _without_doubles(people: People, options: SearchOptions) -> People:
     return people[without_doubles(people.xy, people.confidence, _quality(people), options.same_person)]
 
 
@@ -90,9 +179,22 @@ def _quality(people: People) -> Float[np.ndarray, " N"]:
     return people.score * people.confidence.mean(axis=1)
 
 
-def _look(network: Network, picture: Picture, long_side: int, options: SearchOptions, device: torch.device) -> People:
-    """People in the whole picture at one size."""
+def _look(
+    network: Network,
+    picture: Picture,
+    long_side: int,
+    options: SearchOptions,
+    device: torch.device,
+    part: tuple[Float[np.ndarray, " 2"], Float[np.ndarray, " 2"]] | None = None,
+) -> People:
+    """People in the picture at one size, also those who are unsure; `part` is its least and greatest x and y."""
     small, scale = picture.resized(long_side)
+    corner = np.zeros(2, int)
+    if part is not None:
+        size = np.array(small.shape[1::-1])
+        corner = np.clip(np.floor(part[0] / scale).astype(int), 0, size - 1)
+        end = np.clip(np.ceil(part[1] / scale).astype(int), corner + 1, size)
+        small = small[corner[1] : end[1], corner[0] : end[0]]
     height, width = small.shape[:2]
     padded = [-(-side // 32) * 32 for side in (height, width)]
     top, left = (padded[0] - height) // 2, (padded[1] - width) // 2
@@ -100,11 +202,11 @@ def _look(network: Network, picture: Picture, long_side: int, options: SearchOpt
     canvas[top : top + height, left : left + width] = small
     out = network(torch.from_numpy(canvas).to(device).permute(2, 0, 1)[None].to(torch.float32) / 127.5 - 1)
     score = torch.sigmoid(out["center"][0, ..., 0])
-    peaks = (F.max_pool2d(score[None], 3, 1, 1)[0] == score) & (score >= options.min_score)
+    peaks = (F.max_pool2d(score[None], 3, 1, 1)[0] == score) & (score >= options.unsure * options.min_score)
     cells = peaks.nonzero()
     xy, confidence = _points(out, torch.zeros_like(cells[:, 0]), cells)
-    people = People((xy - (left, top) + 0.5) * scale - 0.5, confidence, score[peaks].double().cpu().numpy())
-    return people[np.flatnonzero(confidence.mean(axis=1) >= options.min_confidence)]
+    people = People((xy - (left, top) + corner + 0.5) * scale - 0.5, confidence, score[peaks].double().cpu().numpy())
+    return people[np.flatnonzero(confidence.mean(axis=1) >= options.unsure * options.min_confidence)]
 
 
 def _points(

@@ -1,11 +1,16 @@
-"""Keypoints of a clip's frames, found by a detector while the pictures are decoded, as OpenPose files."""
+"""Keypoints of a clip's frames, found by a detector while the pictures are decoded, as OpenPose files.
+
+Frames are looked at in short groups: the first frame of each is searched in full, in the others people are followed
+(data/detect/video.py). A frame's result depends on the frames before it in its group alone, so that groups may be
+looked at side by side, and a run that was stopped goes on with what an uninterrupted one would have found.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,8 +19,9 @@ import numpy as np
 from jaxtyping import UInt8
 from tqdm import tqdm
 
-from bodyfit.data.detect.detector import Detector
+from bodyfit.data.detect.detector import Detector, ShippedDetector
 from bodyfit.data.detect.photos import detect_photo
+from bodyfit.data.detect.video import VideoDetector
 from bodyfit.data.keypoints.detections import Detections
 from bodyfit.data.keypoints.openpose_json import write_openpose
 from bodyfit.data.photo.errors import PhotoError
@@ -25,6 +31,8 @@ from bodyfit.fitting.clips.sources import ClipFrame, ClipSource
 
 log = logging.getLogger(__name__)
 
+GROUP_SECONDS, GROUP_FRAMES = 0.25, 8
+"""How long a group is at most. More frames gain little time, and all of a group's pictures are in memory."""
 _UNEVEN = 1.5
 """How far off, in frames, a video's times may be before that is said."""
 
@@ -72,27 +80,31 @@ def detect_clip(
         detector: finds them.
         source: the clip; frames are decoded once, in order.
         files: where they are written. Frames that have a file are left as they are.
-        workers: frames at a time; None: as many as cores, at most 8.
+        workers: groups of frames at a time; None: as many as cores, at most 8.
         overwrite: also frames that have a file.
 
     Raises:
         PhotoError: for a video of which no frame can be decoded.
     """
-    wanted = [one for one in source.frames if overwrite or not files.file(one).is_file()]
-    problems, seen = dict[int, str](), 0
-    work = Detecting(detector, files, workers)
-    with tqdm(total=len(wanted), unit="frame", desc=source.name, disable=None) as bar, work:
-        for one, image in clip_pictures(source, wanted):
-            seen += 1
+    wanted = {one.moment for one in source.frames if overwrite or not files.file(one).is_file()}
+    problems, last = dict[int, str](), None
+    work = Detecting(detector, files, source.fps, workers)
+    looked_at = work.needed(source.frames, wanted)
+    with tqdm(total=len(looked_at), unit="frame", desc=source.name, disable=None) as bar, work:
+        for one, image in clip_pictures(source, looked_at):
+            last = one
             bar.update()
-            problems |= {one.moment: str(image)} if isinstance(image, PhotoError) else work.look(one, image)
+            if not isinstance(image, PhotoError):
+                problems |= work.look(one, image, one.moment in wanted)
+            elif one.moment in wanted:
+                problems[one.moment] = str(image)
         problems |= work.rest()
-    if wanted and not seen:
+    if wanted and last is None:
         raise PhotoError(f"{source.video or source.name}: none of its frames can be decoded. Is the file complete?")
-    if seen < len(wanted):
+    if last is not None and last is not looked_at[-1]:
         log.warning(
             "%s: says that it has more frames, but after frame %d nothing can be decoded. Is the file complete?",
-            *(source.video, int(wanted[seen - 1].item.name.rpartition("/")[2])),
+            *(source.video, int(last.item.name.rpartition("/")[2])),
         )
     return FoundInClip(work.people, len(source.frames) - len(wanted), problems)
 
@@ -129,14 +141,17 @@ def clip_pictures(
 
 
 class Detecting:
-    """Finds the keypoints of pictures, several at a time, while the next ones are decoded."""
+    """Finds the keypoints of pictures, several groups at a time, while the next ones are decoded."""
 
-    def __init__(self, detector: Detector | None, files: FrameFiles | None, workers: int | None = None):
+    def __init__(self, detector: Detector | None, files: FrameFiles | None, fps: float, workers: int | None = None):
         self.detector, self.files = detector, files
         self.workers = workers or min(os.cpu_count() or 1, 8)
+        self.group_frames = _group_frames(fps) if isinstance(detector, ShippedDetector) else 1
+        """Frames of a group: the first one whose number is divisible by it, and those after it without a gap."""
         self.people = dict[int, int]()
         """How many people were found, by moment."""
-        self._pending: deque[tuple[ClipFrame, Future[Detections]]] = deque()
+        self._group: list[_Picture] = []
+        self._pending: deque[Future[list[tuple[ClipFrame, Detections | PhotoError]]]] = deque()
         self._pool = ThreadPoolExecutor(self.workers, initializer=_one_thread) if detector else None
 
     def __enter__(self) -> Detecting:
@@ -146,33 +161,84 @@ class Detecting:
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def give(self, frame: ClipFrame, image: UInt8[np.ndarray, "H W 3"]) -> dict[int, str]:
-        """The next picture, unless it has a file; what went wrong with those that are done."""
-        return self.look(frame, image) if self.files is not None and self.files.wanted(frame) else {}
+    def needed(self, frames: Sequence[ClipFrame], wanted: set[int]) -> list[ClipFrame]:
+        """The frames to look at for what is to be found at moments: those before them in their groups as well."""
+        last = {moment // self.group_frames: moment for moment in sorted(wanted)}
+        return [one for one in frames if one.moment <= last.get(one.moment // self.group_frames, -1)]
 
-    def look(self, frame: ClipFrame, image: UInt8[np.ndarray, "H W 3"]) -> dict[int, str]:
-        """The next picture, whatever files there are; what went wrong with those that are done."""
+    def give(self, frame: ClipFrame, image: UInt8[np.ndarray, "H W 3"]) -> dict[int, str]:
+        """The next picture, to be found unless it has a file; what went wrong with those that are done."""
+        return self.look(frame, image, self.files.wanted(frame)) if self.files is not None else {}
+
+    def look(self, frame: ClipFrame, image: UInt8[np.ndarray, "H W 3"], wanted: bool) -> dict[int, str]:
+        """The next picture, and whether its people are wanted; what went wrong with those that are done."""
         if self._pool is None:
             return {}
+        problems = {}
+        if self._group and not self._continues(frame):
+            problems = self._start_group()
         photo = Photo(image, None, None, frame.item.photo or Path(frame.item.name))
-        self._pending.append((frame, self._pool.submit(detect_photo, self.detector, photo)))
-        return self._taken(2 * self.workers)
+        self._group.append(_Picture(frame, photo, wanted))
+        return problems
 
     def rest(self) -> dict[int, str]:
         """Wait for all; what went wrong with them."""
-        return self._taken(0)
+        return self._start_group() | self._taken(0)
+
+    def _continues(self, frame: ClipFrame) -> bool:
+        """Whether a frame belongs to the group that is being collected."""
+        last = self._group[-1].frame.moment
+        return frame.moment == last + 1 and frame.moment % self.group_frames != 0
+
+    def _start_group(self) -> dict[int, str]:
+        """Let a worker look at the group, as far as its last frame that is wanted."""
+        group, self._group = self._group, []
+        while group and not group[-1].wanted:
+            group.pop()
+        if not group or self._pool is None or self.detector is None:
+            return {}
+        problems = self._taken(self.workers)  # one more than are looked at, so that no worker waits
+        self._pending.append(self._pool.submit(_look_at_group, self.detector, deque(group)))
+        return problems
 
     def _taken(self, left: int) -> dict[int, str]:
         problems = {}
         while len(self._pending) > left and self.files is not None:
-            frame, future = self._pending.popleft()
-            try:
-                people = future.result()
-                write_openpose(self.files.file(frame), people)
-                self.people[frame.moment] = len(people)
-            except PhotoError as error:
-                problems[frame.moment] = str(error)
+            for frame, found in self._pending.popleft().result():
+                if isinstance(found, PhotoError):
+                    problems[frame.moment] = str(found)
+                else:
+                    write_openpose(self.files.file(frame), found)
+                    self.people[frame.moment] = len(found)
         return problems
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """A decoded frame of a group."""
+
+    frame: ClipFrame
+    photo: Photo
+    wanted: bool
+
+
+def _group_frames(fps: float) -> int:
+    return min(max(int(GROUP_SECONDS * fps), 1), GROUP_FRAMES)
+
+
+def _look_at_group(detector: Detector, group: deque[_Picture]) -> list[tuple[ClipFrame, Detections | PhotoError]]:
+    """What is found in the wanted frames of a group; pictures are given up one by one, to free their memory."""
+    look = VideoDetector(detector) if isinstance(detector, ShippedDetector) else detector
+    found: list[tuple[ClipFrame, Detections | PhotoError]] = []
+    while group:
+        one = group.popleft()
+        try:
+            people: Detections | PhotoError = detect_photo(look, one.photo)
+        except PhotoError as error:
+            people = error
+        if one.wanted:
+            found.append((one.frame, people))
+    return found
 
 
 def _one_thread() -> None:

@@ -142,7 +142,7 @@ def _look_through(
     if not with_pictures:
         return source, (), {}
     finder, moments, problems = CutFinder(), [], {}
-    work = Detecting(detector, stored)
+    work = Detecting(detector, stored, source.fps)
     bar = tqdm(total=len(with_pictures), unit="frame", desc="detecting" if detector else "looking", disable=None)
     with bar, work:
         for frame, image in clip_pictures(source, with_pictures):

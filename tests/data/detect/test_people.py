@@ -4,6 +4,7 @@ import numpy as np
 
 from bodyfit.data.detect.bodies import Bodies
 from bodyfit.data.detect.combine import calibrated, combined_body
+from bodyfit.data.detect.crops import Regions
 from bodyfit.data.detect.details import _drop_shared_hands
 from bodyfit.data.detect.people import People, likeness, without_doubles
 from bodyfit.data.keypoints.formats import COCO_17, MEDIAPIPE_33
@@ -35,7 +36,8 @@ def bodies_like(xy, visibility=0.95):
     points = np.zeros((1, 33, 2))
     for name, point in zip(COCO_17.points, xy[0], strict=True):
         points[0, MEDIAPIPE_33.points.index(name)] = point
-    return Bodies(points, np.full((1, 33), visibility), np.ones(1))
+    square = Regions(np.zeros((1, 2)), np.ones(1), np.array([[0.0, -1.0]]))
+    return Bodies(points, np.full((1, 33), visibility), np.ones(1), square)
 
 
 def test_agreement_is_averaged_and_disagreement_is_movenets():
