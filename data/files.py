@@ -178,6 +178,19 @@ def remove_unfinished(folder: Path) -> int:
     return count
 
 
+def remove_file(folder: Path, name: str) -> None:
+    """Remove a file below a folder, and folders on the way that are empty then. Raises BodyfitError as `confined`."""
+    file = confined(folder, name)
+    file.unlink(missing_ok=True)
+    for place in file.parents:
+        if place == folder:
+            return
+        try:
+            place.rmdir()
+        except OSError:  # not empty
+            return
+
+
 def _advice(error: Exception) -> str:
     if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
         return "Free some space, or choose another folder; the same command goes on where it stopped."

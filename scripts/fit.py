@@ -18,6 +18,7 @@ from bodyfit.fitting.clips.sources import is_clip
 from bodyfit.fitting.run.cluster import OnCluster
 from bodyfit.fitting.run.helpers import HelperPool
 from bodyfit.fitting.run.how_many import chosen_processes, may_have_gpu, usable_cores
+from bodyfit.fitting.run.lock import FolderLock
 from bodyfit.fitting.run.memory import no_garbage_among_what_stays, share_memory_among_threads
 from bodyfit.fitting.run.overwriting import refuse_input_folder
 from bodyfit.fitting.run.parts import gather_inputs
@@ -54,6 +55,7 @@ class FitCommand(FitOptions):
             raise BodyfitError("--batch and --workers must be at least 1.")
         if self.output.posterior and self.solve.uncertainty == "off":
             raise BodyfitError("--posterior writes what --uncertainty off leaves out. Leave out one of them.")
+        FolderLock(self.out).check()  # before anything is loaded
         share_memory_among_threads()  # before PyTorch starts some
         if clips := several_clips(self.inputs, self.clip_options()):
             return fit_clips(self, clips)

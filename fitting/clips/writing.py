@@ -22,7 +22,7 @@ import numpy as np
 from tqdm import tqdm
 
 from bodyfit.data.errors import BodyfitError
-from bodyfit.data.files import confined
+from bodyfit.data.files import remove_file
 from bodyfit.data.keypoints.inputs import FitInput
 from bodyfit.data.results.clip_index import ClipIndex
 from bodyfit.data.results.completeness import is_complete
@@ -304,4 +304,4 @@ def _files(rows: Sequence[dict]) -> set[str]:
 def _remove(out: Path, files: set[str]) -> None:
     for file in files:
         with contextlib.suppress(BodyfitError):  # a name that leads elsewhere
-            confined(out, file).unlink(missing_ok=True)
+            remove_file(out, file)

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 import bodyfit
 from bodyfit.data.errors import BodyfitError
-from bodyfit.data.files import WriteError, confined, remove_unfinished
+from bodyfit.data.files import WriteError, confined, remove_file, remove_unfinished
 from bodyfit.data.keypoints.inputs import FitInput
 from bodyfit.data.results.completeness import is_complete
 from bodyfit.data.results.store import split_row
@@ -211,7 +211,7 @@ class _Run:
         for file in self.old_files.pop(record["name"], set()) - _files_of(record["rows"]):
             with contextlib.suppress(BodyfitError):  # a name that leads elsewhere
                 if "#" not in file:
-                    confined(self.out, file).unlink(missing_ok=True)
+                    remove_file(self.out, file)
 
     def _remove_stray_shards(self) -> None:
         """Shards that no row names any more: their people were fitted anew."""

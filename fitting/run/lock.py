@@ -74,6 +74,20 @@ class FolderLock:
         with contextlib.suppress(OSError):
             self._lock.release()
 
+    def check(self) -> None:
+        """Raise FolderInUse when another run holds the folder now, and leave everything as it is."""
+        if not (self.folder / LOCK).exists():
+            return
+        try:
+            with contextlib.suppress(NotImplementedError), self._lock:
+                pass
+        except filelock.Timeout:
+            raise FolderInUse(self._refusal(self._owner())) from None
+        except OSError:  # a run that tries to write says why it cannot
+            return
+        if self._alive_elsewhere(owner := self._owner()):
+            raise FolderInUse(self._refusal(owner))
+
     def _beat(self) -> None:
         while not self._stop.wait(HEARTBEAT):
             with contextlib.suppress(OSError):

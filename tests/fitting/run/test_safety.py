@@ -165,6 +165,23 @@ def test_two_runs_into_one_folder_at_once_are_refused(fitter, photos, tmp_path):
     assert sum(run(fitter, photos, tmp_path / "out")["counts"].values()) == 24
 
 
+def test_a_busy_folder_is_refused_before_anything_is_loaded(photos, tmp_path):
+    """The check looks without touching: what a run that was killed left is still seen by the next one."""
+    command = (
+        "import sys\nfrom bodyfit.scripts.cli import main\n"
+        "try:\n    main(sys.argv[1:])\nfinally:\n    print('torch' in sys.modules)"
+    )
+    out = tmp_path / "out"
+    with FolderLock(out):
+        given = [sys.executable, "-c", command, "fit", str(photos), "-o", str(out)]
+        done = subprocess.run(given, capture_output=True, text=True)
+    assert done.returncode == 2 and "another run is writing into it" in done.stderr and done.stdout == "False\n"
+    (out / ".running.json").write_text("{}")
+    FolderLock(out).check()
+    with FolderLock(out) as lock:
+        assert lock.after_a_kill
+
+
 @pytest.mark.parametrize(("age", "refused"), [(1, True), (500, False)])
 def test_a_run_on_another_machine_holds_the_folder_while_it_gives_signs_of_life(tmp_path, age, refused):
     owner = tmp_path / ".running.json"
@@ -185,7 +202,7 @@ def test_other_settings_leave_nothing_of_the_old_ones(fitter, photos, tmp_path):
     run(fitter, photos, out, output=OutputOptions(overlays=False))
     assert len(list(out.rglob("*.obj"))) == 24
     summary = run(fitter, photos, out)
-    assert summary["fitted_now"] > 0 and not list(out.rglob("*.obj"))
+    assert summary["fitted_now"] > 0 and not (out / "meshes").exists()
     run(fitter, photos, out, output=OutputOptions(meshes=False, overlays=False, results="shards"))
     assert not list(out.rglob("*.npz")) and len(open_results(out)) == 24
 
