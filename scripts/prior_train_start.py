@@ -16,7 +16,7 @@ from bodyfit.data.body.body_model import load_body_model
 from bodyfit.data.files import write_atomically
 from bodyfit.fitting.solve.fitter import pick_device
 from bodyfit.fitting.start.network import FILE_NAME, StartNetworkConfig, load_start_network, save_start_network
-from bodyfit.fitting.start.pose_sources import mocap_poses, prior_poses, with_synthetic
+from bodyfit.fitting.start.pose_sources import mocap_poses, prior_poses, split_clips, with_synthetic
 from bodyfit.fitting.start.training import StartTrainingConfig, evaluate_start, read_examples, train_start
 from bodyfit.prior.model.checkpoint import load_prior
 
@@ -59,6 +59,8 @@ class PriorTrainStart:
     def run(self) -> int:
         """Train, write, report. Returns 0."""
         body = load_body_model(self.body)
+        for split in filter(None, (self.split, *self._held_out())):
+            split_clips(self.data, split)  # clips that are missing are said before the work
         device, training = pick_device(self.device), self.training
         poses, roots = mocap_poses(self.data, training.poses, seed=training.seed, split=self.split)
         poses, roots = with_synthetic(poses, roots, training.synthetic, seed=training.seed)

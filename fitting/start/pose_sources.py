@@ -14,6 +14,7 @@ from torch import Tensor
 from bodyfit.data.errors import BodyfitError
 from bodyfit.data.files import confined, read_json
 from bodyfit.data.motion.mocap import read_motion
+from bodyfit.data.words import counted
 from bodyfit.prior.model.vposer import VPoser
 from bodyfit.prior.training.synthesis import draw_poses
 
@@ -74,7 +75,7 @@ def y_up(root_orient: Float[np.ndarray, "*T 3"]) -> Float[np.ndarray, "*T 3"]:
 
 
 def split_clips(folder: Path, split: str) -> list[Path]:
-    """The motion files that splits.json lists under a name."""
+    """The motion files that splits.json lists under a name. Raises BodyfitError where some of them are missing."""
     path = folder / "splits.json"
     if not path.is_file():
         raise BodyfitError(f"{path}: not found. A split ({split!r}) needs this file: lists of clips by split name")
@@ -83,7 +84,15 @@ def split_clips(folder: Path, split: str) -> list[Path]:
         raise BodyfitError(f"{path}: expected lists of clips by split name")
     if split not in splits:
         raise BodyfitError(f"{path}: no split {split!r}. It has {', '.join(splits)}")
-    return [confined(folder, str(name)) for name in splits[split]]
+    clips = [confined(folder, str(name)) for name in splits[split]]
+    missing = [clip for clip in clips if not clip.is_file()]
+    if missing:
+        raise BodyfitError(
+            f"{path}: its list {split!r} names {counted(len(clips), 'clip', 'clips')}, of which {len(missing)} are not "
+            f"in {folder}, such as {missing[0].relative_to(folder)}. Is this a part of the collection? Give all of it, "
+            "a splits.json that lists only clips which are there, or `--split None --held-out` to train on all of them."
+        )
+    return clips
 
 
 def prior_poses(prior: VPoser, count: int, *, seed: int) -> Float[Tensor, "N 63"]:

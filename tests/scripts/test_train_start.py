@@ -43,6 +43,12 @@ def test_weights_and_record_are_written(motion, tmp_path, standin_smplx_path):
     assert torch.cdist(network.examples[0], frames).amin(1).max() < 0.01
 
 
+def test_a_part_of_a_collection_with_the_splits_of_all_of_it_is_one_clear_error(motion, tmp_path):
+    (motion / "splits.json").write_text(json.dumps({"train": ["clip.npz", "gone/a.npz", "gone/b.npz"]}))
+    with pytest.raises(BodyfitError, match=r"splits.json.*'train' names 3 clips, of which 2 are not in .*gone/a.npz"):
+        PriorTrainStart(motion, tmp_path / "run", **TINY).run()
+
+
 def test_examples_can_be_the_priors_instead_of_the_datas(motion, tmp_path, standin_smplx_path):
     PriorTrainStart(motion, tmp_path / "run", body=standin_smplx_path, examples_of="prior", **TINY).run()
     true, _ = load_start_network(tmp_path / "run").examples
