@@ -72,6 +72,10 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
 }
 
 
+RESUMING = ("fit", "detect", "prior prepare", "prior train")
+"""Commands that leave out what is done already when they are given again."""
+
+
 def overview() -> str:
     """What `bodyfit --help` prints."""
     width = max(map(len, COMMANDS))
@@ -112,6 +116,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"bodyfit: error: {_no_such_command(arguments)}", file=sys.stderr)
         sys.exit(2)
     name, rest = found
+    if any(argument == "" or (argument.startswith("--") and argument.endswith("=")) for argument in rest):
+        print("bodyfit: error: an argument is empty. Was a variable of the shell not set?", file=sys.stderr)
+        sys.exit(2)
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="bodyfit: %(message)s")
     logging.getLogger("bodyfit").setLevel(logging.INFO)
     module, class_name, line = COMMANDS[name]
@@ -135,7 +142,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"bodyfit: error: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print("bodyfit: stopped", file=sys.stderr)
+        more = "; the same command goes on where it was" if name in RESUMING else ""
+        print(f"bodyfit: stopped{more}", file=sys.stderr)
         _interrupted.append(True)
         sys.exit(INTERRUPTED)
     except BrokenPipeError:  # who read our output has seen enough: bodyfit fit --help | head

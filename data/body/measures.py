@@ -99,13 +99,18 @@ class Standing:
         return _between(self.vertices[:, [0, 2]], *_cut(self.vertices, faces, 1, level))
 
 
+_LARGEST_BETA = 10.0
+"""Beyond this many standard deviations no body is a person's."""
+
+
 def measure_body(body: BodyModel, betas: "Float[np.ndarray, ' n'] | Sequence[float] | None" = None) -> Measures:
     """Measures of the shape that `betas` give a body; fewer than it has count as zeros behind them, None as all zero.
 
     The body stands in pose zero, its own shape without pose correctives: arms are away from the trunk, legs apart.
 
     Raises:
-        BodyModelError: for betas that are no numbers or too many, and for a mesh that is not a standing person.
+        BodyModelError: for betas that are no numbers, too many or beyond 10 in size, and for a mesh that is not a
+            standing person.
     """
     standing = stand(body, betas)
     volume, holes = closed_volume(standing.vertices, standing.faces)
@@ -183,6 +188,11 @@ def _checked_betas(body: BodyModel, betas: Any) -> Float[np.ndarray, " Nb"]:
     if found.ndim != 1 or len(found) > body.num_betas or not np.isfinite(found).all():
         raise BodyModelError(
             f"betas have shape {found.shape}, {body.name} is measured with up to {body.num_betas} finite numbers."
+        )
+    if np.abs(found).max(initial=0) > _LARGEST_BETA:
+        raise BodyModelError(
+            f"betas reach {found[np.abs(found).argmax()]:g}. They are standard deviations of shape: expected at most "
+            f"{_LARGEST_BETA:g} in size, and hardly anybody is beyond 3."
         )
     return np.pad(found, (0, body.num_betas - len(found)))
 

@@ -1,16 +1,23 @@
 """Pictures of bodies: overlays on a photo, views from any direction, and contact sheets."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
+from bodyfit.data.lazy import LazyModule
 from bodyfit.fitting.draw.colours import BACKGROUND, INK, person_colour, rgb8
 from bodyfit.fitting.draw.drawing import draw_keypoints
 from bodyfit.fitting.draw.eye import VIEWPOINTS, Eye, Viewpoint, eye_camera, farthest
 from bodyfit.fitting.draw.layers import Mesh, backend_name, blend, choose_renderer, draw_meshes, shadow_layer
 from bodyfit.fitting.draw.rasteriser import Camera
+
+if TYPE_CHECKING:
+    import trimesh
+else:
+    trimesh = LazyModule("trimesh")
 
 __all__ = [
     "VIEWPOINTS",
@@ -25,7 +32,7 @@ __all__ = [
 
 def render_overlay(
     image: UInt8[np.ndarray, "H W 3"],
-    meshes: Sequence[Mesh],
+    meshes: "Sequence[Mesh | trimesh.Trimesh]",
     *,
     focal_px: float | Sequence[float],
     center_px: Sequence[float] | Sequence[Sequence[float]] | None = None,
@@ -38,9 +45,9 @@ def render_overlay(
 
     Args:
         image: The photo, RGB.
-        meshes: (vertices, faces) of each person; vertices in metres in the camera frame (OpenCV: x right, y down, z
-            forward, pixel (0, 0) the centre of the top-left pixel). Parts behind the camera are cut away; a mesh that
-            is not finite is left out.
+        meshes: (vertices, faces) or the trimesh.Trimesh (`FitResult.mesh`) of each person; vertices in metres in the
+            camera frame (OpenCV: x right, y down, z forward, pixel (0, 0) the centre of the top-left pixel). Parts
+            behind the camera are cut away; a mesh that is not finite is left out.
         focal_px: Focal length in pixels, one for all people or one each.
         center_px: Principal point (x, y), one for all or one each; the middle of the picture by default.
         colours: sRGB in [0, 1], one per person; by default a palette that is safe for colour blindness.
@@ -52,13 +59,17 @@ def render_overlay(
         The picture, RGB, of the photo's size.
 
     Raises:
-        ValueError: For an image that is not (H, W, 3) uint8, lists of unequal length or an unknown backend.
+        ValueError: For an image that is not (H, W, 3) uint8, meshes that are none, lists of unequal length or an
+            unknown backend.
         RuntimeError: If `egl` is requested where there is none.
     """
     image = np.asarray(image)
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise ValueError(f"image must be (H, W, 3) uint8, got {image.shape} {image.dtype}")
     choose_renderer(backend)
+    if not isinstance(meshes, Sequence):
+        raise ValueError(f"meshes must be a list with a mesh for each person, got {type(meshes).__name__}")
+    meshes = [_vertices_and_faces(mesh) for mesh in meshes]
     if len(meshes) == 0:
         return image.copy()
     camera, meshes = _in_one_camera(meshes, focal_px, center_px, image.shape[:2])
@@ -167,6 +178,14 @@ def as_seen_by(
     shift = (np.asarray(center, dtype=float) - other_center) / other_focal
     moved[:, :2] = moved[:, :2] * (focal / other_focal) + moved[:, 2:] * shift
     return moved
+
+
+def _vertices_and_faces(mesh: "Mesh | trimesh.Trimesh") -> Mesh:
+    if hasattr(mesh, "vertices") and hasattr(mesh, "faces"):
+        return np.asarray(mesh.vertices), np.asarray(mesh.faces)
+    if isinstance(mesh, tuple | list) and len(mesh) == 2:
+        return mesh[0], mesh[1]
+    raise ValueError(f"a mesh must be (vertices, faces) or a trimesh.Trimesh, got {type(mesh).__name__}")
 
 
 def _in_one_camera(meshes, focal_px, center_px, image_size) -> tuple[Camera, list[Mesh]]:

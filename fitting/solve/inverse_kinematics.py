@@ -20,11 +20,12 @@ from torch import Tensor
 
 from bodyfit.data.body.body_model import BodyModel, load_body_model
 from bodyfit.data.errors import BodyfitError
+from bodyfit.data.words import counted
 from bodyfit.fitting.energy.config import EnergyConfig, parameter_priors, pose_prior
 from bodyfit.fitting.energy.jacobian import RotationJacobian
 from bodyfit.fitting.energy.landmark_model import LandmarkModel
 from bodyfit.fitting.energy.landmark_places import has_landmark
-from bodyfit.fitting.energy.levenberg_marquardt import Solution, SolverOptions, minimise
+from bodyfit.fitting.energy.levenberg_marquardt import CONVERGED, Solution, SolverOptions, minimise
 from bodyfit.fitting.energy.problem import Problem
 from bodyfit.fitting.energy.terms import PointDistance
 from bodyfit.fitting.energy.unknowns import Unknowns
@@ -66,6 +67,13 @@ class KinematicsResult:
     cost: Float[Tensor, " B"]
     status: Int[Tensor, " B"]
     """levenberg_marquardt's CONVERGED, MAX_ITERATIONS or FAILED."""
+
+    def __repr__(self) -> str:
+        converged, count = int((self.status == CONVERGED).sum()), len(self.status)
+        return (
+            f"<KinematicsResult: {counted(count, 'pose', 'poses')} ({converged} converged) from "
+            f"{counted(self.points.shape[1], 'point', 'points')}, {self.betas.shape[1]} betas>"
+        )
 
 
 def kinematics_problem(

@@ -94,6 +94,12 @@ def test_help_is_wrapped_at_the_terminals_width_alone(here, monkeypatch):
     assert "or the age in years: a child by growth charts, from 45 years on" in here("fit", "--help").out
 
 
+@pytest.mark.parametrize("empty", [["-o", ""], ["--out="]])
+def test_an_empty_argument_is_refused_rather_than_taken_for_this_folder(portrait, here, empty):
+    done = here("fit", str(portrait), *empty)
+    assert done.code == 2 and "an argument is empty" in done.err
+
+
 def test_results_do_not_go_into_the_folder_of_the_photos(portrait, here):
     folder = portrait.parent
     before = sorted(folder.iterdir())

@@ -219,6 +219,11 @@ def test_betas_that_are_none_are_one_clear_error(neutral, betas):
         measure_body(neutral, betas)
 
 
+def test_a_shape_that_nobody_has_is_refused(neutral):
+    with pytest.raises(BodyModelError, match=r"betas reach -99. .*at most 10"):
+        measure_body(neutral, [1, -99])
+
+
 def test_what_is_no_person_is_one_clear_error(neutral):
     flat = replace(neutral, v_template=neutral.v_template * [1, 0, 1], shapedirs=0 * neutral.shapedirs)
     with pytest.raises(BodyModelError, match="Expected the mesh of a whole person"):

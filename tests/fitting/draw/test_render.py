@@ -215,9 +215,20 @@ def test_software_draws_the_picture_on_which_opengl_fails(monkeypatch, caplog):
     assert "out of GPU memory" in caplog.text
 
 
+def test_a_trimesh_is_drawn_as_its_vertices_and_faces():
+    ball = sphere((0, 0, 2.0))
+    both = ball, trimesh.Trimesh(*ball, process=False)
+    drawn = [render_overlay(WHITE, [mesh], focal_px=400.0, backend="software") for mesh in both]
+    np.testing.assert_array_equal(*drawn)
+
+
 def test_wrong_arguments_say_what_they_got():
     with pytest.raises(ValueError, match=r"uint8, got \(240, 320, 3\) float64"):
         render_overlay(WHITE / 255, [], focal_px=400.0)
+    with pytest.raises(ValueError, match="list with a mesh for each person, got Trimesh"):
+        render_overlay(WHITE, trimesh.Trimesh(*sphere((0, 0, 2.0))), focal_px=400.0)
+    with pytest.raises(ValueError, match=r"trimesh.Trimesh, got ndarray"):
+        render_overlay(WHITE, [np.zeros((5, 3))], focal_px=400.0)
     with pytest.raises(ValueError, match="'opengl'"):
         render_overlay(WHITE, [sphere((0, 0, 2.0))], focal_px=400.0, backend="opengl")
     with pytest.raises(ValueError, match="'below'"):

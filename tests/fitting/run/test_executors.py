@@ -169,7 +169,11 @@ def test_ctrl_c_while_workers_start_is_one_line(tmp_path):
     time.sleep(0.5)
     os.killpg(process.pid, signal.SIGINT)
     _, error = process.communicate(timeout=120)
-    assert process.returncode == 130 and "Traceback" not in error and error.strip().endswith("stopped")
+    assert (
+        process.returncode == 130
+        and "Traceback" not in error
+        and error.strip().endswith("stopped; the same command goes on where it was")
+    )
 
 
 def test_parts_of_two_workers_that_finish_at_the_same_moment_are_both_taken():

@@ -67,6 +67,7 @@ def test_points_of_real_bodies_are_met(body, random_prior, people, names):
     error = (found.points - points).norm(dim=-1)
     assert error.mean() < 0.01  # metres
     assert found.body_pose.shape == (4, 63)
+    assert repr(found).startswith("<KinematicsResult: 4 poses (") and len(repr(found)) < 120
 
 
 def test_unknown_points_do_not_pull(body, random_prior, people):
