@@ -78,6 +78,16 @@ def flat_cost(problem, x):
     return cost, torch.cat([x[:, own].flatten(), x[0, shared]])
 
 
+def assert_differentiated(problem, x):
+    """Cost and gradient, against automatic differentiation."""
+    cost, flat = flat_cost(problem, x)
+    system = problem.evaluate(x)
+    torch.testing.assert_close(system.cost[0], cost(flat))
+    ours = 2 * torch.cat([system.gradient.flatten(), system.shared_gradient[0]])
+    automatic = torch.func.grad(cost)(flat)
+    torch.testing.assert_close(ours, automatic, rtol=1e-6, atol=1e-6 * float(automatic.abs().max()))
+
+
 @pytest.mark.parametrize("robust", [False, True])
 @pytest.mark.parametrize("correctives", [False, True])
 @pytest.mark.parametrize("moving", [False, True])
@@ -89,12 +99,7 @@ def test_gradient_against_automatic_differentiation(body, corrected_body, random
     problem, x = make_problem(corrected_body if correctives else body, random_prior, energy, config)
     if moving:
         assert problem.smoothness.in_pelvis[:, 0].tolist() == [True, False, False, False]
-    cost, flat = flat_cost(problem, x)
-    system = problem.evaluate(x)
-    torch.testing.assert_close(system.cost[0], cost(flat))
-    ours = 2 * torch.cat([system.gradient.flatten(), system.shared_gradient[0]])
-    automatic = torch.func.grad(cost)(flat)
-    torch.testing.assert_close(ours, automatic, rtol=1e-6, atol=1e-6 * float(automatic.abs().max()))
+    assert_differentiated(problem, x)
 
 
 @pytest.mark.parametrize("robust", [False, True])
@@ -107,12 +112,7 @@ def test_gradient_of_feet_on_the_ground(corrected_body, random_prior, robust):
     assert problem.cost(x) > without.cost(x) + 1
     height = problem.ground.floor.height(problem.priors.at(x, torch.arange(MOMENTS)).points)
     assert (height[:, problem.ground.feet.landmarks] < 0).any() and (height > 0).any()
-    cost, flat = flat_cost(problem, x)
-    system = problem.evaluate(x)
-    torch.testing.assert_close(system.cost[0], cost(flat))
-    ours = 2 * torch.cat([system.gradient.flatten(), system.shared_gradient[0]])
-    automatic = torch.func.grad(cost)(flat)
-    torch.testing.assert_close(ours, automatic, rtol=1e-6, atol=1e-6 * float(automatic.abs().max()))
+    assert_differentiated(problem, x)
 
 
 def test_gradient_of_other_people(corrected_body, random_prior):
@@ -130,12 +130,7 @@ def test_gradient_of_other_people(corrected_body, random_prior):
     touched = term.residuals(problem.priors.at(x, torch.arange(MOMENTS))).gt(0).any(1)
     assert touched.tolist() == [False] + 5 * [True] and not problem.seen[3]
     assert problem.cost(x) > without.cost(x) + 1
-    cost, flat = flat_cost(problem, x)
-    system = problem.evaluate(x)
-    torch.testing.assert_close(system.cost[0], cost(flat))
-    ours = 2 * torch.cat([system.gradient.flatten(), system.shared_gradient[0]])
-    automatic = torch.func.grad(cost)(flat)
-    torch.testing.assert_close(ours, automatic, rtol=1e-6, atol=1e-6 * float(automatic.abs().max()))
+    assert_differentiated(problem, x)
 
 
 def test_matrix_and_step_are_those_of_a_dense_copy(body, random_prior):
